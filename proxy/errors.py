@@ -1,0 +1,165 @@
+"""Every failure that a caller can meet, with its fields and its HTTP status.
+
+Three of them say "no" and must never be confused, because the next index may be
+asked after the first and after no other:
+
+* `ProjectNotFound`: this index does not know the project.
+* `FileNotListed`: the project is known, this file is not one of its files.
+* `UpstreamError`: nobody could tell.
+
+`web/access.py` is the one place that turns these into answers; `upstream.py` and each
+storage back end are the only places that turn a library's errors into these.
+"""
+
+from typing import ClassVar
+
+
+class ProxyError(Exception):
+    """Something went wrong that a client is told about in one sentence."""
+
+    status: ClassVar[int] = 500
+
+
+class ProjectNotFound(ProxyError):
+    """No index that may answer for the project knows it."""
+
+    status = 404
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f"No index has a project named {project}.")
+        self.project = project
+
+
+class IndexNotConfigured(ProxyError):
+    """The URL names an index that the configuration does not have."""
+
+    status = 404
+
+    def __init__(self, index: str) -> None:
+        super().__init__(f"No index named {index} is configured here.")
+        self.index = index
+
+
+class NoProjectList(ProxyError):
+    """None of the indexes has a list of its projects."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("No index that was asked has a list of its projects.")
+
+
+class FileNotListed(ProxyError):
+    """The project is known, and this file is not among its files."""
+
+    status = 404
+
+    def __init__(self, project: str, filename: str) -> None:
+        super().__init__(f"The project {project} has no such file as {filename}.")
+        self.project = project
+        self.filename = filename
+
+
+class BadRequest(ProxyError):
+    """The request cannot be understood."""
+
+    status = 400
+
+
+class NotAcceptable(ProxyError):
+    """No representation suits the client (RFC 9110 §15.5.7)."""
+
+    status = 406
+
+    def __init__(self, wanted: str, offers: tuple[str, ...]) -> None:
+        super().__init__(f"Cannot answer as {wanted}. There is: {', '.join(offers)}.")
+        self.wanted = wanted
+        self.offers = offers
+
+
+class Forbidden(ProxyError):
+    """The client may not do this."""
+
+    status = 403
+
+
+class UpstreamError(ProxyError):
+    """An index could not be asked or gave no usable answer; a stale page may stand in."""
+
+    status = 502
+
+    def __init__(self, index: str, url: str, problem: str) -> None:
+        super().__init__(f"The index {index} failed: {problem} ({url})")
+        self.index = index
+        self.url = url
+        self.problem = problem
+
+
+class UpstreamUnavailable(UpstreamError):
+    """A passing failure (refused connection, 5xx, 429): worth another try.
+
+    `retry_after` is what upstream asked for, in seconds, where it did.
+    """
+
+    def __init__(
+        self, index: str, url: str, problem: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(index, url, problem)
+        self.retry_after = retry_after
+
+
+class UpstreamTimeout(UpstreamUnavailable):
+    """The index did not answer in time."""
+
+    status = 504
+
+
+class UpstreamMalformed(UpstreamError):
+    """The index answered with something that is not a page of the Simple API."""
+
+
+class UpstreamFileMissing(UpstreamError):
+    """The index lists the file, and its server answers that it is not there."""
+
+    status = 404
+
+
+class Offline(UpstreamError):
+    """`cache.offline` is set and the cache does not hold what was asked for."""
+
+    status = 504
+
+    def __init__(self, index: str, url: str) -> None:
+        super().__init__(index, url, "it is not asked while cache.offline is set")
+
+
+class DigestMismatch(ProxyError):
+    """Upstream sent other bytes than its page promised; nothing of them is kept."""
+
+    status = 502
+
+    def __init__(self, filename: str, algorithm: str, expected: str, actual: str, url: str) -> None:
+        super().__init__(
+            f"{filename} is not the file that the index names: "
+            f"expected {algorithm} {expected}, received {actual} ({url})"
+        )
+        self.filename = filename
+        self.algorithm = algorithm
+        self.expected = expected
+        self.actual = actual
+        self.url = url
+
+
+class StoreUnavailable(ProxyError):
+    """A store could not be reached. On reading a page this counts as a miss."""
+
+    status = 503
+
+    def __init__(self, store: str, problem: str) -> None:
+        super().__init__(f"The {store} is unavailable: {problem}")
+        self.store = store
+        self.problem = problem
+
+
+class ConfigError(Exception):
+    """The configuration is wrong. Only the command line meets it: one line, exit status 2."""

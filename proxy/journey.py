@@ -1,0 +1,59 @@
+"""How an answer came to be: what `Cache-Status`, the access log and the metrics tell.
+
+Pure. Read first: RFC 9211 (the Cache-Status header).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+CACHE_NAME = "wheelkeep"
+
+
+class Outcome(StrEnum):
+    """What the cache did; the one word for it, everywhere."""
+
+    HIT = "hit"  # kept and fresh
+    REVALIDATED = "revalidated"  # kept, and upstream said that it still holds
+    MISS = "miss"  # fetched from upstream
+    STALE = "stale"  # kept and out of date, served because upstream failed
+    ERROR = "error"  # no answer could be had
+    NONE = "none"  # nothing that is cached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journey:
+    """The facts of one answer."""
+
+    outcome: Outcome = Outcome.NONE
+    ttl: timedelta | None = None
+    """How long the answer stays fresh; negative for a stale one."""
+    forward_status: int | None = None
+    """What upstream answered, where it was asked."""
+    stored: bool = False
+    collapsed: bool = False
+    """Whether the question to upstream was another request's already."""
+    index: str | None = None
+
+    @property
+    def cache_status(self) -> str:
+        """The value of the Cache-Status header."""
+        parts = [CACHE_NAME]
+        match self.outcome:
+            case Outcome.HIT | Outcome.STALE:
+                parts.append("hit")
+            case Outcome.REVALIDATED:
+                parts.append("fwd=stale")
+            case Outcome.MISS | Outcome.ERROR:
+                parts.append("fwd=miss")
+            case Outcome.NONE:
+                pass
+        if self.outcome is not Outcome.STALE and self.forward_status is not None:
+            parts.append(f"fwd-status={self.forward_status}")
+        if self.ttl is not None:
+            parts.append(f"ttl={round(self.ttl.total_seconds())}")
+        if self.stored:
+            parts.append("stored")
+        if self.collapsed:
+            parts.append("collapsed")
+        return "; ".join(parts)

@@ -1,0 +1,239 @@
+"""Project, file and project list: what the Simple API talks about.
+
+A file is the JSON object of the specification itself (PEP 691), read through properties.
+So whatever an index says of a file that we do not know comes out again as it went in, and
+what HTML says is brought into the same form by the parser. The properties are forgiving: a
+value of the wrong type counts as not given, and is still passed on.
+
+Read first: PEP 503 (names), PEP 691 (JSON), PEP 700 (size, upload-time), PEP 714
+(core-metadata), PEP 592 (yanked), PEP 792 (project status).
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NewType
+
+from packaging.utils import canonicalize_name
+
+ProjectName = NewType("ProjectName", str)
+"""A normalised project name (PEP 503); only `normalize` makes one."""
+
+# PyPA "Names and normalization"; \Z, because $ would let a trailing newline in.
+_NAME = re.compile(r"\A[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
+_LONGEST_NAME = 255
+_METADATA_KEYS = ("core-metadata", "data-dist-info-metadata", "dist-info-metadata")
+_HEXADECIMAL = re.compile(r"\A[0-9a-f]+\Z")
+_UNSAFE_IN_FILENAME = re.compile(r"[\x00-\x1f\x7f/\\]")
+
+# Fixed-length algorithms that every Python has: what we can verify (PEP 503 asks for these).
+VERIFIABLE = tuple(
+    name
+    for name in ("sha256", "sha512", "sha384", "blake2b", "sha3_256", "sha224", "sha1", "md5")
+    if name in hashlib.algorithms_guaranteed
+)
+
+
+def normalize(name: str) -> ProjectName | None:
+    """The normalised form of a project name, or None where it is not a valid name."""
+    if len(name) > _LONGEST_NAME or not _NAME.match(name):
+        return None
+    return ProjectName(canonicalize_name(name))
+
+
+def is_plain_filename(name: str) -> bool:
+    """Whether `name` can stand as one component of a path, on disk and in a URL."""
+    return (
+        name not in ("", ".", "..")
+        and len(name.encode(errors="replace")) <= 255
+        and not _UNSAFE_IN_FILENAME.search(name)
+        and name.isprintable()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Yanked:
+    """The file is yanked (PEP 592), perhaps with a reason."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a project: the object of the JSON form, `url` made absolute."""
+
+    entry: Mapping[str, Any]
+
+    @property
+    def filename(self) -> str:
+        """The name of the file; the parser lets no entry in without one."""
+        return str(self.entry["filename"])
+
+    @property
+    def url(self) -> str:
+        """Where upstream serves it, absolute."""
+        return str(self.entry["url"])
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """Hexadecimal digests by algorithm, those we can verify, strongest first."""
+        return _digests(self.entry.get("hashes"))
+
+    @property
+    def sha256(self) -> str | None:
+        """The sha256 that the index gives, in lower case."""
+        return self.hashes.get("sha256")
+
+    def with_sha256(self, sha256: str) -> "File":
+        """The same file with this sha256, if it had none."""
+        if self.sha256 is not None:
+            return self
+        given = self.entry.get("hashes")
+        hashes = given if isinstance(given, dict) else {}
+        return File({**self.entry, "hashes": {**hashes, "sha256": sha256}})
+
+    def with_metadata_sha256(self, sha256: str) -> "File":
+        """The same file, its core metadata with this sha256, if it was offered without one."""
+        offered = self.core_metadata
+        if offered is None or "sha256" in offered:
+            return self
+        digests = {**offered, "sha256": sha256}
+        return File(
+            {**self.entry, **{key: digests for key in _METADATA_KEYS if self.entry.get(key)}}
+        )
+
+    @property
+    def size_bytes(self) -> int | None:
+        """PEP 700 `size`, where it is there and makes sense."""
+        size = self.entry.get("size")
+        return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
+
+    @property
+    def upload_time(self) -> datetime | None:
+        """PEP 700 `upload-time`, aware, in UTC."""
+        try:
+            moment = datetime.fromisoformat(self.entry["upload-time"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+
+    @property
+    def requires_python(self) -> str | None:
+        """The specifier as upstream wrote it, valid or not."""
+        value = self.entry.get("requires-python")
+        return value if isinstance(value, str) else None
+
+    @property
+    def yanked(self) -> Yanked | None:
+        """None unless yanked. The string "false" is a reason like any other (PEP 592)."""
+        value = self.entry.get("yanked")
+        if isinstance(value, str) and value:
+            return Yanked(value)
+        return Yanked() if value is True else None
+
+    @property
+    def core_metadata(self) -> Mapping[str, str] | None:
+        """Digests of the core metadata; empty where it exists without any; None: not offered.
+
+        PEP 714: `core-metadata` counts before the older keys.
+        """
+        for key in _METADATA_KEYS:
+            value = self.entry.get(key)
+            if value is True:
+                return {}
+            if isinstance(value, dict):
+                return _digests(value)
+            if value is not None:
+                return None
+        return None
+
+    @property
+    def gpg_sig(self) -> bool | None:
+        """Whether a detached signature stands at `{url}.asc`; None: not said (PEP 503)."""
+        value = self.entry.get("gpg-sig")
+        return value if isinstance(value, bool) else None
+
+    @property
+    def provenance(self) -> str | None:
+        """The URL of the file's provenance (PEP 740)."""
+        value = self.entry.get("provenance")
+        return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """The page of one project: its files, and all other keys of the JSON form as they came."""
+
+    document: Mapping[str, Any]
+    files: tuple[File, ...]
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """`meta`: api-version, _last-serial, tracks and whatever else upstream says."""
+        meta = self.document.get("meta")
+        return meta if isinstance(meta, dict) else {}
+
+    @property
+    def name(self) -> str:
+        """The name as upstream writes it."""
+        return str(self.document.get("name", ""))
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """PEP 792 `project-status`: perhaps `status`, perhaps `reason`."""
+        value = self.document.get("project-status")
+        return value if isinstance(value, dict) else {}
+
+    def find(self, filename: str) -> File | None:
+        """The file of that name."""
+        return next((file for file in self.files if file.filename == filename), None)
+
+    def with_sha256(self, filename: str, sha256: str, *, metadata: bool = False) -> "Project":
+        """The page where the file (or its core metadata) has this sha256, if it had none.
+
+        Returns the very same page where there is nothing to add.
+        """
+        found = self.find(filename)
+        if found is None:
+            return self
+        better = found.with_metadata_sha256(sha256) if metadata else found.with_sha256(sha256)
+        if better is found:
+            return self
+        files = tuple(better if file is found else file for file in self.files)
+        return Project(document=self.document, files=files)
+
+    def with_sha256s_of(self, previous: "Project") -> "Project":
+        """The page with what was learned of files that `previous` lists under the same URL."""
+        learned = {file.filename: file for file in previous.files}
+        files = tuple(_learned(file, learned.get(file.filename)) for file in self.files)
+        return Project(document=self.document, files=files)
+
+
+def _learned(file: File, before: File | None) -> File:
+    if before is None or before.url != file.url:
+        return file
+    # A changed md5, say, means that another file stands there now.
+    if any(before.hashes.get(name) != digest for name, digest in file.hashes.items()):
+        return file
+    if before.sha256 is not None:
+        file = file.with_sha256(before.sha256)
+    if before.core_metadata and "sha256" in before.core_metadata:
+        file = file.with_metadata_sha256(before.core_metadata["sha256"])
+    return file
+
+
+def _digests(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {
+        name: digest.lower()
+        for name in VERIFIABLE
+        if isinstance(digest := value.get(name), str) and is_digest(name, digest.lower())
+    }
+
+
+def is_digest(algorithm: str, value: str) -> bool:
+    """Whether `value` is the lower-case hexadecimal form of a digest of `algorithm`."""
+    return len(value) == hashlib.new(algorithm).digest_size * 2 and bool(_HEXADECIMAL.match(value))

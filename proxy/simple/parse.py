@@ -1,0 +1,313 @@
+"""Bytes of a project page, JSON or HTML, into a `Project`.
+
+Forgiving a bad file, not a bad page: an entry with an unparsable version or a senseless
+requires-python is passed on as it is, while a login page, cut JSON or a page of another
+major version of the API raises `MalformedPage`, so it can never be taken for an empty
+project. Only an entry that could not be linked to at all (no file name, a name that is no
+plain file name, a URL that is not http) is left out.
+
+Read first: the "HTML serialization" and "JSON serialization" chapters of the Simple API.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, cast
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
+
+import msgspec
+from lxml import etree
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from proxy.simple.model import (
+    VERIFIABLE,
+    File,
+    Project,
+    ProjectName,
+    is_digest,
+    is_plain_filename,
+)
+
+JSON_TYPES = ("application/vnd.pypi.simple.v1+json",)
+HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
+
+_DISTRIBUTION = re.compile(
+    r"\.(?:whl|tar\.gz|zip|tar\.bz2|tar\.xz|tar\.z|tgz|egg|exe|msi|rpm|deb|dmg)\Z", re.IGNORECASE
+)
+_LISTING_TITLE = re.compile(r"\blinks for\b|\bsimple index\b", re.IGNORECASE)
+_DECODER = msgspec.json.Decoder()
+
+
+class MalformedPage(ValueError):
+    """The bytes are not a page of the Simple API, version 1."""
+
+
+def parse_project(
+    body: bytes, *, content_type: str, charset: str | None, url: str, project: ProjectName
+) -> Project:
+    """Read a project page.
+
+    `content_type` is the bare media type; `url` the page's address after redirects, against
+    which relative links resolve. Raises `MalformedPage`.
+    """
+    if content_type in JSON_TYPES:
+        return _from_json(body, url)
+    if content_type in HTML_TYPES:
+        return _from_html(body, charset, url, project)
+    raise MalformedPage(f"its Content-Type is {content_type or 'missing'}")
+
+
+def read_canonical(body: bytes) -> Project:
+    """Read what `render.canonical` wrote. Raises `MalformedPage`."""
+    return _from_json(body, "")
+
+
+def check_version(meta: object) -> None:
+    """Raise `MalformedPage` unless `meta` claims version 1 of the API, or claims none."""
+    version = meta.get("api-version", "1.0") if isinstance(meta, dict) else "1.0"
+    # PEP 629: another major version is an error, another minor version is not.
+    if not isinstance(version, str) or version.split(".")[0].strip() != "1":
+        raise MalformedPage(f"its API version is {version}")
+
+
+def decode_json(body: bytes) -> Any:
+    """Decode JSON; raise `MalformedPage` where it is none."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise MalformedPage(f"its JSON is broken: {problem}") from None
+
+
+def _from_json(body: bytes, url: str) -> Project:
+    page = decode_json(body)
+    if not isinstance(page, dict) or not isinstance(page.get("files"), list):
+        raise MalformedPage("its JSON is not a project page: there is no list of files")
+    check_version(page.get("meta"))
+    entries = (_linkable(entry, url) for entry in page.pop("files"))
+    return Project(document=page, files=tuple(File(entry) for entry in entries if entry))
+
+
+def _linkable(entry: object, base_url: str) -> dict[str, Any] | None:
+    """The entry with an absolute URL, or None where it cannot be linked to."""
+    if not isinstance(entry, dict):
+        return None
+    filename, url = entry.get("filename"), entry.get("url")
+    if not isinstance(filename, str) or not isinstance(url, str):
+        return None
+    absolute = _absolute(url, base_url)
+    if absolute is None or not is_plain_filename(filename):
+        return None
+    entry["url"] = absolute
+    return entry
+
+
+def _absolute(url: str, base_url: str) -> str | None:
+    """The absolute form of a link, or None where it is not one to http or https."""
+    try:
+        absolute = urljoin(base_url, url.strip())
+        parts = urlsplit(absolute)
+        # `port` raises on a port that is no number.
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return absolute if usable else None
+
+
+# --- HTML ---------------------------------------------------------------------------------
+
+
+class Anchor:
+    """One link of an HTML page."""
+
+    __slots__ = ("attributes", "text")
+
+    def __init__(self, attributes: Mapping[str, str]) -> None:
+        self.attributes = attributes
+        self.text = ""
+
+
+class PageTarget:
+    """What lxml's parser reports to: collects links and meta tags, builds no tree."""
+
+    def __init__(self, on_anchor: Callable[[Anchor], None]) -> None:
+        self.meta: list[tuple[str, str]] = []
+        self.base_href: str | None = None
+        self.heading = ""
+        self._on_anchor = on_anchor
+        self._anchor: Anchor | None = None
+        self._in_heading = False
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Called by lxml."""
+        if tag == "a":
+            self._finish_anchor()
+            if "href" in attributes:
+                self._anchor = Anchor(dict(attributes))
+        elif tag == "meta" and "name" in attributes:
+            self.meta.append((attributes["name"].lower(), attributes.get("content", "")))
+        elif tag == "base" and self.base_href is None:
+            self.base_href = attributes.get("href")
+        elif tag in ("title", "h1"):
+            self._in_heading = True
+
+    def data(self, text: str) -> None:
+        """Called by lxml, possibly several times for one text."""
+        if self._anchor is not None:
+            self._anchor.text += text
+        elif self._in_heading and len(self.heading) < 1000:
+            self.heading += text
+
+    def end(self, tag: str) -> None:
+        """Called by lxml."""
+        if tag == "a":
+            self._finish_anchor()
+        elif tag in ("title", "h1"):
+            self._in_heading = False
+            self.heading += " "
+
+    def close(self) -> None:
+        """Called by lxml at the end of the page."""
+        self._finish_anchor()
+
+    def value(self, name: str) -> str | None:
+        """The content of the first meta tag of that name."""
+        return next((content for key, content in self.meta if key == name), None)
+
+    @property
+    def is_headed_as_listing(self) -> bool:
+        """Whether the page says of itself that it is a page of the Simple API."""
+        return self.value("pypi:repository-version") is not None or bool(
+            _LISTING_TITLE.search(self.heading)
+        )
+
+    def _finish_anchor(self) -> None:
+        if self._anchor is not None:
+            self._on_anchor(self._anchor)
+            self._anchor = None
+
+
+class FeedParser(Protocol):
+    """A parser that takes a page in pieces."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece."""
+
+    def close(self) -> None:
+        """Take note that this was all."""
+
+
+def html_parser(target: PageTarget, charset: str | None) -> FeedParser:
+    """Make a parser that reports to `target`; an unknown charset is taken for UTF-8."""
+    anything: Any = target  # the stubs ask for targets that they cannot describe
+    try:
+        return cast("FeedParser", etree.HTMLParser(target=anything, encoding=charset or "utf-8"))
+    except LookupError:
+        return cast("FeedParser", etree.HTMLParser(target=anything, encoding="utf-8"))
+
+
+def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName) -> Project:
+    anchors: list[Anchor] = []
+    target = PageTarget(anchors.append)
+    parser = html_parser(target, charset)
+    try:
+        parser.feed(body)
+        parser.close()
+    except (etree.LxmlError, AssertionError) as problem:
+        raise MalformedPage(f"its HTML cannot be read: {problem}") from None
+    check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
+    base_url = urljoin(url, (target.base_href or "").strip())
+    entries = [entry for anchor in anchors if (entry := _entry(anchor, base_url))]
+    if not target.is_headed_as_listing and not any(
+        _DISTRIBUTION.search(entry["filename"]) for entry in entries
+    ):
+        raise MalformedPage("its HTML is not a project page: it names no file of a project")
+    files = tuple(File(entry) for entry in entries)
+    return Project(document=_document(target, project, files), files=files)
+
+
+def _document(target: PageTarget, project: ProjectName, files: tuple[File, ...]) -> dict[str, Any]:
+    """The keys of the JSON form that HTML can tell."""
+    # PEP 700 makes `versions` and each file's `size` mandatory from 1.1 on, and HTML has no size.
+    meta: dict[str, Any] = {"api-version": "1.0"}
+    if serial := target.value("pypi:last-serial"):
+        meta["_last-serial"] = int(serial) if serial.isdecimal() else serial
+    if tracks := [content for name, content in target.meta if name == "pypi:tracks"]:
+        meta["tracks"] = tracks
+    document: dict[str, Any] = {"meta": meta, "name": str(project), "versions": versions_of(files)}
+    if others := [content for name, content in target.meta if name == "pypi:alternate-locations"]:
+        document["alternate-locations"] = others
+    if status := target.value("pypi:project-status"):
+        reason = target.value("pypi:project-status-reason")
+        document["project-status"] = {"status": status} | ({"reason": reason} if reason else {})
+    return document
+
+
+def _entry(anchor: Anchor, base_url: str) -> dict[str, Any] | None:
+    """The JSON object of one anchor, or None where it links to no file."""
+    attributes = anchor.attributes
+    absolute = _absolute(attributes["href"], base_url)
+    if absolute is None:
+        return None
+    url, _, fragment = absolute.partition("#")
+    filename = _filename(url, anchor.text.strip())
+    if not is_plain_filename(filename):
+        return None
+    entry: dict[str, Any] = {"filename": filename, "url": url, "hashes": _hashes(fragment)}
+    if requires_python := attributes.get("data-requires-python"):
+        entry["requires-python"] = requires_python
+    if "data-yanked" in attributes:
+        entry["yanked"] = attributes["data-yanked"] or True
+    metadata = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
+    if metadata is not None and metadata.lower() != "false":
+        claim = _hashes(metadata) or True
+        entry |= {"core-metadata": claim, "data-dist-info-metadata": claim}
+    if "data-gpg-sig" in attributes:
+        entry["gpg-sig"] = attributes["data-gpg-sig"].lower() == "true"
+    if provenance := attributes.get("data-provenance"):
+        entry["provenance"] = provenance
+    return entry
+
+
+def _filename(url: str, text: str) -> str:
+    """PEP 503: the last component of the URL's path; the text, where only that is a file's."""
+    from_url = unquote(urlsplit(url).path.rpartition("/")[2])
+    if _DISTRIBUTION.search(text) and not _DISTRIBUTION.search(from_url):
+        return text
+    return from_url
+
+
+def _hashes(text: str) -> dict[str, str]:
+    """`sha256=abc…` into a mapping; what is no digest of a known algorithm is left out."""
+    return {
+        name.lower(): value.lower()
+        for name, value in parse_qsl(text)
+        if name.lower() in VERIFIABLE and is_digest(name.lower(), value.lower())
+    }
+
+
+def versions_of(files: tuple[File, ...]) -> list[str]:
+    """The versions that the file names tell, in ascending order (PEP 700 `versions`)."""
+    found = {version for file in files if (version := version_of(file.filename)) is not None}
+    return [str(version) for version in sorted(found)]
+
+
+def version_of(filename: str) -> Version | None:
+    """The version in the name of a wheel, a source distribution or an egg."""
+    try:
+        if filename.endswith(".whl"):
+            return parse_wheel_filename(filename)[1]
+        if filename.endswith((".tar.gz", ".zip")):
+            return parse_sdist_filename(filename)[1]
+        if filename.endswith((".tar.bz2", ".tgz", ".tar.xz")):
+            stem = re.sub(r"\.(tar\.\w+|tgz)\Z", "", filename)
+            return Version(stem.rpartition("-")[2])
+        if filename.endswith(".egg"):
+            return Version(filename.split("-")[1])
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion, IndexError):
+        pass
+    return None

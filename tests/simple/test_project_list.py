@@ -1,0 +1,82 @@
+"""Project lists as streams between files: read from either format, merged, rendered."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy.simple.parse import MalformedPage
+from proxy.simple.project_list import Source, make_canonical, render_lists
+
+JSON = "application/vnd.pypi.simple.v1+json"
+HTML = "text/html"
+
+
+def canonical(folder: Path, name: str, body: bytes, content_type: str = JSON) -> tuple[Path, str]:
+    raw, out = folder / f"{name}.raw", folder / f"{name}.gz"
+    raw.write_bytes(body)
+    return out, make_canonical(raw, out, content_type=content_type, charset=None)
+
+
+def render(folder: Path, *sources: Source) -> tuple[bytes, str]:
+    render_lists(sources, folder / "json", folder / "html")
+    as_json, as_html = ((folder / name).read_bytes() for name in ("json", "html"))
+    return gzip.decompress(as_json), gzip.decompress(as_html).decode()
+
+
+def test_json_keeps_its_bytes(tmp_path: Path) -> None:
+    """Entries pass as they came, whatever they hold; the ETag depends on nothing else."""
+    body = b'{"meta":{"api-version":"1.1"},"projects":[{"name":"a","x":1.50},{"name":"B_c"}]}'
+    path, etag = canonical(tmp_path, "one", body)
+    as_json, as_html = render(tmp_path, Source(path, ("*",)))
+
+    assert as_json == body
+    assert canonical(tmp_path, "again", body)[1] == etag
+    assert '<a href="b-c/">B_c</a><br>' in as_html
+    assert '<meta name="pypi:repository-version" content="1.1">' in as_html
+
+
+def test_html_becomes_json(tmp_path: Path) -> None:
+    """Names from the text where it agrees with the link, else from the link."""
+    body = (
+        b'<meta name="pypi:repository-version" content="1.3">'
+        b'<meta name="pypi:last-serial" content="7">'
+        b'<a href="/simple/zope-interface/">zope.interface</a><a href="six/">Six!</a><a>no link</a>'
+        b'<a href="/simple/%22%3E/">"></a>'
+    )
+    path, _ = canonical(tmp_path, "one", body, HTML)
+
+    assert json.loads(render(tmp_path, Source(path, ("*",)))[0]) == {
+        "meta": {"api-version": "1.0", "_last-serial": 7},
+        "projects": [{"name": "zope.interface"}, {"name": "six"}],
+    }
+
+
+def test_hostile_names_do_not_become_markup(tmp_path: Path) -> None:
+    """What is no project name is in no HTML list; JSON passes it on as text."""
+    nasty = '"><script>'
+    body = json.dumps({"projects": [{"name": nasty}, {"name": "ok"}, {"x": 1}, 5]}).encode()
+    path, _ = canonical(tmp_path, "one", body)
+    as_json, as_html = render(tmp_path, Source(path, ("*",)))
+
+    assert "script" not in as_html
+    assert [project["name"] for project in json.loads(as_json)["projects"]] == [nasty, "ok"]
+
+
+def test_merging_respects_order_and_patterns(tmp_path: Path) -> None:
+    """The first index's spelling stands; names outside an index's patterns are not its own."""
+    one, _ = canonical(tmp_path, "one", b'{"projects":[{"name":"Acme.X"},{"name":"six"}]}')
+    two, _ = canonical(tmp_path, "two", b'{"projects":[{"name":"acme-x"},{"name":"six"}]}')
+    as_json, _ = render(tmp_path, Source(one, ("acme-*",)), Source(two, ("*",)))
+
+    assert json.loads(as_json)["projects"] == [{"name": "Acme.X"}, {"name": "six"}]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"projects": {}}', b'{"projects": [', b"\xff"]
+)
+def test_broken_json(tmp_path: Path, body: bytes) -> None:
+    """No list, no page."""
+    with pytest.raises(MalformedPage):
+        canonical(tmp_path, "one", body)

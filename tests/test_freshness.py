@@ -1,0 +1,82 @@
+"""Freshness as tables: (stamp, now) into a verdict, headers into a lifetime."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from proxy.freshness import (
+    DEFAULT_LIFETIME,
+    Stamp,
+    Verdict,
+    cache_control,
+    judge,
+    lifetime_of,
+)
+
+FETCHED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+STAMP = Stamp(fetched_at=FETCHED, fresh_until=FETCHED + timedelta(seconds=600))
+STALE_IF_ERROR = timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0, Verdict.FRESH),
+        (599.9, Verdict.FRESH),
+        (600, Verdict.STALE),
+        (600 + 30 * 86_400 - 1, Verdict.STALE),
+        (600 + 30 * 86_400, Verdict.TOO_OLD),
+        (-4, Verdict.FRESH),
+        (-60, Verdict.STALE),
+        (-10 * 365 * 86_400, Verdict.STALE),
+    ],
+)
+def test_verdict(seconds: float, expected: Verdict) -> None:
+    """Fresh, stale, too old; a clock that was set back makes no page live for ever."""
+    now = FETCHED + timedelta(seconds=seconds)
+
+    assert judge(STAMP, now, STALE_IF_ERROR) is expected
+
+
+def test_nothing_is_missing() -> None:
+    """No stamp, no page."""
+    assert judge(None, FETCHED, STALE_IF_ERROR) is Verdict.MISSING
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Cache-Control": "max-age=600, public"}, 600),
+        ({"Cache-Control": "max-age=600", "Age": "100"}, 500),
+        ({"Cache-Control": "max-age=600", "Age": "1000"}, 0),
+        ({"Cache-Control": "max-age=600, s-maxage=60"}, 60),
+        ({"Cache-Control": 'Max-Age="90"'}, 90),
+        ({"Cache-Control": "no-cache, max-age=600"}, 0),
+        ({"Cache-Control": "no-store"}, 0),
+        ({"Cache-Control": "private, max-age=600"}, 0),
+        ({"Cache-Control": "max-age=-1"}, 0),
+        ({"Cache-Control": "max-age=nonsense"}, 0),
+        ({"Cache-Control": "max-age=" + "9" * 40}, 365 * 86_400),
+        ({"Cache-Control": "public"}, DEFAULT_LIFETIME.total_seconds()),
+        ({}, DEFAULT_LIFETIME.total_seconds()),
+    ],
+)
+def test_lifetime(headers: dict[str, str], seconds: float) -> None:
+    """What upstream says counts, as a shared cache reads it."""
+    assert lifetime_of(headers, None) == timedelta(seconds=seconds)
+
+
+def test_the_setting_beats_upstream() -> None:
+    """`page_ttl` is what the operator wants, whatever upstream says."""
+    assert lifetime_of({"Cache-Control": "no-store"}, timedelta(hours=1)) == timedelta(hours=1)
+
+
+def test_age_is_never_negative() -> None:
+    """Whatever the clock did."""
+    assert STAMP.age(FETCHED - timedelta(days=1)) == timedelta(0)
+    assert STAMP.age(FETCHED + timedelta(seconds=5)) == timedelta(seconds=5)
+
+
+def test_directives() -> None:
+    """Names in lower case, arguments without their quotes, empty parts passed over."""
+    assert cache_control(' Public,, Max-Age = "5" ,x') == {"public": "", "max-age": "5", "x": ""}
