@@ -1,0 +1,354 @@
+"""The whole configuration as one typed model, and the way it is put together.
+
+Flags win over environment variables, these win over the TOML file, and the file wins over
+the defaults below. `load` is the only function that reads the environment or the file.
+Everything that is wrong ends in a `ConfigError` whose one line names the key.
+
+`config/wheelkeep.toml` shows every key with its default; a test holds the two together.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings.exceptions import SettingsError
+from yarl import URL
+
+from proxy.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "WHEELKEEP_"
+CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
+DEFAULT_FILE = Path("wheelkeep.toml")
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+
+
+def parse_duration(value: object) -> object:
+    """Read "90s", "10m", "36h", "7d" or "2w"; leave ISO 8601 ("P7D") to pydantic."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    if isinstance(value, str) and value.strip().upper().startswith("P"):
+        return value.strip().upper()
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("is not a duration; write it like 90s, 10m, 36h, 7d or P7D")
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError("must not be negative")
+    return value
+
+
+def _expand_user(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
+Directory = Annotated[Path, BeforeValidator(_expand_user)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Server(Section):
+    """How clients reach wheelkeep."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(3141, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(1, ge=1, description="processes sharing the port")
+    base_path: str = Field("", description="prefix of all URLs, when served below one")
+    hot_path: bool = Field(True, description="ready answers ahead of the framework")
+    tls_cert: str = Field("", description="certificate chain (PEM) to serve https with")
+    tls_key: str = Field("", description="private key (PEM) of that certificate")
+
+
+class Cache(Section):
+    """What is kept, where, and for how long."""
+
+    dir: Directory = Field(
+        Path("~/.cache/wheelkeep"), description="folder of pages (embedded), blobs and history"
+    )
+    redis: str = Field(
+        "",
+        repr=False,
+        description="redis://… or rediss://…: pages shared between machines; empty: in dir",
+    )
+    blobs: str = Field("", description="s3://bucket/prefix …: blobs in an object store; empty: dir")
+    max_size: ByteSize = Field(ByteSize(20 * 1024**3), description="of blobs on disk")
+    page_ttl: Duration | None = Field(
+        None, description="how long a page is fresh; empty: what upstream's Cache-Control says"
+    )
+    stale_if_error: Duration = Field(
+        timedelta(days=30), description="serve the last good page this long while upstream fails"
+    )
+    offline: bool = Field(False, description="never ask upstream")
+
+    @field_validator("dir", mode="after")
+    @classmethod
+    def _with_home(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("page_ttl", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("redis", mode="after")
+    @classmethod
+    def _is_redis_url(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+
+class Index(Section):
+    """One upstream index that speaks the Simple API."""
+
+    name: str = Field("pypi", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name in URLs, logs")
+    url: str = Field("https://pypi.org/simple/", description="address of its /simple/ page")
+    projects: tuple[str, ...] = Field(
+        ("*",), description="patterns of the project names this index may answer for"
+    )
+    username: str = Field("", description="sent to the host of url and to no other")
+    password: SecretStr = Field(SecretStr(""), description="likewise")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_credentials_out_of_url(cls, data: Any) -> Any:
+        """`https://user:secret@host/` becomes url, username and password: the URL is shown."""
+        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
+            return data
+        try:
+            url = URL(data["url"])
+        except ValueError:
+            return data
+        if url.user is None and url.password is None:
+            return data
+        found = {"username": url.user or "", "password": url.password or ""}
+        return {**found, **data, "url": str(url.with_user(None))}
+
+    @field_validator("url", mode="after")
+    @classmethod
+    def _is_http_url(cls, value: str) -> str:
+        try:
+            url = URL(value)
+        except ValueError as problem:
+            raise ValueError(f"is not a URL: {problem}") from None
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("must be an http:// or https:// URL")
+        if url.query_string or url.fragment:
+            raise ValueError("must have neither a query nor a fragment")
+        return value if value.endswith("/") else f"{value}/"
+
+
+class Policy(Section):
+    """Which files clients may see."""
+
+    min_age: Duration = Field(timedelta(0), description="a younger file is not shown, not served")
+    min_age_exempt: tuple[str, ...] = Field((), description="project patterns min_age spares")
+    allow: tuple[str, ...] = Field(("*",), description="projects that may come in")
+    deny: tuple[str, ...] = Field((), description="projects that may not")
+
+
+class Auth(Section):
+    """Who may ask."""
+
+    tokens: tuple[str, ...] = Field((), description="sha256 of each accepted token; empty: open")
+    admin_tokens: tuple[str, ...] = Field(
+        (), description="may purge; empty: purge only from the loopback address"
+    )
+
+
+class Settings(BaseSettings):
+    """All sections. Make one with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+    )
+
+    # Factories: the home folder is looked up when settings are loaded, not at import.
+    server: Server = Field(default_factory=Server)
+    cache: Cache = Field(default_factory=Cache)
+    index: tuple[Index, ...] = Field(default_factory=lambda: (Index(),))
+    policy: Policy = Field(default_factory=Policy)
+    auth: Auth = Field(default_factory=Auth)
+
+    @model_validator(mode="after")
+    def _indexes_are_usable(self) -> Self:
+        if not self.index:
+            raise ValueError("index: at least one is needed")
+        names = [index.name for index in self.index]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"index.name: {name!r} is given twice")
+        return self
+
+
+# Keys of the configuration whose feature this version does not have yet. Taking a value and
+# not keeping to it would be worse than refusing it, most of all where it is about safety.
+_NOT_BUILT = (
+    "server.workers",
+    "server.base_path",
+    "server.tls_cert",
+    "server.tls_key",
+    "cache.blobs",
+    "policy.min_age",
+    "policy.min_age_exempt",
+    "policy.allow",
+    "policy.deny",
+    "auth.tokens",
+    "auth.admin_tokens",
+)
+
+
+def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Put the settings together.
+
+    `config` is the file named by a flag; without it `$WHEELKEEP_CONFIG` is taken, then
+    `./wheelkeep.toml` if it is there. `flags` is nested like the model and wins over all.
+    Raises `ConfigError`.
+    """
+    file = _config_file(config)
+    _refuse_unknown_variables()
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - we read no .env
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            toml = TomlConfigSettingsSource(settings_cls, toml_file=file or Path(os.devnull))
+            return init_settings, env_settings, toml
+
+    try:
+        settings = Layered(**(flags or {}))
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigError(f"{file}: {problem}") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{file}: cannot be read: {problem}") from None
+    except SettingsError as problem:
+        cause = f" ({problem.__cause__})" if problem.__cause__ else ""
+        raise ConfigError(f"{problem}{cause}") from None
+    except ValidationError as problem:
+        raise ConfigError(_explain(problem, file)) from None
+    _refuse_what_is_not_built(settings)
+    return settings
+
+
+def _config_file(config: Path | None) -> Path | None:
+    named = config or (Path(value) if (value := os.environ.get(CONFIG_VARIABLE)) else None)
+    if named is None:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    if not named.is_file():
+        raise ConfigError(f"{named}: there is no such configuration file")
+    return named
+
+
+def _refuse_unknown_variables() -> None:
+    """pydantic-settings passes over a variable of a section it does not know; we do not."""
+    known = {f"{ENVIRONMENT_PREFIX}{section.upper()}" for section in Settings.model_fields}
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
+            continue
+        if name.split("__")[0] not in known:
+            raise ConfigError(f"{variable}: there is no such setting{_nearest(name, all_names())}")
+
+
+def all_names() -> list[str]:
+    """The environment variable of every key, in the order of the model."""
+    names = []
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        if isinstance(model, type) and issubclass(model, Section):
+            names += [f"{ENVIRONMENT_PREFIX}{section}__{key}".upper() for key in model.model_fields]
+        else:
+            names.append(f"{ENVIRONMENT_PREFIX}{section}".upper())
+    return names
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    """One line for the first thing that is wrong, naming the key and where it was given."""
+    first = error.errors()[0]
+    location = [part for part in first["loc"] if not str(part).startswith("function-")]
+    key = ".".join(str(part) for part in location)
+    if first["type"] == "extra_forbidden":
+        return f"{_origin(location, file)}{key}: there is no such setting{_nearest_key(location)}"
+    problem = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return problem
+    shown = "" if "password" in key or "redis" in key else f" {first['input']!r}:"
+    return f"{_origin(location, file)}{key}:{shown} {problem}"
+
+
+def _origin(location: list[Any], file: Path | None) -> str:
+    variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location).upper()
+    section = "__".join(variable.split("__")[:1])
+    for name in os.environ:
+        if name.upper() in (variable, section):
+            return f"{name}: "
+    return f"{file}: " if file else ""
+
+
+def _nearest_key(location: list[Any]) -> str:
+    """The nearest key of the same section, or the nearest section."""
+    if len(location) == 1:
+        return _nearest(str(location[0]), list(Settings.model_fields))
+    section = {"index": Index}.get(str(location[0]))
+    field = Settings.model_fields.get(str(location[0]))
+    model = section or (field.annotation if field else None)
+    if isinstance(model, type) and issubclass(model, Section):
+        return _nearest(str(location[-1]), list(model.model_fields))
+    return ""
+
+
+def _refuse_what_is_not_built(settings: Settings) -> None:
+    for key in _NOT_BUILT:
+        section, name = key.split(".")
+        chosen = getattr(getattr(settings, section), name)
+        default = type(getattr(settings, section)).model_fields[name].default
+        if chosen != default:
+            raise ConfigError(
+                f"{key}: this version of wheelkeep cannot do that yet; leave it at its default"
+            )

@@ -1,0 +1,96 @@
+"""What is kept of a page, under which keys, and what a page store promises.
+
+Two kinds of records, the same in every back end:
+
+* `page:{index}:{project}`: a small record with our ETag, upstream's validators, the stamp.
+* `body:{etag}`: the immutable, gzipped body behind that ETag, written once and shared by
+  every record that names it. The ETag is made from the content, so it is the same wherever
+  the same page is kept.
+
+A page that upstream says is unchanged gets a new record and no new body. The store decides
+nothing: what is fresh is the business of `freshness.py`.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+
+from proxy.freshness import Stamp
+from proxy.simple.model import ProjectName
+
+ROOT_LIST = ProjectName("/")
+"""The name under which an index's project list is kept; no project can be called so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRecord:
+    """What is known of a page without reading it."""
+
+    source: str
+    """The URL it came from: a record of an index that moved is not taken for the new one's."""
+    stamp: Stamp
+    etag: str | None
+    """Names the body; None: upstream says that there is no such page."""
+    upstream_etag: str | None = None
+    last_modified: str | None = None
+    serial: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(PageRecord)
+
+
+def encode_record(record: PageRecord) -> bytes:
+    """The stored form of a record."""
+    return msgspec.json.encode(record)
+
+
+def decode_record(data: bytes) -> PageRecord | None:
+    """The record in its stored form, or None where another version wrote something else."""
+    try:
+        return _DECODER.decode(data)
+    except msgspec.DecodeError:
+        return None
+
+
+def page_key(index: str, project: ProjectName) -> str:
+    """The key of a page's record."""
+    return f"page:{index}:{project}"
+
+
+def body_key(etag: str) -> str:
+    """The key of a body."""
+    return f"body:{etag}"
+
+
+def keep_for(stale_if_error: timedelta) -> timedelta:
+    """How long a record outlives its last writing: well after anyone may be served it."""
+    return stale_if_error * 2 + timedelta(days=1)
+
+
+class PageStore(Protocol):
+    """Keeps pages. Every method raises `StoreUnavailable` where the store cannot be reached."""
+
+    async def record(self, index: str, project: ProjectName) -> PageRecord | None:
+        """What is known of the page."""
+
+    async def body(self, etag: str) -> bytes | None:
+        """The gzipped body behind an ETag; None where it is gone."""
+
+    async def write(
+        self, index: str, project: ProjectName, record: PageRecord, body: bytes | None = None
+    ) -> None:
+        """Keep the record, and its body where that is new. A body is never there without use."""
+
+    async def delete(self, index: str, project: ProjectName) -> bool:
+        """Forget the page; say whether there was one."""
+
+    async def clear(self) -> int:
+        """Forget all pages; say how many there were."""
+
+    async def count(self) -> int:
+        """How many pages are kept. May take seconds in a large store."""
+
+    async def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,148 @@
+"""What wheelkeep says of itself: metrics for Prometheus, log lines, the numbers of /stats.
+
+One `Telemetry` is made by `app.py` and handed to whoever counts something; nothing here is
+global but the set-up of the logging library. The same outcome words stand in `Cache-Status`,
+in the access log and in the metrics.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+_LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Telemetry:
+    """Counters of one process, and its logger."""
+
+    def __init__(self) -> None:
+        self.log: structlog.stdlib.BoundLogger = structlog.get_logger("wheelkeep")
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "wheelkeep_requests",
+            "Requests answered, by route, HTTP status and cache outcome",
+            ["route", "status", "outcome"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "wheelkeep_request_seconds",
+            "Time from a request's head to the end of its answer",
+            ["route"],
+            buckets=_LATENCIES,
+            registry=registry,
+        )
+        self._served = Counter(
+            "wheelkeep_served_bytes", "Bytes of bodies sent to clients", registry=registry
+        )
+        self._upstream = Counter(
+            "wheelkeep_upstream_requests",
+            "Requests sent to indexes, by index, kind (page, file) and HTTP status",
+            ["index", "kind", "status"],
+            registry=registry,
+        )
+        self._received = Counter(
+            "wheelkeep_upstream_bytes",
+            "Bytes of bodies received from indexes",
+            ["index"],
+            registry=registry,
+        )
+        self._store_failures = Counter(
+            "wheelkeep_store_failures",
+            "Times a store could not be reached",
+            ["store"],
+            registry=registry,
+        )
+        self._mismatches = Counter(
+            "wheelkeep_digest_mismatches",
+            "Files that upstream sent with other bytes than its page promised",
+            registry=registry,
+        )
+
+    def request_answered(
+        self, *, route: str, status: int, outcome: str, seconds: float, sent_bytes: int
+    ) -> None:
+        """Count an answered request."""
+        self._requests.labels(route, str(status), outcome).inc()
+        self._seconds.labels(route).observe(seconds)
+        self._served.inc(sent_bytes)
+
+    def upstream_answered(self, index: str, kind: str, status: int) -> None:
+        """Count an answer of an index. `kind` is "page" or "file"."""
+        self._upstream.labels(index, kind, str(status)).inc()
+
+    def upstream_sent(self, index: str, size_bytes: int) -> None:
+        """Count bytes that arrived from an index."""
+        self._received.labels(index).inc(size_bytes)
+
+    def store_failed(self, store: str, problem: Exception) -> None:
+        """Count and log a store that could not be reached."""
+        self._store_failures.labels(store).inc()
+        self.log.warning("store unavailable", store=store, problem=str(problem))
+
+    def digest_mismatched(self, problem: Exception, **facts: Any) -> None:
+        """Count and log a file whose bytes were wrong."""
+        self._mismatches.inc()
+        self.log.error("digest mismatch", problem=str(problem), **facts)
+
+    def exposition(self) -> bytes:
+        """All metrics in the text format of Prometheus."""
+        return generate_latest(self._registry)
+
+    def totals(self) -> dict[str, float]:
+        """The sums that `/stats` shows, by name."""
+        totals = {"requests": 0.0, "bytes_served": 0.0, "bytes_from_upstream": 0.0}
+        outcomes: dict[str, float] = {}
+        for metric in self._registry.collect():
+            for sample in metric.samples:
+                match sample.name:
+                    case "wheelkeep_requests_total":
+                        totals["requests"] += sample.value
+                        outcome = sample.labels["outcome"]
+                        outcomes[outcome] = outcomes.get(outcome, 0.0) + sample.value
+                    case "wheelkeep_served_bytes_total":
+                        totals["bytes_served"] += sample.value
+                    case "wheelkeep_upstream_bytes_total":
+                        totals["bytes_from_upstream"] += sample.value
+                    case "wheelkeep_upstream_requests_total":
+                        totals["upstream_requests"] = (
+                            totals.get("upstream_requests", 0.0) + sample.value
+                        )
+        return totals | {f"outcome_{name}": value for name, value in outcomes.items()}
+
+
+def set_up_logging() -> None:
+    """Log to standard error: in colours for a person, one JSON object a line for a machine."""
+    for_people = sys.stderr.isatty()
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Local variables of a traceback may hold a password.
+    without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if for_people
+        else [
+            structlog.processors.ExceptionRenderer(without_locals),
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    structlog.configure(
+        processors=[*shared, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # What libraries report goes the same way, from warnings on.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)

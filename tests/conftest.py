@@ -1,0 +1,75 @@
+"""Fixtures: a clock, an index, and wheelkeep in front of it."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from proxy.app import application
+from proxy.settings import load
+from tests.fakes import Clock, FakeUpstream
+
+MakeProxy = Callable[..., Awaitable[TestClient]]
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the person who runs the tests, and no file in their folder, counts."""
+    for name in list(os.environ):
+        if name.upper().startswith("WHEELKEEP_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    fake = FakeUpstream()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+async def other_upstream() -> AsyncIterator[FakeUpstream]:
+    fake = FakeUpstream()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+async def make_proxy(
+    upstream: FakeUpstream, clock: Clock, tmp_path: Path
+) -> AsyncIterator[MakeProxy]:
+    """Start wheelkeep in front of `upstream`; keywords are settings of `cache`, or sections."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*, index: list[dict[str, Any]] | None = None, **cache: Any) -> TestClient:
+            settings = load(
+                flags={
+                    "cache": {"dir": str(tmp_path / "cache"), **cache},
+                    "index": index or [{"url": upstream.url}],
+                }
+            )
+            app = await stack.enter_async_context(application(settings, clock))
+            client = TestClient(
+                TestServer(app), auto_decompress=False, headers={"Accept-Encoding": "identity"}
+            )
+            return await stack.enter_async_context(client)
+
+        yield make
+
+
+@pytest.fixture
+async def proxy(make_proxy: MakeProxy) -> TestClient:
+    return await make_proxy()

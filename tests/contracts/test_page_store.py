@@ -1,0 +1,203 @@
+"""The contract of a page store, held against every back end that the application builds."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fakeredis
+import pytest
+
+from proxy.errors import StoreUnavailable
+from proxy.freshness import Stamp
+from proxy.simple.model import ProjectName
+from proxy.storage.pages import PageRecord, PageStore
+from proxy.storage.pages_redis import RedisPages
+from proxy.storage.pages_sqlite import SqlitePages
+from tests.servers import RedisServer
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
+KEEP = timedelta(days=61)
+SIX, ATTRS = ProjectName("six"), ProjectName("attrs")
+
+
+def record(etag: str | None, **fields: str) -> PageRecord:
+    stamp = Stamp(fetched_at=NOW, fresh_until=NOW + timedelta(minutes=10))
+    return PageRecord(source="https://index.example/simple/", stamp=stamp, etag=etag, **fields)
+
+
+@pytest.fixture(params=["sqlite", "fakeredis", "redis"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[PageStore]:
+    match request.param:
+        case "sqlite":
+            pages: PageStore = await SqlitePages.open(tmp_path / "pages.sqlite", KEEP)
+            yield pages
+            await pages.close()
+        case "fakeredis":
+            pages = RedisPages(fakeredis.FakeAsyncRedis(), KEEP)
+            yield pages
+            await pages.close()
+        case "redis":
+            server = RedisServer()
+            await server.start()
+            pages = RedisPages.connect(server.url, KEEP)
+            yield pages
+            await pages.close()
+            server.stop()
+
+
+async def test_a_page_is_read_as_it_was_written(store: PageStore) -> None:
+    """Record and body come back to the letter, times to the microsecond."""
+    written = record("e1", upstream_etag='W/"u"', last_modified="Tue", serial="7")
+    await store.write("pypi", SIX, written, b"body")
+
+    assert await store.record("pypi", SIX) == written
+    assert await store.body("e1") == b"body"
+
+
+async def test_what_was_never_written_is_not_there(store: PageStore) -> None:
+    """A miss is None, for records and for bodies."""
+    assert await store.record("pypi", SIX) is None
+    assert await store.body("e1") is None
+
+
+async def test_names_with_a_common_start_do_not_mix(store: PageStore) -> None:
+    """Index and project are both part of the key."""
+    await store.write("pypi", SIX, record("e1"), b"1")
+    await store.write("pypi-2", SIX, record("e2"), b"2")
+    await store.write("pypi", ProjectName("six-more"), record("e3"), b"3")
+
+    assert (await store.record("pypi", SIX)) == record("e1")
+    assert (await store.record("pypi-2", SIX)) == record("e2")
+    assert await store.delete("pypi", SIX)
+    assert (await store.record("pypi", ProjectName("six-more"))) == record("e3")
+
+
+async def test_a_new_stamp_leaves_the_body(store: PageStore) -> None:
+    """Writing a record without a body keeps the body behind its ETag."""
+    await store.write("pypi", SIX, record("e1"), b"body")
+    await store.write("pypi", SIX, record("e1", serial="8"))
+
+    assert (await store.record("pypi", SIX)) == record("e1", serial="8")
+    assert await store.body("e1") == b"body"
+
+
+async def test_a_body_is_shared(store: PageStore) -> None:
+    """Two pages of one content have one body, and each may go without the other."""
+    await store.write("pypi", SIX, record("e1"), b"body")
+    await store.write("corp", SIX, record("e1"), b"body")
+    await store.delete("pypi", SIX)
+
+    assert await store.body("e1") == b"body"
+    assert (await store.record("corp", SIX)) == record("e1")
+
+
+async def test_absence_can_be_remembered(store: PageStore) -> None:
+    """A record without an ETag says that there is no page."""
+    await store.write("pypi", SIX, record(None))
+    found = await store.record("pypi", SIX)
+
+    assert found is not None
+    assert found.etag is None
+
+
+async def test_deleting_and_clearing_say_what_they_did(store: PageStore) -> None:
+    """Deletion tells whether there was something, clearing how much."""
+    await store.write("pypi", SIX, record("e1"), b"1")
+    await store.write("pypi", ATTRS, record("e2"), b"2")
+
+    assert await store.count() == 2
+    assert await store.delete("pypi", SIX) is True
+    assert await store.delete("pypi", SIX) is False
+    assert await store.clear() == 1
+    assert await store.count() == 0
+    assert await store.record("pypi", ATTRS) is None
+
+
+async def test_sqlite_survives_a_restart_and_drops_unused_bodies(tmp_path: Path) -> None:
+    """What was written is there after reopening; a replaced body is not."""
+    path = tmp_path / "pages.sqlite"
+    store = await SqlitePages.open(path, KEEP)
+    await store.write("pypi", SIX, record("old"), b"old")
+    await store.write("pypi", SIX, record("new"), b"new")
+    await store.close()
+    store = await SqlitePages.open(path, KEEP)
+
+    assert await store.record("pypi", SIX) == record("new")
+    assert await store.body("new") == b"new"
+    assert await store.body("old") is None
+    await store.close()
+
+
+async def test_sqlite_sets_a_damaged_file_aside(tmp_path: Path) -> None:
+    """A file that is no database is kept beside a new one: nothing is lost."""
+    path = tmp_path / "pages.sqlite"
+    path.write_bytes(b"this is no database" * 1000)
+    store = await SqlitePages.open(path, KEEP)
+
+    assert await store.count() == 0
+    assert len(list(tmp_path.glob("pages.sqlite.damaged-*"))) == 1
+    await store.close()
+
+
+async def test_redis_keys_expire_and_are_the_documented_ones() -> None:
+    """`page:{index}:{project}` and `body:{etag}`, each with a TTL, renewed by writing."""
+    client = fakeredis.FakeAsyncRedis()
+    store = RedisPages(client, timedelta(days=2))
+    await store.write("pypi", SIX, record("e1"), b"body")
+    await client.expire("body:e1", 5)
+    await store.write("pypi", SIX, record("e1"))
+
+    assert sorted(await client.keys()) == [b"body:e1", b"page:pypi:six"]
+    assert await client.ttl("page:pypi:six") > 86_400
+    assert await client.ttl("body:e1") > 86_400
+    await store.close()
+
+
+async def test_redis_that_is_away_is_said_to_be_and_comes_back() -> None:
+    """Every call ends in StoreUnavailable while Redis is away, soon at once, and not after."""
+    server = RedisServer()
+    store = RedisPages.connect(server.url, KEEP)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await store.record("pypi", SIX)
+    assert "turned away" in repr(store)
+    await server.start()
+    try:
+        for _ in range(100):
+            try:
+                await store.write("pypi", SIX, record("e1"), b"body")
+                break
+            except StoreUnavailable:
+                await _pause()
+
+        assert await store.body("e1") == b"body"
+    finally:
+        await store.close()
+        server.stop()
+
+
+async def test_redis_that_is_full_still_reads() -> None:
+    """A write refused for want of memory is no reason to turn readers away."""
+    server = RedisServer("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
+    await server.start()
+    store = RedisPages.connect(server.url, KEEP)
+    try:
+        await store.write("pypi", SIX, record("e1"), b"body")
+        for number in range(20):
+            try:
+                await store.write("pypi", ATTRS, record(f"big{number}"), bytes(1 << 20))
+            except StoreUnavailable as problem:
+                assert "memory" in str(problem)
+                break
+        else:
+            raise AssertionError("Redis took more than it may")
+
+        assert await store.body("e1") == b"body"
+    finally:
+        await store.close()
+        server.stop()
+
+
+async def _pause() -> None:
+    await asyncio.sleep(0.1)

@@ -1,0 +1,170 @@
+"""An index on loopback that does what a test tells it, and a clock that goes where it is set.
+
+The index is a real HTTP server, so what wheelkeep sends and receives is what it would send to
+and receive from the public one.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from html import escape
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+JSON = "application/vnd.pypi.simple.v1+json"
+HTML = "text/html"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def advance(self, **by: float) -> None:
+        self.time += timedelta(**by)
+
+
+class FakeUpstream:
+    """An index with projects and files, that counts what it is asked."""
+
+    def __init__(self, *, speaks: str = JSON) -> None:
+        self.speaks = speaks
+        self.pages: dict[str, dict[str, Any]] = {}
+        self.files: dict[str, bytes] = {}
+        self.page_headers: dict[str, str] = {}
+        self.with_etag = True
+        self.down_with: int | None = None
+        self.handlers: dict[str, Handler] = {}
+        self.requests: list[web.Request] = []
+        self.gate: asyncio.Event | None = None
+        self._server: TestServer | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", self._answer)
+        self._server = TestServer(app)
+        await self._server.start_server()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+
+    @property
+    def root(self) -> str:
+        assert self._server is not None
+        return str(self._server.make_url("/")).rstrip("/")
+
+    @property
+    def url(self) -> str:
+        return f"{self.root}/simple/"
+
+    def count(self, path: str) -> int:
+        """How often a path was asked for."""
+        return sum(request.path == path for request in self.requests)
+
+    def add(self, project: str, filename: str, content: bytes = b"x" * 1000, **keys: Any) -> str:
+        """List a file and serve it. Returns its sha256."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        page = self.pages.setdefault(
+            project, {"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": []}
+        )
+        path = f"/packages/{sha256[:6]}/{filename}"
+        entry = {
+            "filename": filename,
+            "url": f"../..{path}",
+            "hashes": {"sha256": sha256},
+            "size": len(content),
+        } | keys
+        page["files"].append(entry)
+        self.files[path] = content
+        return sha256
+
+    def path_of(self, filename: str) -> str:
+        return next(path for path in self.files if path.endswith(f"/{filename}"))
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.down_with is not None:
+            return web.Response(status=self.down_with)
+        if handler := self.handlers.get(request.path):
+            return await handler(request)
+        if request.path in self.files:
+            return web.Response(body=self.files[request.path])
+        name = request.path.removeprefix("/simple/").strip("/")
+        if request.path == "/simple/":
+            return self._page(request, self._list())
+        if name in self.pages:
+            page = self.pages[name]
+            return self._page(request, page if self.speaks == JSON else self._html(page))
+        return web.Response(status=404)
+
+    def _list(self) -> dict[str, Any] | str:
+        if self.speaks == JSON:
+            projects = [{"name": name} for name in self.pages]
+            return {"meta": {"api-version": "1.1"}, "projects": projects}
+        links = "".join(f'<a href="/simple/{name}/">{name}</a>' for name in self.pages)
+        return f"<!DOCTYPE html><html><body>{links}</body></html>"
+
+    def _page(self, request: web.Request, content: dict[str, Any] | str) -> web.Response:
+        body = (content if isinstance(content, str) else json.dumps(content)).encode()
+        headers = {"Content-Type": self.speaks, **self.page_headers}
+        if self.with_etag:
+            headers["ETag"] = f'"{hashlib.md5(body).hexdigest()}"'
+            if request.headers.get("If-None-Match") == headers["ETag"]:
+                return web.Response(status=304, headers=headers)
+        return web.Response(body=body, headers=headers)
+
+    @staticmethod
+    def _html(page: dict[str, Any]) -> str:
+        anchors = []
+        for file in page["files"]:
+            fragment = "".join(f"#{name}={value}" for name, value in file["hashes"].items())
+            anchors.append(f'<a href="{escape(file["url"])}{fragment}">{file["filename"]}</a>')
+        return f"<!DOCTYPE html><html><body>{'<br>'.join(anchors)}</body></html>"
+
+
+def cut_after(content: bytes, count: int, *, length: int | None = None) -> Handler:
+    """Serve the first `count` bytes of a file, then break the connection."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = len(content) if length is None else length
+        await response.prepare(request)
+        await response.write(content[:count])
+        await asyncio.sleep(0.05)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return handler
+
+
+def serving_ranges(content: bytes, first: Handler) -> Handler:
+    """Answer the first question by `first` and ranges rightly from then on."""
+    asked = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return await first(request)
+        start = request.http_range.start or 0
+        return web.Response(
+            status=206,
+            body=content[start:],
+            headers={"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"},
+        )
+
+    return handler

@@ -1,0 +1,165 @@
+"""Where settings come from, and how a wrong one ends."""
+
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import ConfigError
+from proxy.settings import Section, Settings, all_names, load
+
+ROOT = Path(__file__).parents[1]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_defaults_need_nothing() -> None:
+    """No file, no variable, no flag: PyPI on the loopback address."""
+    settings = load()
+
+    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 3141)
+    assert [index.url for index in settings.index] == ["https://pypi.org/simple/"]
+    assert settings.cache.dir == Path.home() / ".cache/wheelkeep"
+    assert settings.cache.page_ttl is None
+    assert settings.cache.max_size == 20 * 1024**3
+
+
+def test_flags_beat_environment_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer wins over the one below, key by key."""
+    file = write(tmp_path / "a.toml", '[server]\nport = 1\nhost = "file"\n[cache]\nredis = ""\n')
+    monkeypatch.setenv("WHEELKEEP_SERVER__PORT", "2")
+    monkeypatch.setenv("WHEELKEEP_CACHE__OFFLINE", "true")
+
+    assert load(file).server.port == 2
+    assert load(file).server.host == "file"
+    settings = load(file, {"server": {"port": 3}})
+    assert (settings.server.port, settings.server.host, settings.cache.offline) == (3, "file", True)
+
+
+def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flag's, else $WHEELKEEP_CONFIG, else ./wheelkeep.toml where it is there."""
+    assert load().server.port == 3141
+    write(tmp_path / "wheelkeep.toml", "[server]\nport = 1\n")
+    assert load().server.port == 1
+    monkeypatch.setenv("WHEELKEEP_CONFIG", str(write(tmp_path / "b.toml", "[server]\nport = 2\n")))
+    assert load().server.port == 2
+    assert load(write(tmp_path / "c.toml", "[server]\nport = 3\n")).server.port == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("10m", timedelta(minutes=10)),
+        ("36h", timedelta(hours=36)),
+        ("7d", timedelta(days=7)),
+        ("2 w", timedelta(weeks=2)),
+        ("1.5h", timedelta(minutes=90)),
+        ("P7DT12H", timedelta(days=7, hours=12)),
+        ("PT90S", timedelta(seconds=90)),
+        ("0s", timedelta(0)),
+    ],
+)
+def test_durations(text: str, expected: timedelta) -> None:
+    """A number and a unit, or ISO 8601."""
+    assert load(flags={"cache": {"page_ttl": text}}).cache.page_ttl == expected
+
+
+def test_credentials_leave_the_url() -> None:
+    """The URL is shown in logs; what stands in it of a secret is taken out."""
+    index = load(flags={"index": [{"url": "https://me:s%40cret@index.example/simple"}]}).index[0]
+
+    assert index.url == "https://index.example/simple/"
+    assert (index.username, index.password.get_secret_value()) == ("me", "s@cret")
+    assert "s@cret" not in repr(index)
+
+
+def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of indexes is given as JSON."""
+    monkeypatch.setenv(
+        "WHEELKEEP_INDEX", '[{"name": "corp", "url": "http://corp.example/simple/"}]'
+    )
+
+    assert [index.name for index in load().index] == ["corp"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[server]\nprot = 1", r"server\.prot: there is no such setting; did you mean port\?"),
+        ("[sever]\nport = 1", r"sever: there is no such setting; did you mean server\?"),
+        ('[server]\nport = "x"', r"server\.port: 'x'"),
+        ("[server]\nport = 70000", r"server\.port: 70000"),
+        ('[cache]\npage_ttl = "soon"', r"cache\.page_ttl: 'soon': is not a duration"),
+        ('[cache]\npage_ttl = "-5s"', r"cache\.page_ttl: '-5s'"),
+        ('[cache]\nmax_size = "huge"', r"cache\.max_size: 'huge'"),
+        ('[cache]\nredis = "http://x:secret@y"', r"cache\.redis: must begin with redis://"),
+        ('[[index]]\nurl = "ftp://x"', r"index\.0\.url: 'ftp://x': must be an http"),
+        ('[[index]]\nname = "A B"', r"index\.0\.name: 'A B'"),
+        ('[[index]]\nulr = "x"', r"index\.0\.ulr: .* did you mean url\?"),
+        ("index = []", r"index: at least one is needed"),
+        ('[[index]]\nname = "a"\n[[index]]\nname = "a"', r"index\.name: 'a' is given twice"),
+        ("[server\nport = 1", r"a\.toml: .*line 1"),
+        ('[policy]\ndeny = ["x"]', r"policy\.deny: this version of wheelkeep cannot do that yet"),
+        ("[server]\nworkers = 2", r"server\.workers: this version"),
+    ],
+)
+def test_wrong_settings_are_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    """The error names the file and the key, in one line, and no secret."""
+    with pytest.raises(ConfigError, match=message) as error:
+        load(write(tmp_path / "a.toml", text))
+
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        (
+            "WHEELKEEP_CAHCE__DIR",
+            "/x",
+            "WHEELKEEP_CAHCE__DIR: .* did you mean WHEELKEEP_CACHE__DIR",
+        ),
+        ("WHEELKEEP_SERVER__PROT", "1", r"WHEELKEEP_SERVER__PROT: .*server\.prot: .* mean port"),
+        ("WHEELKEEP_SERVER__PORT", "x", "WHEELKEEP_SERVER__PORT: .*'x'"),
+        ("WHEELKEEP_INDEX", "[", "index"),
+        ("WHEELKEEP_CONFIG", "/no/such/file.toml", "/no/such/file.toml: there is no such"),
+    ],
+)
+def test_wrong_variables_are_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    """A variable that says nothing to us is an error, not silence."""
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigError, match=message):
+        load()
+
+
+def test_the_documented_file_holds_the_defaults() -> None:
+    """config/wheelkeep.toml shows every key, each with its default."""
+    text = (ROOT / "config/wheelkeep.toml").read_text()
+    shown = tomllib.loads(text)
+    defaults = load()
+
+    assert load(ROOT / "config/wheelkeep.toml").model_dump() == defaults.model_dump()
+    for name, field in Settings.model_fields.items():
+        model = type(defaults.index[0]) if name == "index" else field.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, Section)
+        given = shown[name][0] if name == "index" else shown[name]
+        assert set(given) == set(model.model_fields), name
+
+
+def test_the_readme_names_every_setting() -> None:
+    """A setting that nobody can find out about is none."""
+    readme = (ROOT / "README.md").read_text()
+    keys = {name.rpartition("__")[2].lower() for name in all_names() if "__" in name}
+
+    assert {key for key in keys if not re.search(rf"`(?:\w+\.)?{key}`", readme)} == set()

@@ -1,0 +1,30 @@
+"""Small real wheels, made in memory."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+
+def metadata(project: str, version: str, requires: Sequence[str] = ()) -> bytes:
+    """The core metadata of such a wheel."""
+    lines = ["Metadata-Version: 2.1", f"Name: {project}", f"Version: {version}"]
+    return "\n".join([*lines, *(f"Requires-Dist: {name}" for name in requires), ""]).encode()
+
+
+def wheel(project: str, version: str, requires: Sequence[str] = (), padding: int = 0) -> bytes:
+    """A wheel with one module that knows its version; `padding` makes it that much larger."""
+    folder = f"{project}-{version}.dist-info"
+    files = {
+        f"{project}.py": f"version = {version!r}\n".encode(),
+        f"{folder}/METADATA": metadata(project, version, requires),
+        f"{folder}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\n"
+        b"Root-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    if padding:
+        files[f"{project}_data/padding.bin"] = bytes(range(256)) * (padding // 256)
+    record = "".join(f"{name},,\n" for name in files) + f"{folder}/RECORD,,\n"
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in {**files, f"{folder}/RECORD": record.encode()}.items():
+            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), content)
+    return stream.getvalue()
