@@ -1,0 +1,265 @@
+"""Answers which files a project has.
+
+`policy` names the indexes that may answer for the name, in order of priority. The first that
+has the project wins. One that fails ends the search: an outage must not let another index
+speak. How a page is kept, renewed and served stale is told in `pagecache.py`.
+"""
+
+import asyncio
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from cachetools import LRUCache
+
+from proxy.errors import (
+    FileNotListed,
+    IndexNotConfigured,
+    ProjectNotFound,
+    UpstreamMalformed,
+)
+from proxy.freshness import Verdict
+from proxy.journey import Journey
+from proxy.pagecache import Answer, PageCache, validators_of
+from proxy.policy import indexes_for
+from proxy.simple.model import File, Project, ProjectName
+from proxy.simple.parse import MalformedPage, parse_project, read_canonical
+from proxy.simple.render import canonical, etag_of
+from proxy.storage.pages import PageRecord
+from proxy.upstream import NewPage, Unchanged, Upstream
+
+_CONTENTS_BYTES = 64 << 20
+_BYTES_PER_BYTE_OF_JSON = 4
+"""What a content takes in memory, roughly, for each byte of its JSON."""
+_PARSE_IN_THREAD_BYTES = 1 << 18
+_GZIP_LEVEL = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A project's page, as one index has it."""
+
+    name: ProjectName
+    project: Project
+    etag: str
+    record: PageRecord
+    index: str
+    journey: Journey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A file, and the index that lists it."""
+
+    file: File
+    index: str
+
+
+class Catalog:
+    """Answers pages, and the files they list."""
+
+    def __init__(self, upstreams: Sequence[Upstream], cache: PageCache[Project]) -> None:
+        self._upstreams = {upstream.name: upstream for upstream in upstreams}
+        self._indexes = tuple(upstream.index for upstream in upstreams)
+        self._cache = cache
+        self._contents: LRUCache[str, tuple[int, Project]] = LRUCache(
+            _CONTENTS_BYTES, getsizeof=lambda entry: entry[0] * _BYTES_PER_BYTE_OF_JSON
+        )
+        self._learning = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Catalog of {', '.join(self._upstreams)}>"
+
+    @property
+    def upstreams(self) -> Sequence[Upstream]:
+        """The configured indexes, in order of priority."""
+        return tuple(self._upstreams.values())
+
+    def upstream(self, index: str) -> Upstream:
+        """The configured index of that name. Raises `IndexNotConfigured`."""
+        try:
+            return self._upstreams[index]
+        except KeyError:
+            raise IndexNotConfigured(index) from None
+
+    async def page(self, project: ProjectName, index: str | None = None) -> Page:
+        """The project's page; `index` asks that index alone.
+
+        Raises `ProjectNotFound`, `UpstreamError`, `IndexNotConfigured`.
+        """
+        for upstream in self._candidates(project, index):
+            try:
+                return await self._page_of(upstream, project)
+            except ProjectNotFound:
+                continue
+        raise ProjectNotFound(project)
+
+    async def file(
+        self, project: ProjectName, filename: str, sha256: str | None, index: str | None = None
+    ) -> Listed:
+        """The file that a link names. `sha256` None: whatever file has that name.
+
+        A page that is out of date does for a file that it lists; it is brought up to date
+        behind the answer. Raises `FileNotListed`, `ProjectNotFound`, `UpstreamError`.
+        """
+        known = False
+        for upstream in self._candidates(project, index):
+            listed = await self._at_hand(upstream, project, filename, sha256)
+            if listed is not None:
+                return listed
+            try:
+                page = await self._page_of(upstream, project)
+            except ProjectNotFound:
+                continue
+            known = True
+            file = page.project.find(filename)
+            if file is not None and sha256 in (None, file.sha256):
+                return Listed(file=file, index=upstream.name)
+            # Another index's own view may link to the file, so the search goes on: the
+            # sha256 leaves no doubt which file is meant. A bare name does leave one.
+            if sha256 is None:
+                break
+        if known:
+            raise FileNotListed(project, filename)
+        raise ProjectNotFound(project)
+
+    async def learn(
+        self, project: ProjectName, index: str, filename: str, sha256: str, *, metadata: bool
+    ) -> None:
+        """Note the sha256 of a file (or of its core metadata) whose index gives none."""
+        upstream = self.upstream(index)
+        # Two files of one page learned at once must not undo each other.
+        async with self._learning:
+            record = await self._cache.recall(upstream, project)
+            before = await self._load(record)
+            if record is None or before is None:
+                return
+            after = before.with_sha256(filename, sha256, metadata=metadata)
+            if after is not before:
+                etag, body = await self._pack(after)
+                await self._cache.write(upstream, project, replace(record, etag=etag), body)
+
+    async def purge(self, project: ProjectName | None = None) -> int:
+        """Forget the project's pages, or all pages; say how many.
+
+        Raises `StoreUnavailable`: what could not be deleted must not count as gone.
+        """
+        return await self._cache.forget(project, list(self._upstreams))
+
+    # --- one index ------------------------------------------------------------------------
+
+    def _candidates(self, project: ProjectName, index: str | None) -> list[Upstream]:
+        if index is not None:
+            self.upstream(index)
+        allowed = indexes_for(project, self._indexes)
+        return [self._upstreams[one.name] for one in allowed if index in (None, one.name)]
+
+    async def _page_of(self, upstream: Upstream, project: ProjectName) -> Page:
+        refresh = partial(self._refresh, upstream, project)
+        answer = await self._cache.answer(upstream, project, refresh)
+        content = answer.content or await self._load(answer.record)
+        if content is None and answer.record.etag is not None:
+            # The body is gone (evicted by Redis, say): the record alone is worth nothing.
+            answer = await self._cache.ask(upstream, project, None, refresh)
+            content = answer.content
+        if content is None or answer.record.etag is None:
+            raise ProjectNotFound(project)
+        return Page(
+            name=project,
+            project=content,
+            etag=answer.record.etag,
+            record=answer.record,
+            index=upstream.name,
+            journey=answer.journey,
+        )
+
+    async def _refresh(
+        self, upstream: Upstream, project: ProjectName, record: PageRecord | None
+    ) -> Answer[Project]:
+        """Ask upstream and keep what it says. Raises `UpstreamError`."""
+        previous = await self._load(record)
+        try:
+            answer = await upstream.page(project, validators_of(record if previous else None))
+        except ProjectNotFound:
+            return await self._cache.note_absent(upstream, project)
+        match answer:
+            case Unchanged():
+                assert record is not None, "304 is accepted only where validators were sent"
+                return await self._cache.note_unchanged(
+                    upstream, project, record, answer.headers, previous
+                )
+            case NewPage():
+                content = await self._parse(upstream, project, answer)
+                if previous is not None:
+                    content = content.with_sha256s_of(previous)
+                etag, body = await self._pack(content)
+                return await self._cache.note_new(upstream, project, answer, etag, body, content)
+
+    async def _at_hand(
+        self, upstream: Upstream, project: ProjectName, filename: str, sha256: str | None
+    ) -> Listed | None:
+        """The file, if the page we hold lists it, fresh or not."""
+        record = await self._cache.recall(upstream, project)
+        verdict = self._cache.judge(record)
+        if verdict in (Verdict.MISSING, Verdict.TOO_OLD):
+            return None
+        content = await self._load(record)
+        file = content.find(filename) if content else None
+        if file is None or sha256 not in (None, file.sha256):
+            return None
+        if verdict is Verdict.STALE:
+            self._cache.start(upstream, project, record, partial(self._refresh, upstream, project))
+        return Listed(file=file, index=upstream.name)
+
+    async def _parse(self, upstream: Upstream, project: ProjectName, page: NewPage) -> Project:
+        def parse() -> Project:
+            return parse_project(
+                page.body,
+                content_type=page.content_type,
+                charset=page.charset,
+                url=page.url,
+                project=project,
+            )
+
+        try:
+            if len(page.body) < _PARSE_IN_THREAD_BYTES:
+                return parse()
+            return await asyncio.to_thread(parse)
+        except MalformedPage as problem:
+            raise UpstreamMalformed(upstream.name, page.url, str(problem)) from problem
+
+    # --- contents, by ETag ----------------------------------------------------------------
+
+    async def _load(self, record: PageRecord | None) -> Project | None:
+        """The content a record names, from memory or from the store; None: not to be had."""
+        if record is None or record.etag is None:
+            return None
+        if (held := self._contents.get(record.etag)) is not None:
+            return held[1]
+        stored = await self._cache.body(record.etag)
+        if stored is None:
+            return None
+        size, content = await asyncio.to_thread(_unpack, stored)
+        self._hold(record.etag, size, content)
+        return content
+
+    async def _pack(self, content: Project) -> tuple[str, bytes]:
+        """ETag and stored form of a content."""
+
+        def pack() -> tuple[int, str, bytes]:
+            body = canonical(content)
+            return len(body), etag_of(body), gzip.compress(body, _GZIP_LEVEL, mtime=0)
+
+        size, etag, stored = await asyncio.to_thread(pack)
+        self._hold(etag, size, content)
+        return etag, stored
+
+    def _hold(self, etag: str, size: int, content: Project) -> None:
+        if size * _BYTES_PER_BYTE_OF_JSON <= self._contents.maxsize:
+            self._contents[etag] = (size, content)
+
+
+def _unpack(stored: bytes) -> tuple[int, Project]:
+    body = gzip.decompress(stored)
+    return len(body), read_canonical(body)

@@ -1,0 +1,77 @@
+"""The commands people type."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy import __version__
+from proxy.errors import ConfigError
+from proxy.server import serve as serve_until_stopped
+from proxy.settings import load
+from proxy.telemetry import set_up_logging
+
+
+class Commands(click.Group):
+    """Ends in one line and exit status 2 where the configuration is wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Group`."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as problem:
+            click.echo(f"wheelkeep: {problem}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="wheelkeep")
+def main() -> None:
+    """A caching proxy in front of PyPI and other Python package indexes."""
+
+
+@main.command()
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 3141]")
+@click.option("--workers", type=int, help="Processes sharing the port.  [default: 1]")
+@click.option("--cache-dir", help="Folder of pages and files.  [default: ~/.cache/wheelkeep]")
+@click.option("--redis", help="redis://… URL: keep pages there, shared between machines.")
+@click.option("--index-url", help="The upstream index.  [default: https://pypi.org/simple/]")
+@click.option("--offline", is_flag=True, default=None, help="Never ask upstream.")
+def serve(
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    cache_dir: str | None,
+    redis: str | None,
+    index_url: str | None,
+    offline: bool | None,
+) -> None:
+    r"""Serve packages to pip, uv, Poetry and pdm.
+
+    Flags win over environment variables (WHEELKEEP_SECTION__KEY), these over the
+    file of --config, $WHEELKEEP_CONFIG or ./wheelkeep.toml. Without any, PyPI is served on
+    http://127.0.0.1:3141/simple/ and everything is kept in ~/.cache/wheelkeep.
+
+    \b
+    Point a client at it:
+      pip install --index-url http://127.0.0.1:3141/simple/ NAME
+      uv pip install --index-url http://127.0.0.1:3141/simple/ NAME
+    """
+    flags: dict[str, dict[str, Any] | list[dict[str, Any]]] = {
+        "server": _given(host=host, port=port, workers=workers),
+        "cache": _given(dir=cache_dir, redis=redis, offline=offline),
+    }
+    if index_url is not None:
+        flags["index"] = [{"url": index_url}]
+    settings = load(config, {section: values for section, values in flags.items() if values})
+    set_up_logging()
+    asyncio.run(serve_until_stopped(settings))
+
+
+def _given(**flags: Any) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}

@@ -1,0 +1,279 @@
+"""One page record over time: recalled, judged, asked for anew, or served stale.
+
+Shared by the project pages (`catalog.py`) and the project lists (`root_list.py`), which
+differ only in how a body is fetched and read. What they hand in is `refresh`: ask upstream
+and return what is to be kept.
+
+1. The record is recalled: from memory for a second, then from the store. So what one process
+   learns or forgets reaches the others within that second, and while the store is away,
+   memory is all there is and answers go on.
+2. `freshness` says what the record is good for. Fresh: that is the answer.
+3. Otherwise upstream is asked: once, however many ask, in a task that outlives them.
+4. If upstream fails, or is slow while there is something to show, a page that is not too old
+   stands in. What upstream said is absent never stands in: that could be an outage's word.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from cachetools import LRUCache, TTLCache
+
+from proxy.errors import Offline, StoreUnavailable, UpstreamError
+from proxy.flight import Flight
+from proxy.freshness import ABSENCE_LIFETIME, Stamp, Verdict, judge, lifetime_of
+from proxy.journey import Journey, Outcome
+from proxy.settings import Cache
+from proxy.simple.model import ProjectName
+from proxy.storage.pages import PageRecord, PageStore
+from proxy.telemetry import Telemetry
+from proxy.upstream import NewPage, Upstream, Validators
+
+TRUST_SECONDS = 1.0
+"""How long a record is believed without a look at the store."""
+PATIENCE_SECONDS = 3.0
+"""How long a client that could have a stale page waits for a newer one."""
+_RECORDS_IN_MEMORY = 50_000
+
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[Content]):
+    """A record to answer with. `content` is there only where upstream has just been asked."""
+
+    record: PageRecord
+    journey: Journey
+    content: Content | None = None
+
+
+Refresh = Callable[[PageRecord | None], Awaitable[Answer[Content]]]
+
+
+class PageCache(Generic[Content]):
+    """Recalls and renews page records. `now` gives the time, aware."""
+
+    def __init__(
+        self,
+        store: PageStore,
+        settings: Cache,
+        telemetry: Telemetry,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._telemetry = telemetry
+        self._now = now
+        self._flight: Flight[Answer[Content]] = Flight()
+        self._trusted: TTLCache[tuple[str, ProjectName], PageRecord | None] = TTLCache(
+            _RECORDS_IN_MEMORY, TRUST_SECONDS, time.monotonic
+        )
+        # Looked at only while the store is away.
+        self._remembered: LRUCache[tuple[str, ProjectName], PageRecord] = LRUCache(
+            _RECORDS_IN_MEMORY
+        )
+
+    def __repr__(self) -> str:
+        return f"<PageCache over {self._store!r}: {self._flight!r}>"
+
+    async def answer(
+        self, upstream: Upstream, project: ProjectName, refresh: Refresh[Content]
+    ) -> Answer[Content]:
+        """The record to answer with, and how it was come by. Raises `UpstreamError`.
+
+        A record without an ETag says that the index has no such page.
+        """
+        record = await self.recall(upstream, project)
+        now = self._now()
+        verdict = self.judge(record)
+        if record is not None and verdict is Verdict.FRESH:
+            ttl = record.stamp.fresh_until - now
+            journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
+            return Answer(record=record, journey=journey)
+        stands_in = record is not None and record.etag is not None and verdict is Verdict.STALE
+        try:
+            return await self.ask(upstream, project, record, refresh, impatient=stands_in)
+        except Offline:
+            # A remembered absence stands too: there is no outage to mistake for it.
+            if record is None:
+                raise
+        except UpstreamError as problem:
+            if record is None or not stands_in:
+                raise
+            self._telemetry.log.warning(
+                "serving a stale page", project=project, index=upstream.name, problem=str(problem)
+            )
+        ttl = min(record.stamp.fresh_until - now, timedelta(seconds=-1))
+        journey = Journey(outcome=Outcome.STALE, ttl=ttl, index=upstream.name)
+        return Answer(record=record, journey=journey)
+
+    async def ask(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        record: PageRecord | None,
+        refresh: Refresh[Content],
+        impatient: bool = False,
+    ) -> Answer[Content]:
+        """Ask upstream, once for all who ask now. Raises `UpstreamError`.
+
+        An impatient caller gets that error after a while; the question goes on without it.
+        """
+        collapsed = (upstream.name, project) in self._flight
+        task = self.start(upstream, project, record, refresh)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS if impatient else None):
+                answer = await asyncio.shield(task)
+        except TimeoutError as problem:
+            raise UpstreamError(upstream.name, upstream.index.url, "it is slow") from problem
+        return replace(answer, journey=replace(answer.journey, collapsed=collapsed))
+
+    def start(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        record: PageRecord | None,
+        refresh: Refresh[Content],
+    ) -> asyncio.Task[Answer[Content]]:
+        """Ask upstream without waiting for the answer."""
+        return self._flight.start((upstream.name, project), lambda: refresh(record))
+
+    def judge(self, record: PageRecord | None) -> Verdict:
+        """What the record is good for now."""
+        stamp = record.stamp if record else None
+        verdict = judge(stamp, self._now(), self._settings.stale_if_error)
+        # Offline, nobody can know better than the last answer, however old.
+        offline = self._settings.offline
+        return Verdict.STALE if offline and verdict is Verdict.TOO_OLD else verdict
+
+    async def recall(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
+        """What is known of the page; nothing, where the index has moved since."""
+        key = (upstream.name, project)
+        if key not in self._trusted:
+            try:
+                found = await self._store.record(*key)
+            except StoreUnavailable as problem:
+                self._telemetry.store_failed("pages", problem)
+                found = self._remembered.get(key)
+            # While the store was read, a fresh answer may have come in: that one is newer.
+            self._trusted.setdefault(key, found)
+            if found is not None:
+                self._remembered.setdefault(key, found)
+        record = self._trusted.get(key)
+        return record if record is not None and record.source == upstream.index.url else None
+
+    async def body(self, etag: str) -> bytes | None:
+        """The stored body behind an ETag; None where it cannot be had."""
+        try:
+            return await self._store.body(etag)
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("pages", problem)
+            return None
+
+    async def write(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        record: PageRecord,
+        body: bytes | None = None,
+    ) -> None:
+        """Keep a record, and its body where that is new. A store that is away is no failure."""
+        key = (upstream.name, project)
+        self._trusted[key] = self._remembered[key] = record
+        try:
+            await self._store.write(*key, record, body)
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("pages", problem)
+
+    async def forget(self, project: ProjectName | None, indexes: list[str]) -> int:
+        """Forget the project's pages, or all; say how many. Raises `StoreUnavailable`."""
+        if project is None:
+            self._trusted.clear()
+            self._remembered.clear()
+            return await self._store.clear()
+        deleted = 0
+        for index in indexes:
+            self._trusted.pop((index, project), None)
+            self._remembered.pop((index, project), None)
+            deleted += await self._store.delete(index, project)
+        return deleted
+
+    async def close(self) -> None:
+        """Stop asking."""
+        await self._flight.close()
+
+    # --- what refreshing ends in ----------------------------------------------------------
+
+    async def note_absent(self, upstream: Upstream, project: ProjectName) -> Answer[Content]:
+        """Upstream said 404: remember that for a short time."""
+        record = PageRecord(
+            source=upstream.index.url, stamp=self._stamp(ABSENCE_LIFETIME), etag=None
+        )
+        await self.write(upstream, project, record)
+        return self._answer(upstream, record, Outcome.MISS, 404, None)
+
+    async def note_unchanged(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        record: PageRecord,
+        headers: Mapping[str, str],
+        content: Content | None,
+    ) -> Answer[Content]:
+        """Upstream said 304: a new stamp, no new body (RFC 9111 §4.3.4)."""
+        stamp = self._stamp(lifetime_of(headers, self._settings.page_ttl))
+        renewed = replace(record, stamp=stamp)
+        await self.write(upstream, project, renewed)
+        return self._answer(upstream, renewed, Outcome.REVALIDATED, 304, content)
+
+    async def note_new(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        page: NewPage,
+        etag: str,
+        body: bytes,
+        content: Content,
+    ) -> Answer[Content]:
+        """Upstream sent a page that was read as `content`; `body` is its stored form."""
+        record = PageRecord(
+            source=upstream.index.url,
+            stamp=self._stamp(lifetime_of(page.headers, self._settings.page_ttl)),
+            etag=etag,
+            upstream_etag=page.validators.etag,
+            last_modified=page.validators.last_modified,
+            serial=page.headers.get("X-PyPI-Last-Serial"),
+        )
+        await self.write(upstream, project, record, body)
+        return self._answer(upstream, record, Outcome.MISS, 200, content)
+
+    def _stamp(self, lifetime: timedelta) -> Stamp:
+        now = self._now()
+        return Stamp(fetched_at=now, fresh_until=now + lifetime)
+
+    def _answer(
+        self,
+        upstream: Upstream,
+        record: PageRecord,
+        outcome: Outcome,
+        status: int,
+        content: Content | None,
+    ) -> Answer[Content]:
+        journey = Journey(
+            outcome=outcome,
+            ttl=record.stamp.lifetime,
+            forward_status=status,
+            stored=outcome is Outcome.MISS,
+            index=upstream.name,
+        )
+        return Answer(record=record, journey=journey, content=content)
+
+
+def validators_of(record: PageRecord | None) -> Validators:
+    """What to ask with, given what is held."""
+    if record is None:
+        return Validators()
+    return Validators(etag=record.upstream_etag, last_modified=record.last_modified)

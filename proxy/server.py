@@ -1,0 +1,64 @@
+"""Runs the application on a port until a signal says stop; requests in flight finish first."""
+
+import asyncio
+import errno
+import signal
+
+import structlog
+from aiohttp import web
+
+from proxy import __version__
+from proxy.app import application
+from proxy.errors import ConfigError
+from proxy.settings import Settings
+
+GRACE_SECONDS = 30.0
+"""How long requests in flight may take to finish once a stop was asked for."""
+_KEEP_ALIVE_SECONDS = 75.0
+_BACKLOG = 1024
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `ConfigError` where that cannot begin."""
+    log = structlog.get_logger("wheelkeep")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with application(settings) as app:
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            shutdown_timeout=GRACE_SECONDS,
+        )
+        await runner.setup()
+        try:
+            await _listen(runner, settings)
+            log.info(
+                "serving",
+                version=__version__,
+                urls=[f"http://{_shown(*address[:2])}/simple/" for address in runner.addresses],
+                indexes=[index.url for index in settings.index],
+                cache=str(settings.cache.dir),
+                pages="redis" if settings.cache.redis else "embedded",
+            )
+            await stop.wait()
+            log.info("stopping", grace_seconds=GRACE_SECONDS)
+        finally:
+            await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    host, port = settings.server.host, settings.server.port
+    try:
+        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+    except OSError as problem:
+        key = "server.port" if problem.errno in (errno.EADDRINUSE, errno.EACCES) else "server.host"
+        reason = problem.strerror or str(problem)
+        raise ConfigError(f"{key}: cannot listen on {host}:{port}: {reason}") from problem
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

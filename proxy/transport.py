@@ -1,0 +1,70 @@
+"""The HTTP client that all indexes share, and the one place where its errors become ours."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from yarl import URL
+
+from proxy import __version__
+from proxy.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout, UpstreamUnavailable
+
+_VALID_URL = re.compile(r"\A(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+\Z")
+
+
+@contextmanager
+def as_ours(index: str, url: str) -> Iterator[None]:
+    """Turn aiohttp's errors into ours."""
+    try:
+        yield
+    except (aiohttp.ServerTimeoutError, aiohttp.ConnectionTimeoutError) as problem:
+        raise UpstreamTimeout(index, url, "it did not answer in time") from problem
+    except aiohttp.TooManyRedirects as problem:
+        raise UpstreamError(index, url, "it redirects in a loop") from problem
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as problem:
+        raise UpstreamError(index, url, "it leads to what is no http URL") from problem
+    except (aiohttp.ClientError, OSError) as problem:
+        if isinstance(problem.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+            reason = "its Content-Encoding does not fit its bytes"
+            raise UpstreamMalformed(index, url, reason) from problem
+        reason = f"the connection failed: {_sentence(problem)}"
+        raise UpstreamUnavailable(index, url, reason) from problem
+    except ValueError as problem:
+        raise UpstreamError(index, url, "its URL cannot be used") from problem
+
+
+def as_written(url: str) -> URL:
+    """The URL of a link. One that is valid is left as it is: signatures depend on each byte."""
+    return URL(url, encoded=bool(_VALID_URL.match(url)))
+
+
+def _sentence(problem: BaseException) -> str:
+    return str(problem) or type(problem).__name__
+
+
+def retry_after_seconds(header: str | None) -> float | None:
+    """RFC 9110 §10.2.3: seconds, or a date."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header.strip()[:9])
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(
+        0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    )
+
+
+def new_session() -> aiohttp.ClientSession:
+    """The HTTP client that all indexes share. HTTPS_PROXY and NO_PROXY are respected."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=200, limit_per_host=64),
+        headers={"User-Agent": f"wheelkeep/{__version__}"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,
+    )

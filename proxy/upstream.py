@@ -1,0 +1,357 @@
+"""One index over HTTP: conditional pages, files as streams.
+
+The only place that speaks to an index. Passing failures are tried again with jittered
+back-off inside a deadline; an index that keeps failing is left alone for a while. Every body
+is bounded, also one that grows when it is decompressed. Credentials go to the origin of the
+index's own URL and nowhere else, whatever it links or redirects to.
+
+Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import aiohttp
+import stamina
+from yarl import URL
+
+from proxy.breaker import Breaker
+from proxy.errors import (
+    Offline,
+    ProjectNotFound,
+    ProxyError,
+    UpstreamError,
+    UpstreamFileMissing,
+    UpstreamMalformed,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from proxy.settings import Index
+from proxy.simple.model import ProjectName
+from proxy.telemetry import Telemetry
+from proxy.transport import as_ours, as_written, retry_after_seconds
+
+ACCEPT = (
+    "application/vnd.pypi.simple.v1+json, "
+    "application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+)
+
+PAGE_DEADLINE_SECONDS = 10.0
+"""For all tries together: shorter than the 15 s after which pip gives up."""
+LIST_DEADLINE_SECONDS = 300.0
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 20.0
+"""A file may take as long as it needs, but not this long without a byte."""
+ATTEMPTS = 3
+LARGEST_PAGE_BYTES = 256 << 20
+LARGEST_LIST_BYTES = 1 << 30
+_CHUNK = 1 << 18
+_FILE_BUFFER = 1 << 20
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+_MOST_REDIRECTS = 10
+
+_Ask = Callable[[], Awaitable["Unchanged | NewPage"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validators:
+    """What upstream lets a page be recognised by (RFC 9110 §8.8)."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """Upstream answered 304: what we hold is right."""
+
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPage:
+    """Upstream sent a page. `url` is the address after redirects."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    content_type: str
+    charset: str | None
+    url: str
+
+    @property
+    def validators(self) -> Validators:
+        """What to ask with next time."""
+        return Validators(
+            etag=self.headers.get("ETag"), last_modified=self.headers.get("Last-Modified")
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStream:
+    """A file on its way. `size_bytes` is what upstream announced, where it did."""
+
+    size_bytes: int | None
+    chunks: AsyncGenerator[bytes, None]
+
+
+class Upstream:
+    """One configured index."""
+
+    def __init__(
+        self,
+        index: Index,
+        session: aiohttp.ClientSession,
+        telemetry: Telemetry,
+        offline: bool = False,
+    ) -> None:
+        self.index = index
+        self._offline = offline
+        self._session = session
+        self._telemetry = telemetry
+        self._url = URL(index.url)
+        self._breaker = Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
+
+    def __repr__(self) -> str:
+        state = "failing" if self._breaker.is_open else "well"
+        return f"<Upstream {self.index.name} at {self.index.url}, {state}>"
+
+    @property
+    def name(self) -> str:
+        """The index's name in the configuration."""
+        return self.index.name
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it failed so often in a row that it is not asked every time."""
+        return self._breaker.is_open
+
+    async def page(
+        self, project: ProjectName, validators: Validators | None = None
+    ) -> Unchanged | NewPage:
+        """The page of a project, if it differs from what `validators` stand for.
+
+        Raises `ProjectNotFound`, `UpstreamError`.
+        """
+        url = str(self._url / f"{project}/")
+
+        async def ask() -> Unchanged | NewPage:
+            async with self._get(url, validators) as response:
+                if (unchanged := self._checked(response, project, validators)) is not None:
+                    return unchanged
+                body = b"".join([chunk async for chunk in self._read(response, LARGEST_PAGE_BYTES)])
+                return self._new_page(response, body)
+
+        return await self._guarded(url, PAGE_DEADLINE_SECONDS, ask)
+
+    async def project_list(
+        self, into: Path, project: ProjectName, validators: Validators | None = None
+    ) -> Unchanged | NewPage:
+        """The project list, written to the file `into` (the body of the answer is empty).
+
+        Raises `ProjectNotFound` where the index has none, `UpstreamError`.
+        """
+        url = str(self._url)
+
+        async def ask() -> Unchanged | NewPage:
+            async with self._get(url, validators) as response:
+                if (unchanged := self._checked(response, project, validators)) is not None:
+                    return unchanged
+                with into.open("wb") as file:
+                    await self._copy(response, file)
+                return self._new_page(response, b"")
+
+        return await self._guarded(url, LIST_DEADLINE_SECONDS, ask)
+
+    @asynccontextmanager
+    async def file(self, url: str, start: int = 0) -> AsyncIterator[FileStream]:
+        """The file at `url`, an absolute link of one of the index's pages, from byte `start`.
+
+        Raises `UpstreamFileMissing`, `UpstreamError`; also while the chunks are read.
+        """
+        self._refuse_when_offline(url)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+        )
+        # A coded file would be another file: what the index hashed is the file as it is.
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with as_ours(self.name, url):
+            address = as_written(url)
+            async with self._session.get(
+                address,
+                headers=headers | self._credentials_for(address),
+                timeout=timeout,
+                auto_decompress=False,
+                read_bufsize=_FILE_BUFFER,
+                max_redirects=_MOST_REDIRECTS,
+            ) as response:
+                self._telemetry.upstream_answered(self.name, "file", response.status)
+                if response.status in (404, 410):
+                    raise UpstreamFileMissing(
+                        self.name, url, f"it lists the file, and answers {response.status} for it"
+                    )
+                skip = start
+                if response.status == 206 and start:
+                    self._check_range(response, url, start)
+                    skip = 0
+                elif response.status != 200:
+                    raise self._refused(response, url)
+                length = response.content_length
+                yield FileStream(
+                    size_bytes=None if length is None else length + start - skip,
+                    chunks=self._skipping(self._counted(response), skip),
+                )
+
+    # --- one request ----------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _get(
+        self, url: str, validators: Validators | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Accept": ACCEPT}
+        if validators and validators.etag:
+            headers["If-None-Match"] = validators.etag
+        if validators and validators.last_modified:
+            headers["If-Modified-Since"] = validators.last_modified
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        with as_ours(self.name, url):
+            async with self._session.get(
+                url,
+                headers=headers | self._credentials_for(URL(url)),
+                timeout=timeout,
+                max_redirects=_MOST_REDIRECTS,
+            ) as response:
+                self._telemetry.upstream_answered(self.name, "page", response.status)
+                yield response
+
+    def _checked(
+        self,
+        response: aiohttp.ClientResponse,
+        project: ProjectName,
+        validators: Validators | None,
+    ) -> Unchanged | None:
+        """None where a body follows that may be a page."""
+        asked_with = validators and (validators.etag or validators.last_modified)
+        match response.status:
+            case 200:
+                return None
+            case 304 if asked_with:
+                return Unchanged(headers=response.headers)
+            case 404 | 410:
+                raise ProjectNotFound(project)
+            case _:
+                raise self._refused(response, str(response.url))
+
+    def _refused(self, response: aiohttp.ClientResponse, url: str) -> UpstreamError:
+        problem = f"it answered {response.status}"
+        if response.status in _PASSING:
+            wait = retry_after_seconds(response.headers.get("Retry-After"))
+            return UpstreamUnavailable(self.name, url, problem, retry_after=wait)
+        return UpstreamError(self.name, url, problem)
+
+    def _new_page(self, response: aiohttp.ClientResponse, body: bytes) -> NewPage:
+        return NewPage(
+            body=body,
+            headers=response.headers,
+            content_type=response.content_type.lower()
+            if "Content-Type" in response.headers
+            else "",
+            charset=response.charset,
+            url=str(response.url),
+        )
+
+    def _check_range(self, response: aiohttp.ClientResponse, url: str, start: int) -> None:
+        given = response.headers.get("Content-Range", "")
+        if not given.startswith(f"bytes {start}-"):
+            raise UpstreamMalformed(self.name, url, f"it sent the range {given!r}")
+
+    async def _read(self, response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
+        """The decoded body in pieces; a body that grows past `most` is a failure."""
+        received = 0
+        async for chunk in self._counted(response):
+            received += len(chunk)
+            if received > most:
+                raise UpstreamMalformed(
+                    self.name, str(response.url), f"its page is larger than {most} bytes"
+                )
+            yield chunk
+
+    async def _copy(self, response: aiohttp.ClientResponse, file: IO[bytes]) -> None:
+        async for chunk in self._read(response, LARGEST_LIST_BYTES):
+            await asyncio.to_thread(file.write, chunk)
+
+    async def _counted(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        while chunk := await response.content.readany():
+            self._telemetry.upstream_sent(self.name, len(chunk))
+            yield chunk
+
+    @staticmethod
+    async def _skipping(chunks: AsyncIterator[bytes], skip: int) -> AsyncGenerator[bytes, None]:
+        """Without the first `skip` bytes: a server that knows no ranges sends all again."""
+        async for chunk in chunks:
+            if skip < len(chunk):
+                yield chunk[skip:]
+            skip = max(0, skip - len(chunk))
+
+    def _credentials_for(self, url: URL) -> dict[str, str]:
+        """Only for the index's own origin; aiohttp drops them where a redirect leaves it."""
+        user, password = self.index.username, self.index.password.get_secret_value()
+        if not (user or password) or url.origin() != self._url.origin():
+            return {}
+        return {"Authorization": aiohttp.encode_basic_auth(user, password)}
+
+    def _refuse_when_offline(self, url: str) -> None:
+        if self._offline:
+            raise Offline(self.name, url)
+
+    # --- around requests ------------------------------------------------------------------
+
+    async def _guarded(self, url: str, deadline: float, ask: _Ask) -> Unchanged | NewPage:
+        """Breaker, deadline and retries around one question."""
+        self._refuse_when_offline(url)
+        if not self._breaker.allows(time.monotonic()):
+            wait = self._breaker.seconds_left(time.monotonic())
+            raise UpstreamUnavailable(
+                self.name, url, f"it failed repeatedly and is asked again in {wait:.0f} s"
+            )
+        try:
+            async with asyncio.timeout(deadline):
+                answer = await self._retrying(deadline, ask)
+        except TimeoutError as problem:
+            self._breaker.failed(time.monotonic())
+            raise UpstreamTimeout(self.name, url, f"no answer in {deadline:.0f} s") from problem
+        except UpstreamUnavailable:
+            self._breaker.failed(time.monotonic())
+            raise
+        except ProxyError:
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return answer
+
+    @staticmethod
+    async def _retrying(deadline: float, ask: _Ask) -> Unchanged | NewPage:
+        def worth_another_try(problem: Exception) -> bool | float:
+            if not isinstance(problem, UpstreamUnavailable):
+                return False
+            if problem.retry_after is None:
+                return True
+            return problem.retry_after if problem.retry_after < deadline else False
+
+        async for attempt in stamina.retry_context(
+            on=worth_another_try,
+            attempts=ATTEMPTS,
+            timeout=deadline,
+            wait_initial=0.1,
+            wait_max=1.0,
+            wait_jitter=0.2,
+        ):
+            with attempt:
+                return await ask()
+        raise AssertionError("stamina gives up by raising")

@@ -1,0 +1,133 @@
+"""Around every request: its id, its access line, and errors turned into HTTP.
+
+The only place where a `ProxyError` becomes a status code. Handlers note what they know of a
+request in its `Note`; the middleware says it in the log, in the metrics and in
+`Cache-Status`.
+"""
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from proxy.errors import ProxyError, StoreUnavailable, UpstreamError
+from proxy.journey import CACHE_NAME, Journey, Outcome
+from proxy.telemetry import Telemetry
+
+_REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
+
+
+@dataclass(slots=True)
+class Note:
+    """What is known of a request while it is answered."""
+
+    request_id: str
+    route: str = "other"
+    journey: Journey = field(default_factory=Journey)
+    project: str | None = None
+    sent_bytes: int = 0
+    """Of the body."""
+
+
+NOTE: web.RequestKey[Note] = web.RequestKey("note", Note)
+
+
+def access_middleware(telemetry: Telemetry) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """The middleware; `telemetry` is told of every request."""
+
+    @web.middleware
+    async def access(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        given = request.headers.get("X-Request-Id", "")
+        note = Note(given if _REQUEST_ID.match(given) else uuid.uuid4().hex[:16])
+        request[NOTE] = note
+        begun = time.perf_counter()
+        status = 499  # stands where the client went away before there was an answer
+        try:
+            response = await _answer(request, handler, note, telemetry)
+            status = response.status
+            if isinstance(response, web.Response) and request.method != "HEAD":
+                note.sent_bytes = response.content_length or 0
+            return response
+        finally:
+            seconds = time.perf_counter() - begun
+            outcome = str(note.journey.outcome)
+            telemetry.request_answered(
+                route=note.route,
+                status=status,
+                outcome=outcome,
+                seconds=seconds,
+                sent_bytes=note.sent_bytes,
+            )
+            telemetry.log.info(
+                "request",
+                method=request.method,
+                path=request.raw_path.partition("?")[0],
+                status=status,
+                bytes=note.sent_bytes,
+                ms=round(seconds * 1000, 1),
+                cache=outcome,
+                index=note.journey.index,
+                project=note.project,
+                upstream_status=note.journey.forward_status,
+                client=request.remote,
+                # pip and uv append a page of JSON to their names.
+                agent=request.headers.get("User-Agent", "").partition(" {")[0][:100],
+                id=note.request_id,
+            )
+
+    return access
+
+
+async def _answer(
+    request: web.Request,
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    note: Note,
+    telemetry: Telemetry,
+) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except ProxyError as problem:
+        response = _refusal(note, problem)
+    except web.HTTPException as problem:
+        # aiohttp's own: no such route, wrong method, a redirect.
+        response = web.Response(
+            status=problem.status, text=f"{problem.reason}\n", headers=_own_headers(problem)
+        )
+    except ConnectionError:
+        raise  # the client is gone: there is nobody to answer
+    except Exception:
+        telemetry.log.exception("request failed", path=request.path, id=note.request_id)
+        sorry = ProxyError(f"Something went wrong here; the log has it under {note.request_id}.")
+        response = _refusal(note, sorry)
+    if not response.prepared:
+        response.headers.setdefault("Cache-Status", note.journey.cache_status)
+        response.headers.setdefault("X-Request-Id", note.request_id)
+    return response
+
+
+def _refusal(note: Note, problem: ProxyError) -> web.Response:
+    if isinstance(problem, UpstreamError):
+        note.journey = Journey(outcome=Outcome.ERROR, index=problem.index)
+    elif isinstance(problem, StoreUnavailable):
+        note.journey = Journey(outcome=Outcome.ERROR)
+    return web.Response(
+        status=problem.status,
+        text=f"{problem}\n",
+        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+    )
+
+
+def _own_headers(problem: web.HTTPException) -> dict[str, str]:
+    kept = ("Location", "Allow")
+    headers = {name: problem.headers[name] for name in kept if name in problem.headers}
+    return headers | {"X-Content-Type-Options": "nosniff"}
+
+
+async def name_the_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Signal handler: say what serves, and not which library in which version."""
+    response.headers["Server"] = CACHE_NAME

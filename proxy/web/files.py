@@ -1,0 +1,248 @@
+"""Files to clients: whole or in part, kept or still on their way.
+
+`/files/{project}/{sha256}/{filename}`, and beside it `.metadata` (PEP 658) and `.asc`
+(PEP 503). The catalog says whether there is such a file; the downloads give its bytes.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from urllib.parse import urlsplit, urlunsplit
+
+from aiohttp import web
+
+from proxy.catalog import Catalog, Listed
+from proxy.downloads import Downloads
+from proxy.errors import BadRequest, FileNotListed, ProjectNotFound, ProxyError, UpstreamError
+from proxy.fill import Download, Wanted
+from proxy.flight import Flight
+from proxy.journey import Journey, Outcome
+from proxy.simple.model import ProjectName, is_digest, is_plain_filename, normalize
+from proxy.simple.render import NO_SHA256
+from proxy.telemetry import Telemetry
+from proxy.web.access import NOTE
+from proxy.web.ranges import (
+    Part,
+    Unsatisfiable,
+    choose_range,
+    is_range,
+    is_range_wanted,
+    matches,
+)
+
+# Files never change, so nobody needs to ask again (RFC 8246).
+_CACHE_CONTROL = "public, max-age=31536000, immutable"
+_METADATA = ".metadata"
+_SIGNATURE = ".asc"
+
+
+class FileHandlers:
+    """The handler of `/files/`."""
+
+    def __init__(self, catalog: Catalog, downloads: Downloads, telemetry: Telemetry) -> None:
+        self._catalog = catalog
+        self._downloads = downloads
+        self._telemetry = telemetry
+        self._learning: Flight[None] = Flight()
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        await self._learning.close()
+
+    def routes(self) -> list[web.RouteDef]:
+        """The URLs served here."""
+        return [web.get("/files/{project}/{sha256}/{filename}", self.file)]
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """A file, its core metadata or its signature."""
+        note = request[NOTE]
+        note.route = "file"
+        project, sha256, filename = _names(request)
+        note.project = project
+        if filename.endswith(_METADATA):
+            note.route = "metadata"
+        download, index = await self._download(
+            project, sha256, filename, request.query.get("index")
+        )
+        note.journey = Journey(
+            outcome=Outcome.HIT if download.was_kept else Outcome.MISS,
+            forward_status=None if download.was_kept else 200,
+            stored=not download.was_kept,
+            index=index,
+        )
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Cache-Control": _CACHE_CONTROL if sha256 else "no-cache",
+            "Accept-Ranges": "bytes",
+            "Cache-Status": note.journey.cache_status,
+            "X-Request-Id": note.request_id,
+            "X-Content-Type-Options": "nosniff",
+        }
+        return await self._send(request, download, headers)
+
+    # --- which file -----------------------------------------------------------------------
+
+    async def _download(
+        self, project: ProjectName, sha256: str | None, filename: str, index: str | None
+    ) -> tuple[Download, str | None]:
+        """The file, and the index that lists it where that is known.
+
+        A file that was kept outlives its listing, and the time when nobody can be asked: its
+        link names its hash, so it can be no other file. A project that is gone takes its
+        files along.
+        """
+        try:
+            listed, beside = await self._listed(project, sha256, filename, index)
+        except (FileNotListed, UpstreamError):
+            kept = await self._kept(project, sha256, filename)
+            if kept is None:
+                raise
+            return kept, None
+        wanted = _wanted(project, listed, beside)
+        upstream = self._catalog.upstream(listed.index)
+        download = await self._downloads.open(wanted, upstream)
+        if wanted.sha256 is None and beside != _SIGNATURE and not download.was_kept:
+            self._learning.start(
+                (project, filename), lambda: self._learn(project, listed, beside, download)
+            )
+        return download, listed.index
+
+    async def _learn(
+        self, project: ProjectName, listed: Listed, beside: str, download: Download
+    ) -> None:
+        """Once the whole file is here, its page may name its hash."""
+        blob = await download.completed()
+        await self._catalog.learn(
+            project,
+            listed.index,
+            listed.file.filename,
+            blob.key.sha256,
+            metadata=beside == _METADATA,
+        )
+
+    async def _listed(
+        self, project: ProjectName, sha256: str | None, filename: str, index: str | None
+    ) -> tuple[Listed, str]:
+        """The listed file, and what is asked for beside it: "", ".metadata" or ".asc"."""
+        for beside in (_METADATA, _SIGNATURE):
+            stem = filename.removesuffix(beside)
+            if stem == filename:
+                continue
+            listed = await self._catalog.file(project, stem, sha256, index)
+            offered = (
+                listed.file.core_metadata is not None
+                if beside == _METADATA
+                else listed.file.gpg_sig is not False
+            )
+            if not offered:
+                raise FileNotListed(project, filename)
+            return listed, beside
+        return await self._catalog.file(project, filename, sha256, index), ""
+
+    async def _kept(
+        self, project: ProjectName, sha256: str | None, filename: str
+    ) -> Download | None:
+        # What stands beside a file is kept under the hash of its own bytes, not the link's.
+        own = None if filename.endswith((_METADATA, _SIGNATURE)) else sha256
+        return await self._downloads.kept(project, filename, own)
+
+    # --- its bytes ------------------------------------------------------------------------
+
+    async def _send(
+        self, request: web.Request, download: Download, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        etag = download.sha256
+        if etag is not None:
+            headers["ETag"] = f'"{etag}"'
+            if matches(request.headers.get("If-None-Match"), etag):
+                del headers["Content-Type"]
+                return web.Response(status=304, headers=headers)
+        wanted_range = request.headers.get("Range")
+        if not is_range_wanted(request.headers.get("If-Range"), etag):
+            wanted_range = None
+        size = download.size_bytes
+        if size is None and is_range(wanted_range):
+            # Where a part lies cannot be told before the end is known.
+            size = (await download.completed()).size_bytes
+        start, stop, status = 0, size, 200
+        if size is not None:
+            match choose_range(wanted_range, size):
+                case Unsatisfiable():
+                    headers["Content-Range"] = f"bytes */{size}"
+                    del headers["Cache-Control"]
+                    return web.Response(status=416, headers=headers)
+                case Part(start, stop):
+                    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+                    status = 206
+        response = web.StreamResponse(status=status, headers=headers)
+        if stop is not None:
+            response.content_length = stop - start
+        if request.method == "HEAD":
+            await response.prepare(request)
+            await response.write_eof()
+            return response
+        return await self._stream(request, response, download, start, stop)
+
+    async def _stream(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        download: Download,
+        start: int,
+        stop: int | None,
+    ) -> web.StreamResponse:
+        await response.prepare(request)
+        try:
+            if download.was_kept and download.blob is not None and stop is not None:
+                await _send_kept(request, response, str(download.blob.path), start, stop)
+            else:
+                async with aclosing(download.read(start, stop)) as pieces:
+                    async for piece in pieces:
+                        await response.write(piece)
+                        request[NOTE].sent_bytes += len(piece)
+                await response.write_eof()
+        except ProxyError as problem:
+            # The head is out: only a cut connection can say that the file is not whole.
+            note = request[NOTE]
+            note.journey = Journey(outcome=Outcome.ERROR, index=note.journey.index)
+            self._telemetry.log.warning("answer cut", id=note.request_id, problem=str(problem))
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+
+def _names(request: web.Request) -> tuple[ProjectName, str | None, str]:
+    """Project, sha256 (None for `-`) and file name. Raises `BadRequest`, `ProjectNotFound`."""
+    given: Mapping[str, str] = request.match_info
+    project, sha256, filename = normalize(given["project"]), given["sha256"], given["filename"]
+    if project is None or project != given["project"]:
+        raise ProjectNotFound(ascii(given["project"]))
+    if not is_plain_filename(filename):
+        raise BadRequest(f"{filename!a} is not the name of a file.")
+    if sha256 != NO_SHA256 and not is_digest("sha256", sha256):
+        raise BadRequest(f"{sha256!a} is not a sha256 in lower-case hexadecimal.")
+    return project, None if sha256 == NO_SHA256 else sha256, filename
+
+
+def _wanted(project: ProjectName, listed: Listed, beside: str) -> Wanted:
+    """What the downloads are asked for."""
+    file = listed.file
+    digests = {"": file.hashes, _METADATA: file.core_metadata or {}, _SIGNATURE: {}}[beside]
+    parts = urlsplit(file.url)
+    # PEP 658 appends to the path; a query stays where it is.
+    url = urlunsplit(parts._replace(path=parts.path + beside, fragment=""))
+    return Wanted(project=project, filename=file.filename + beside, url=url, digests=digests)
+
+
+async def _send_kept(
+    request: web.Request, response: web.StreamResponse, path: str, start: int, stop: int
+) -> None:
+    """A complete file, by the kernel where it can."""
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client is gone")
+    with await asyncio.to_thread(open, path, "rb") as file:
+        if stop > start:
+            loop = asyncio.get_running_loop()
+            request[NOTE].sent_bytes = await loop.sendfile(transport, file, start, stop - start)
+    await response.write_eof()

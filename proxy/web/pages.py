@@ -1,0 +1,186 @@
+"""The Simple API to clients: project pages and project lists, HTML or JSON.
+
+Specification: the Simple repository API; RFC 9110 §12 (negotiation), §13 (conditional
+requests); RFC 9111 §5 (Age, Cache-Control).
+
+A client's `Cache-Control: max-age=0` or `no-cache` is no order to go upstream: pip sends it
+with every page, and would turn the cache off.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from aiohttp import web
+
+from proxy.catalog import Catalog
+from proxy.errors import ProjectNotFound
+from proxy.root_list import ProjectList, RootLists
+from proxy.simple.model import normalize
+from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
+from proxy.simple.render import View
+from proxy.storage.pages import PageRecord
+from proxy.web.access import NOTE
+from proxy.web.ranges import matches
+from proxy.web.ready import ReadyPages, etag_for
+
+_CHUNK = 1 << 18
+
+
+class PageHandlers:
+    """Handlers of `/simple/` and `/index/{name}/simple/`."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        root_lists: RootLists,
+        ready: ReadyPages,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._catalog = catalog
+        self._now = now
+        self._root_lists = root_lists
+        self._ready = ready
+
+    def routes(self) -> list[web.RouteDef]:
+        """The URLs served here."""
+        return [
+            web.get(prefix + path, handler)
+            for prefix in ("", "/index/{index}")
+            for path, handler in (
+                ("/simple", self.add_slash),
+                ("/simple/", self.project_list),
+                ("/simple/{project}", self.project),
+                ("/simple/{project}/", self.project),
+            )
+        ]
+
+    async def add_slash(self, request: web.Request) -> web.StreamResponse:
+        """`/simple` to `/simple/`."""
+        return _moved(request, "simple/")
+
+    async def project(self, request: web.Request) -> web.StreamResponse:
+        """A project's page."""
+        note = request[NOTE]
+        note.route = "page"
+        given, index = request.match_info["project"], request.match_info.get("index")
+        name = normalize(given)
+        if name is None:
+            raise ProjectNotFound(ascii(given))
+        has_slash = request.raw_path.partition("?")[0].endswith("/")
+        if given != name or not has_slash:
+            return _moved(request, f"../{name}/" if has_slash else f"{name}/")
+        note.project = name
+        format, coding = _representation(request)
+        page = await self._catalog.page(name, index)
+        note.journey = page.journey
+        view = View(index)
+        headers = self._headers(page.record, format)
+        etag = etag_for(page.etag, view, format, coding)
+        if matches(request.headers.get("If-None-Match"), etag):
+            return _not_modified(etag, headers)
+        body = await self._ready.body(page, view, format, coding)
+        if coding is Coding.GZIP:
+            headers["Content-Encoding"] = coding.value
+        return web.Response(body=body.data, headers={**headers, "ETag": f'"{etag}"'})
+
+    async def project_list(self, request: web.Request) -> web.StreamResponse:
+        """The list of projects."""
+        note = request[NOTE]
+        note.route = "list"
+        format, coding = _representation(request)
+        listing = await self._root_lists.project_list(request.match_info.get("index"))
+        note.journey = listing.journey
+        headers = self._headers(listing.record, format)
+        etag = etag_for(listing.etag, View(), format, coding)
+        if matches(request.headers.get("If-None-Match"), etag):
+            return _not_modified(etag, headers)
+        headers["Cache-Status"] = listing.journey.cache_status
+        headers["X-Request-Id"] = note.request_id
+        return await _stream_list(
+            request, listing, format, coding, {**headers, "ETag": f'"{etag}"'}
+        )
+
+    def _headers(self, record: PageRecord, format: Format) -> dict[str, str]:
+        age, lifetime = record.stamp.age(self._now()), record.stamp.lifetime
+        headers = {
+            "Content-Type": format.content_type,
+            "Vary": "Accept, Accept-Encoding",
+            "Cache-Control": f"public, max-age={round(lifetime.total_seconds())}",
+            "Age": str(round(age.total_seconds())),
+            # A name in a hostile page must not be run as a script by a browser.
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'",
+        }
+        if record.serial is not None and record.serial.isdecimal():
+            headers["X-PyPI-Last-Serial"] = record.serial
+        return headers
+
+
+def _representation(request: web.Request) -> tuple[Format, Coding]:
+    accept = ", ".join(request.headers.getall("Accept", []))
+    encodings = ", ".join(request.headers.getall("Accept-Encoding", []))
+    return choose_format(accept, request.query.get("format")), choose_coding(encodings)
+
+
+def _moved(request: web.Request, to: str) -> web.Response:
+    """A permanent redirect, relative: right below any prefix and behind any host name."""
+    query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+    return web.Response(status=301, headers={"Location": quote(to, safe="./") + query})
+
+
+def _not_modified(etag: str, headers: Mapping[str, str]) -> web.Response:
+    # RFC 9110 §15.4.5: what a 200 would have said of the page, without what describes bytes.
+    kept = {name: value for name, value in headers.items() if name != "Content-Type"}
+    return web.Response(status=304, headers={**kept, "ETag": f'"{etag}"'})
+
+
+async def _stream_list(
+    request: web.Request,
+    listing: ProjectList,
+    format: Format,
+    coding: Coding,
+    headers: Mapping[str, str],
+) -> web.StreamResponse:
+    """The list from its file, decompressed on the way for whoever takes no gzip."""
+    path = listing.gzipped(format)
+    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        response = web.StreamResponse(headers=headers)
+        if coding is Coding.GZIP:
+            response.headers["Content-Encoding"] = coding.value
+            response.content_length = await asyncio.to_thread(_size_of, path)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            decompress = coding is Coding.IDENTITY
+            request[NOTE].sent_bytes = await _copy(file, response, decompress=decompress)
+        await response.write_eof()
+        return response
+    finally:
+        file.close()
+
+
+async def _copy(file: IO[bytes], response: web.StreamResponse, *, decompress: bool) -> int:
+    """Send the file. Returns how many bytes that were."""
+    decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    def next_piece() -> bytes:
+        if not decompress:
+            return file.read(_CHUNK)
+        # Bounded output, so that memory does not depend on how well the list compresses.
+        waiting = decompressor.unconsumed_tail or file.read(_CHUNK)
+        return decompressor.decompress(waiting, _CHUNK) if waiting else b""
+
+    sent_bytes = 0
+    while piece := await asyncio.to_thread(next_piece):
+        await response.write(piece)
+        sent_bytes += len(piece)
+    return sent_bytes
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size

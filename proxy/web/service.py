@@ -1,0 +1,128 @@
+"""What operators and their machines ask: health, readiness, metrics, numbers, purging."""
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from proxy.catalog import Catalog
+from proxy.errors import Forbidden, ProjectNotFound, ProxyError, StoreUnavailable
+from proxy.simple.model import ProjectName, normalize
+from proxy.storage.blobs import DiskBlobs
+from proxy.storage.pages import PageStore
+from proxy.telemetry import Telemetry
+from proxy.web.access import NOTE
+
+_PROBE = ProjectName("-")
+
+
+class ServiceHandlers:
+    """Handlers of everything that is no page and no file."""
+
+    def __init__(
+        self, catalog: Catalog, pages: PageStore, blobs: DiskBlobs, telemetry: Telemetry
+    ) -> None:
+        self._catalog = catalog
+        self._pages = pages
+        self._blobs = blobs
+        self._telemetry = telemetry
+
+    def routes(self) -> list[web.RouteDef]:
+        """The URLs served here."""
+        return [
+            web.get("/healthz", self.healthz),
+            web.get("/readyz", self.readyz),
+            web.get("/metrics", self.metrics),
+            web.get("/stats", self.stats),
+            web.delete("/cache/", self.purge_all),
+            web.delete("/cache/{project}", self.purge),
+        ]
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """The process answers."""
+        request[NOTE].route = "healthz"
+        return web.json_response({"status": "ok"}, headers=_NOT_CACHED)
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """Whether clients should be sent here: 200, or 503 where files cannot be kept.
+
+        A page store or an index that is away is told and is no reason to send clients
+        elsewhere: answers go on without.
+        """
+        request[NOTE].route = "readyz"
+        checks = {
+            "blobs": await _check(lambda: asyncio.to_thread(self._blobs.check_writable)),
+            "pages": await _check(lambda: self._pages.record("", _PROBE)),
+        }
+        for upstream in self._catalog.upstreams:
+            checks[f"index {upstream.name}"] = "failing" if upstream.is_failing else "ok"
+        is_ready = checks["blobs"] == "ok"
+        is_whole = all(result == "ok" for result in checks.values())
+        status = "ok" if is_whole else "degraded" if is_ready else "unavailable"
+        return web.json_response(
+            {"status": status, "checks": checks},
+            status=200 if is_ready else 503,
+            headers=_NOT_CACHED,
+        )
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Prometheus' text format."""
+        request[NOTE].route = "metrics"
+        return web.Response(
+            body=self._telemetry.exposition(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_NOT_CACHED},
+        )
+
+    async def stats(self, request: web.Request) -> web.Response:
+        """Counts since the start of this process, and what is kept."""
+        request[NOTE].route = "stats"
+
+        def sizes() -> tuple[int, int]:
+            every = [blob.size_bytes for blob in self._blobs.all()]
+            return len(every), sum(every)
+
+        blobs, blob_bytes = await asyncio.to_thread(sizes)
+        try:
+            pages: int | None = await self._pages.count()
+        except StoreUnavailable:
+            pages = None
+        kept = {"pages": pages, "blobs": blobs, "blob_bytes": blob_bytes}
+        return web.json_response({**self._telemetry.totals(), **kept}, headers=_NOT_CACHED)
+
+    async def purge(self, request: web.Request) -> web.Response:
+        """Forget one project's page."""
+        request[NOTE].route = "purge"
+        _check_may_purge(request)
+        given = request.match_info["project"]
+        project = normalize(given)
+        if project is None:
+            raise ProjectNotFound(ascii(given))
+        return web.json_response({"purged": await self._catalog.purge(project)})
+
+    async def purge_all(self, request: web.Request) -> web.Response:
+        """Forget all pages."""
+        request[NOTE].route = "purge"
+        _check_may_purge(request)
+        return web.json_response({"purged": await self._catalog.purge()})
+
+
+_NOT_CACHED = {"Cache-Control": "no-store"}
+
+
+def _check_may_purge(request: web.Request) -> None:
+    """Only from the machine itself, as long as there are no admin tokens. Raises `Forbidden`."""
+    try:
+        is_local = ipaddress.ip_address(request.remote or "").is_loopback
+    except ValueError:
+        is_local = False
+    if not is_local:
+        raise Forbidden("Purging is allowed from the loopback address only.")
+
+
+async def _check(work: Callable[[], Awaitable[object]]) -> str:
+    try:
+        await work()
+    except (ProxyError, OSError) as problem:
+        return str(problem)
+    return "ok"

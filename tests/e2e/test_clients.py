@@ -1,0 +1,174 @@
+"""Real pip and uv install through a real wheelkeep process, with the way to upstream counted."""
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import HTML, JSON, FakeUpstream
+from tests.servers import wheelkeep
+from tests.wheels import metadata, wheel
+
+pytestmark = pytest.mark.clients
+
+# The clients see nothing of the machine's own configuration, or they would find files elsewhere.
+CLIENT_ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("PIP_", "UV_", "WHEELKEEP_")) and not name.lower().endswith("_proxy")
+} | {
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_CACHE_DIR": "1",
+    "UV_NO_CONFIG": "1",
+    "UV_NO_CACHE": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+}
+
+
+async def run(*command: str, cwd: Path | None = None) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=CLIENT_ENVIRONMENT,
+        cwd=cwd,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def pip_install(index_url: str, target: Path, *arguments: str) -> None:
+    command = (sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target))
+    await run(*command, "--index-url", index_url, *arguments)
+
+
+async def uv_install(index_url: str, target: Path, *arguments: str) -> None:
+    command = (sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable)
+    await run(*command, "--target", str(target), "--index-url", index_url, *arguments)
+
+
+INSTALLERS = pytest.mark.parametrize("install", [pip_install, uv_install])
+
+
+@pytest.fixture(params=[JSON, HTML], ids=["json", "html"])
+def stocked(request: pytest.FixtureRequest, upstream: FakeUpstream) -> FakeUpstream:
+    """An index with `alpha`, which needs `beta`, in two versions each."""
+    upstream.speaks = request.param
+    for version in ("1.0", "2.0"):
+        for project, requires in (("alpha", ["beta>=1"]), ("beta", [])):
+            filename = f"{project}-{version}-py3-none-any.whl"
+            claim = hashlib.sha256(metadata(project, version, requires)).hexdigest()
+            keys = {
+                "core-metadata": {"sha256": claim},
+                "upload-time": f"202{version[0]}-01-01T00:00:00Z",
+            }
+            upstream.add(project, filename, wheel(project, version, requires), **keys)
+            path = upstream.path_of(filename)
+            upstream.files[f"{path}.metadata"] = metadata(project, version, requires)
+    return upstream
+
+
+def installed(target: Path) -> set[str]:
+    return {path.name.removesuffix(".dist-info") for path in target.glob("*.dist-info")}
+
+
+@INSTALLERS
+async def test_install_cold_then_warm_then_without_upstream(
+    stocked: FakeUpstream, tmp_path: Path, install: object
+) -> None:
+    """Each file comes from upstream once; the second install asks it nothing, nor could it."""
+    assert callable(install)
+    cache = tmp_path / "cache"
+    async with wheelkeep(cache, "--index-url", stocked.url) as server:
+        await install(server.index_url, tmp_path / "cold", "alpha")
+        asked = len(stocked.requests)
+        await install(server.index_url, tmp_path / "warm", "alpha")
+        assert len(stocked.requests) == asked
+    stocked.down_with = 500
+    async with wheelkeep(cache, "--index-url", stocked.url) as server:
+        await install(server.index_url, tmp_path / "without", "alpha")
+
+    for target in ("cold", "warm", "without"):
+        assert installed(tmp_path / target) == {"alpha-2.0", "beta-2.0"}
+    wheels = [request.path for request in stocked.requests if request.path.endswith(".whl")]
+    assert len(wheels) == len(set(wheels)) == 2
+
+
+@INSTALLERS
+async def test_hashes_in_a_requirements_file(
+    stocked: FakeUpstream, tmp_path: Path, install: object
+) -> None:
+    """The hashes users lock are those of the files they get."""
+    assert callable(install)
+    lines = []
+    for project in ("alpha", "beta"):
+        content = stocked.files[stocked.path_of(f"{project}-1.0-py3-none-any.whl")]
+        lines.append(f"{project}==1.0 --hash=sha256:{hashlib.sha256(content).hexdigest()}")
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("\n".join(lines))
+    async with wheelkeep(tmp_path / "cache", "--index-url", stocked.url) as server:
+        await install(
+            server.index_url, tmp_path / "to", "--require-hashes", "-r", str(requirements)
+        )
+
+    assert installed(tmp_path / "to") == {"alpha-1.0", "beta-1.0"}
+
+
+async def test_exclude_newer(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """uv's --exclude-newer works, since upload-time comes through."""
+    for version, year in (("1.0", 2021), ("2.0", 2026)):
+        upload = {"upload-time": f"{year}-01-01T00:00:00.000001Z"}
+        upstream.add("beta", f"beta-{version}-py3-none-any.whl", wheel("beta", version), **upload)
+    async with wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server:
+        await uv_install(server.index_url, tmp_path / "to", "--exclude-newer", "2023-01-01", "beta")
+
+    assert installed(tmp_path / "to") == {"beta-1.0"}
+
+
+async def test_a_uv_lock_file_is_good_without_pages(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """`uv sync --locked` takes the files by the links that stand in the lock."""
+    upstream.add("beta", "beta-1.0-py3-none-any.whl", wheel("beta", "1.0"))
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "demo"\nversion = "0"\nrequires-python = ">=3.11"\n'
+        'dependencies = ["beta"]\n'
+    )
+    uv = (sys.executable, "-m", "uv")
+    cache = tmp_path / "cache"
+    async with wheelkeep(cache, "--index-url", upstream.url) as server:
+        index = ("--default-index", server.index_url)
+        await run(*uv, "lock", *index, cwd=project)
+        await run(*uv, "sync", "--locked", *index, cwd=project)
+        upstream.down_with = 500
+        await run(*uv, "sync", "--locked", "--reinstall", *index, cwd=project)
+        lock = (project / "uv.lock").read_text()
+
+    assert f"{server.url}/files/beta/" in lock
+
+
+async def test_the_access_log_tells_the_outcome(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """One JSON object a line; the same words as in Cache-Status; no colours in a file."""
+    upstream.add("beta", "beta-1.0-py3-none-any.whl", wheel("beta", "1.0"))
+    async with wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server:
+        await pip_install(server.index_url, tmp_path / "a", "beta")
+        await pip_install(server.index_url, tmp_path / "b", "beta")
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    told = [
+        (line["path"].split("/")[1], line["cache"], line["status"])
+        for line in lines
+        if line["event"] == "request" and line["project"] == "beta"
+    ]
+
+    assert told == [
+        ("simple", "miss", 200),
+        ("files", "miss", 200),
+        ("simple", "hit", 200),
+        ("files", "hit", 200),
+    ]

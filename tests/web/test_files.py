@@ -1,0 +1,530 @@
+"""Files to clients: whole, in part, still on their way, and never wrong."""
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from yarl import URL
+
+from proxy.downloads import WITHHELD_BYTES
+from tests.conftest import MakeProxy
+from tests.fakes import HTML, JSON, Clock, FakeUpstream, cut_after, serving_ranges
+
+CONTENT = bytes(range(256)) * 2000  # 512 kB: more than what is withheld
+NAME = "six-1.0-py3-none-any.whl"
+
+
+def link(sha256: str, filename: str = NAME, project: str = "six") -> str:
+    return f"/files/{project}/{sha256}/{filename}"
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "cache/blobs").glob("*/*/*") if path.is_file()]
+
+
+def nothing_is_left(tmp_path: Path) -> bool:
+    return os.listdir(tmp_path / "cache/parts") == []
+
+
+async def test_a_cold_file_is_fetched_once_and_then_kept(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Verified, stored under its sha256, served from disk with upstream gone."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    cold = await proxy.get(link(sha256))
+    assert await cold.read() == CONTENT
+    upstream.down_with = 500
+    hot = await proxy.get(link(sha256))
+
+    assert await hot.read() == CONTENT
+    assert cold.headers["Cache-Status"] == "wheelkeep; fwd=miss; fwd-status=200; stored"
+    assert hot.headers["Cache-Status"] == "wheelkeep; hit"
+    for answer in (cold, hot):
+        assert answer.headers["ETag"] == f'"{sha256}"'
+        assert answer.headers["Content-Length"] == str(len(CONTENT))
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        assert "Content-Encoding" not in answer.headers
+    assert [path.name for path in kept(tmp_path)] == [sha256]
+    assert nothing_is_left(tmp_path)
+
+
+async def test_a_cold_file_reaches_its_readers_while_it_is_fetched(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """Two readers get the first bytes before upstream has sent the last; one request."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    gate = asyncio.Event()
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = len(CONTENT)
+        await response.prepare(request)
+        await response.write(CONTENT[:300_000])
+        await gate.wait()
+        await response.write(CONTENT[300_000:])
+        return response
+
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = slowly
+    first, second = await asyncio.gather(proxy.get(link(sha256)), proxy.get(link(sha256)))
+    assert await first.content.readexactly(200_000) == CONTENT[:200_000]
+    assert await second.content.readexactly(200_000) == CONTENT[:200_000]
+    part = await proxy.get(link(sha256), headers={"Range": "bytes=1000-1999"})
+    assert (part.status, await part.read()) == (206, CONTENT[1000:2000])
+    gate.set()
+
+    assert await first.read() == await second.read() == CONTENT[200_000:]
+    assert upstream.count(path) == 1
+
+
+async def test_a_client_that_leaves_does_not_stop_the_fill(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The only reader hangs up in the middle; the file is kept all the same."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    gate = asyncio.Event()
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(CONTENT[:300_000])
+        await gate.wait()
+        await response.write(CONTENT[300_000:])
+        return response
+
+    upstream.handlers[upstream.path_of(NAME)] = slowly
+    answer = await proxy.get(link(sha256))
+    await answer.content.readexactly(1)
+    answer.close()
+    gate.set()
+    while not kept(tmp_path):
+        await asyncio.sleep(0.01)
+
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
+
+
+async def test_a_wrong_byte_is_never_a_whole_file(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The connection is cut before the end, nothing is stored, and the next request works."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    path = upstream.path_of(NAME)
+    upstream.files[path] = b"!" + CONTENT[1:]
+    for chunked in (False, True):
+        if chunked:
+
+            async def without_length(request: web.Request) -> web.StreamResponse:
+                response = web.StreamResponse()
+                await response.prepare(request)
+                for start in range(0, len(CONTENT), 100_000):
+                    await response.write(upstream.files[path][start : start + 100_000])
+                    await asyncio.sleep(0.01)
+                return response
+
+            upstream.handlers[path] = without_length
+        with pytest.raises(aiohttp.ClientError):
+            await (await proxy.get(link(sha256))).read()
+
+    assert kept(tmp_path) == []
+    assert nothing_is_left(tmp_path)
+    upstream.handlers.clear()
+    upstream.files[path] = CONTENT
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
+
+
+@pytest.mark.parametrize("wrong", [b"", b"y", b"y" * 1000])
+async def test_a_small_wrong_file_is_502(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path, wrong: bytes
+) -> None:
+    """Where all of it fits into what is withheld, the client is told in words."""
+    sha256 = upstream.add("six", NAME, b"x" * 1000)
+    upstream.files[upstream.path_of(NAME)] = wrong
+    answer = await proxy.get(link(sha256))
+    text = await answer.text()
+
+    assert answer.status == 502
+    assert sha256 in text
+    assert hashlib.sha256(wrong).hexdigest() in text
+    assert kept(tmp_path) == []
+    assert nothing_is_left(tmp_path)
+
+
+async def test_what_breaks_off_is_asked_for_from_there(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The client sees nothing of it; only the rest is fetched, and the whole is verified."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = serving_ranges(CONTENT, cut_after(CONTENT, 200_000))
+
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
+    assert upstream.requests[-1].headers["Range"] == "bytes=200000-"
+    assert nothing_is_left(tmp_path)
+
+
+async def test_a_server_without_ranges_sends_all_again(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """What was received before is skipped."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    path = upstream.path_of(NAME)
+
+    async def once(request: web.Request) -> web.StreamResponse:
+        del upstream.handlers[path]
+        return await cut_after(CONTENT, 200_000)(request)
+
+    upstream.handlers[path] = once
+
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
+    assert upstream.count(path) == 2
+
+
+async def test_an_upstream_that_always_breaks_off(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A short answer, nothing stored, nothing left over; another file still works."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    other = upstream.add("six", "six-2.0.tar.gz", b"other")
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = cut_after(CONTENT, 200_000)
+    with pytest.raises(aiohttp.ClientError):
+        await (await proxy.get(link(sha256))).read()
+
+    assert kept(tmp_path) == []
+    assert nothing_is_left(tmp_path)
+    assert await (await proxy.get(link(other, "six-2.0.tar.gz"))).read() == b"other"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(404, 404), (410, 404), (403, 502), (500, 502), (503, 502)]
+)
+async def test_a_file_that_upstream_refuses(
+    proxy: TestClient, upstream: FakeUpstream, status: int, expected: int
+) -> None:
+    """Gone is 404, every other refusal is upstream's failure."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    upstream.handlers[upstream.path_of(NAME)] = refuse
+
+    assert (await proxy.get(link(sha256))).status == expected
+
+
+# --- ranges and preconditions ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize(
+    ("header", "status", "start", "stop"),
+    [
+        ("bytes=0-0", 206, 0, 1),
+        ("bytes=100-199", 206, 100, 200),
+        ("bytes=511000-", 206, 511_000, 512_000),
+        ("bytes=-500", 206, 511_500, 512_000),
+        ("bytes=-9999999", 206, 0, 512_000),
+        ("bytes=0-99999999", 206, 0, 512_000),
+        ("Bytes = 5 - 6", 206, 5, 7),
+        ("bytes=5-4", 200, 0, 512_000),
+        ("bytes=-", 200, 0, 512_000),
+        ("bytes=a-b", 200, 0, 512_000),
+        ("bytes=0-1,5-6", 200, 0, 512_000),
+        ("lines=0-1", 200, 0, 512_000),
+        ("bytes=" + "9" * 30 + "-", 200, 0, 512_000),
+    ],
+)
+async def test_ranges(
+    proxy: TestClient,
+    upstream: FakeUpstream,
+    warm: bool,
+    header: str,
+    status: int,
+    start: int,
+    stop: int,
+) -> None:
+    """One range is answered with 206, what cannot be read with the whole file."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    if warm:
+        await (await proxy.get(link(sha256))).read()
+    answer = await proxy.get(link(sha256), headers={"Range": header})
+
+    assert answer.status == status
+    assert await answer.read() == CONTENT[start:stop]
+    if status == 206:
+        assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(CONTENT)}"
+
+
+@pytest.mark.parametrize("header", ["bytes=512000-", "bytes=600000-700000", "bytes=-0"])
+async def test_a_range_that_is_not_there(
+    proxy: TestClient, upstream: FakeUpstream, header: str
+) -> None:
+    """416 says how long the file is."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    answer = await proxy.get(link(sha256), headers={"Range": header})
+
+    assert answer.status == 416
+    assert answer.headers["Content-Range"] == "bytes */512000"
+
+
+async def test_preconditions(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """If-None-Match gives 304; If-Range lets the range count only where it is our ETag."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    part = {"Range": "bytes=0-9"}
+
+    async def status(**headers: str) -> int:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return (await proxy.get(link(sha256), headers=named)).status
+
+    assert await status(If_None_Match=f'"{sha256}"') == 304
+    assert await status(If_None_Match='"other"') == 200
+    assert await status(**part, If_Range=f'"{sha256}"') == 206
+    assert await status(**part, If_Range='"other"') == 200
+    assert await status(**part, If_Range=f'W/"{sha256}"') == 200
+    assert await status(**part, If_Range="Tue, 24 Nov 2026 00:00:00 GMT") == 200
+
+
+async def test_head(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """The headers of GET and no body, cold and hot."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    for _ in range(2):
+        answer = await proxy.head(link(sha256))
+        assert answer.status == 200
+        assert answer.headers["Content-Length"] == str(len(CONTENT))
+        assert answer.headers["ETag"] == f'"{sha256}"'
+        assert await answer.read() == b""
+
+
+# --- which file -----------------------------------------------------------------------------
+
+
+async def test_core_metadata_and_signature_beside_the_file(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """`.metadata` is verified by its own hash, `.asc` is passed on; neither where not offered."""
+    metadata = b"Metadata-Version: 2.1\nName: six\n"
+    claim = {"sha256": hashlib.sha256(metadata).hexdigest()}
+    sha256 = upstream.add("six", NAME, CONTENT, **{"core-metadata": claim, "gpg-sig": True})
+    bare = upstream.add("six", "six-1.0.tar.gz", b"sdist", **{"gpg-sig": False})
+    path = upstream.path_of(NAME)
+    upstream.files[f"{path}.metadata"] = metadata
+    upstream.files[f"{path}.asc"] = b"signature"
+
+    answer = await proxy.get(link(sha256) + ".metadata")
+    assert await answer.read() == metadata
+    assert answer.headers["ETag"] == f'"{claim["sha256"]}"'
+    assert await (await proxy.get(link(sha256) + ".asc")).read() == b"signature"
+    for beside in (".metadata", ".asc"):
+        assert (await proxy.get(link(bare, "six-1.0.tar.gz") + beside)).status == 404
+    upstream.down_with = 500
+    for beside, content in ((".metadata", metadata), (".asc", b"signature")):
+        assert await (await proxy.get(link(sha256) + beside)).read() == content
+
+
+async def test_wrong_metadata_is_refused(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The hash that the page claims holds for the metadata too."""
+    sha256 = upstream.add("six", NAME, CONTENT, **{"core-metadata": {"sha256": "0" * 64}})
+    upstream.files[f"{upstream.path_of(NAME)}.metadata"] = b"other"
+
+    assert (await proxy.get(link(sha256) + ".metadata")).status == 502
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("algorithm", [None, "md5", "sha1", "sha512"])
+async def test_files_without_sha256(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path, algorithm: str | None
+) -> None:
+    """Verified by what there is; once fetched, the page names the sha256 and both links work."""
+    hashes = {algorithm: hashlib.new(algorithm, CONTENT).hexdigest()} if algorithm else {}
+    sha256 = upstream.add("six", NAME, CONTENT, hashes=hashes)
+    page = await (await proxy.get("/simple/six/", headers={"Accept": JSON})).text()
+    assert f"../../files/six/-/{NAME}" in page
+
+    answer = await proxy.get(link("-"))
+    assert await answer.read() == CONTENT
+    assert answer.headers["Cache-Control"] == "no-cache"
+    await asyncio.sleep(0.05)
+    page = await (await proxy.get("/simple/six/", headers={"Accept": JSON})).json(content_type=JSON)
+    assert page["files"][0]["hashes"] == hashes | {"sha256": sha256}
+    upstream.down_with = 500
+    for which in (sha256, "-"):
+        assert await (await proxy.get(link(which))).read() == CONTENT
+
+
+async def test_learned_hashes_survive_a_refresh_of_the_page(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """As long as upstream lists the same URL and the same weaker hashes."""
+    upstream.speaks = HTML
+    sha256 = upstream.add("six", NAME, CONTENT, hashes={})
+    await (await proxy.get(link("-"))).read()
+    await asyncio.sleep(0.05)
+    upstream.add("six", "six-2.0.tar.gz")
+    clock.advance(hours=1)
+    page = await (await proxy.get("/simple/six/")).text()
+
+    assert "six-2.0" in page
+    assert f"files/six/{sha256}/{NAME}#sha256={sha256}" in page
+
+
+async def test_a_weak_hash_that_does_not_fit(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """md5 is weak, and still no reason to take another file."""
+    upstream.add("six", NAME, CONTENT, hashes={"md5": "0" * 32})
+    with pytest.raises(aiohttp.ClientError):
+        await (await proxy.get(link("-"))).read()
+
+    assert kept(tmp_path) == []
+
+
+async def test_the_link_decides_which_file(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """A file replaced under the same name: the old link gives the old bytes or none."""
+    old = upstream.add("six", NAME, CONTENT)
+    await (await proxy.get(link(old))).read()
+    del upstream.pages["six"]
+    new = upstream.add("six", NAME, b"new" * 100)
+    clock.advance(hours=1)
+    await proxy.get("/simple/six/")
+
+    assert await (await proxy.get(link(new))).read() == b"new" * 100
+    assert await (await proxy.get(link(old))).read() == CONTENT
+    assert (await proxy.get(link("0" * 64))).status == 404
+
+
+async def test_a_project_that_is_gone_takes_its_files_along(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """What was withdrawn, for malware perhaps, is not kept alive by the cache."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    await (await proxy.get(link(sha256))).read()
+    del upstream.pages["six"]
+    clock.advance(hours=1)
+    await proxy.get("/simple/six/")
+
+    assert (await proxy.get(link(sha256))).status == 404
+
+
+async def test_a_stale_page_is_no_reason_to_wait(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """A kept file is served at once; the page is brought up to date behind it."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    await (await proxy.get(link(sha256))).read()
+    clock.advance(hours=1)
+    upstream.gate = asyncio.Event()
+
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
+    upstream.gate.set()
+    await asyncio.sleep(0.05)
+    assert upstream.count("/simple/six/") == 2
+
+
+async def test_files_are_served_with_pages_and_upstream_gone(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A file that has been served once is served again, whatever else is lost."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    await (await (await make_proxy()).get(link(sha256))).read()
+    for path in (tmp_path / "cache").glob("pages.sqlite*"):
+        path.unlink()
+    upstream.down_with = 503
+    proxy = await make_proxy()
+
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
+    assert (await proxy.get(link("0" * 64))).status == 502
+
+
+async def test_the_file_of_another_indexs_view(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """Its link names its hash, so it is served though the merged view has another index's."""
+    upstream.add("six", NAME, b"corp")
+    public = other_upstream.add("six", NAME, b"public")
+    other_upstream.add("six", "six-3.0.tar.gz", b"hashless", hashes={})
+    proxy = await make_proxy(
+        index=[{"name": "corp", "url": upstream.url}, {"name": "public", "url": other_upstream.url}]
+    )
+
+    assert await (await proxy.get(link(public))).read() == b"public"
+    hashless = link("-", "six-3.0.tar.gz")
+    assert (await proxy.get(hashless)).status == 404
+    assert await (await proxy.get(f"{hashless}?index=public")).read() == b"hashless"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/six/../../../etc/passwd",
+        "/files/six/-/..%2f..%2f..%2fetc%2fpasswd",
+        "/files/six/-/%2e%2e",
+        "/files/six/-/a%00b",
+        "/files/six/-/a%5cb",
+        "/files/six/-/a%0d%0aX-Bad:%201",
+        "/files/six/-/" + "a" * 300,
+        "/files/..%2f/-/six.whl",
+        "/files/six/xyz/six.whl",
+        f"/files/six/{'A' * 64}/six.whl",
+        f"/files/Six/{'a' * 64}/six.whl",
+        "/files/six/-/",
+        "/files/six",
+    ],
+)
+async def test_hostile_paths(proxy: TestClient, upstream: FakeUpstream, path: str) -> None:
+    """400 or 404, and nobody is asked."""
+    answer = await proxy.get(URL(path, encoded=True), allow_redirects=False)
+
+    assert answer.status in (400, 404)
+    assert "X-Bad" not in answer.headers
+    assert "root:" not in await answer.text()
+    assert upstream.requests == []
+
+
+async def test_offline(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
+    """Kept files are served, others are 504."""
+    here = upstream.add("six", NAME, CONTENT)
+    missing = upstream.add("six", "six-2.0.tar.gz")
+    await (await (await make_proxy()).get(link(here))).read()
+    asked = len(upstream.requests)
+    proxy = await make_proxy(offline=True)
+
+    assert await (await proxy.get(link(here))).read() == CONTENT
+    assert (await proxy.get(link(missing, "six-2.0.tar.gz"))).status == 504
+    assert len(upstream.requests) == asked
+
+
+async def test_the_end_is_withheld_until_all_is_verified(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """While upstream has the last byte still to send, no reader sees the last of what came."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    gate = asyncio.Event()
+
+    async def all_but_one(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = len(CONTENT)
+        await response.prepare(request)
+        await response.write(CONTENT[:-1])
+        await gate.wait()
+        await response.write(CONTENT[-1:])
+        return response
+
+    upstream.handlers[upstream.path_of(NAME)] = all_but_one
+    answer = await proxy.get(link(sha256))
+    seen = await answer.content.readexactly(len(CONTENT) - WITHHELD_BYTES)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(answer.content.readany(), 0.1)
+    gate.set()
+
+    assert seen + await answer.read() == CONTENT

@@ -1,0 +1,458 @@
+"""Project pages to clients: content, headers, freshness, and what happens when upstream fails."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient
+
+from tests.conftest import MakeProxy
+from tests.fakes import HTML, JSON, Clock, FakeUpstream
+
+ACCEPT_JSON = {"Accept": JSON}
+
+
+async def get(proxy: TestClient, path: str = "/simple/six/", **headers: str) -> ClientResponse:
+    response = await proxy.get(
+        path,
+        headers={k.replace("_", "-"): v for k, v in headers.items()},
+        allow_redirects=False,
+    )
+    await response.read()
+    return response
+
+
+async def test_json_comes_through_with_stable_relative_links(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """All keys as upstream gave them; the URL alone is ours."""
+    sha256 = upstream.add(
+        "six", "six-1.0.tar.gz", **{"upload-time": "2026-01-01T00:00:00.5Z", "new": None}
+    )
+    answer = await get(proxy, Accept=JSON)
+    page = await answer.json(content_type=JSON)
+
+    given = dict(upstream.pages["six"]["files"][0])
+    given["url"] = f"../../files/six/{sha256}/six-1.0.tar.gz"
+    assert page == {**upstream.pages["six"], "files": [given]}
+    assert answer.headers["Cache-Status"] == "wheelkeep; fwd=miss; fwd-status=200; ttl=600; stored"
+    assert (await get(proxy)).headers["Cache-Status"] == "wheelkeep; hit; ttl=600"
+
+
+async def test_html_upstream_becomes_json(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """An index that knows only HTML is served as JSON too."""
+    upstream.speaks = HTML
+    sha256 = upstream.add("six", "six-1.0.tar.gz")
+    page = await (await get(proxy, Accept=JSON)).json(content_type=JSON)
+
+    assert page["files"][0]["hashes"] == {"sha256": sha256}
+    assert page["versions"] == ["1.0"]
+    assert page["meta"] == {"api-version": "1.0"}
+
+
+async def test_gzip_is_the_same_page(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """Each representation has its own ETag, and says what it varies with."""
+    upstream.add("six", "six-1.0.tar.gz")
+    plain = await get(proxy, Accept=JSON)
+    coded = await get(proxy, Accept=JSON, Accept_Encoding="gzip")
+    html = await get(proxy)
+
+    assert coded.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(await coded.read()) == await plain.read()
+    assert len({answer.headers["ETag"] for answer in (plain, coded, html)}) == 3
+    for answer in (plain, coded, html):
+        assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+        assert int(answer.headers["Content-Length"]) == len(await answer.read())
+
+
+async def test_head_says_what_get_says(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """The same headers, no body."""
+    upstream.add("six", "six-1.0.tar.gz")
+    await get(proxy)
+    by_get = await get(proxy)
+    by_head = await proxy.head("/simple/six/")
+    differing = {"Date", "X-Request-ID"}
+
+    assert await by_head.read() == b""
+    assert {k: v for k, v in by_head.headers.items() if k not in differing} == {
+        k: v for k, v in by_get.headers.items() if k not in differing
+    }
+
+
+async def test_not_modified(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """The ETag of that representation gives 304, another one's does not."""
+    upstream.add("six", "six-1.0.tar.gz")
+    etag = (await get(proxy)).headers["ETag"]
+    answer = await get(proxy, If_None_Match=f'"other", W/{etag}')
+
+    assert answer.status == 304
+    assert answer.headers["ETag"] == etag
+    assert answer.headers["Cache-Control"] == "public, max-age=600"
+    assert (await get(proxy, If_None_Match=etag, Accept=JSON)).status == 200
+    assert (await get(proxy, If_None_Match="*")).status == 304
+
+
+async def test_a_client_cannot_send_us_upstream(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """pip's max-age=0 with every request, and no-cache, are answered from the cache."""
+    upstream.add("six", "six-1.0.tar.gz")
+    for value in ("max-age=0", "no-cache", "no-store"):
+        await get(proxy, Cache_Control=value, Pragma="no-cache")
+
+    assert upstream.count("/simple/six/") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/simple", "simple/"),
+        ("/simple/six", "six/"),
+        ("/simple/Six_X.y", "six-x-y/"),
+        ("/simple/Six/", "../six/"),
+        ("/simple/six?format=text/html&a=%20b", "six/?format=text/html&a=%20b"),
+        ("/simple/S%69x/", "../six/"),
+        ("/index/pypi/simple/Six/", "../six/"),
+    ],
+)
+async def test_redirects_are_relative_and_keep_the_query(
+    proxy: TestClient, path: str, location: str
+) -> None:
+    """To the normalised name with a slash, whatever prefix a proxy in front has added."""
+    from yarl import URL
+
+    answer = await proxy.get(URL(path, encoded=True), allow_redirects=False)
+
+    assert answer.status == 301
+    assert answer.headers["Location"] == location
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/simple/..%2f..%2fetc/",
+        "/simple/%00/",
+        "/simple/a%0d%0ab/",
+        "/simple/-six-/",
+        "/simple/s%C3%AFx/",
+    ],
+)
+async def test_names_that_are_none(proxy: TestClient, upstream: FakeUpstream, path: str) -> None:
+    """A name that no project can have is unknown, and nobody is asked."""
+    from yarl import URL
+
+    answer = await proxy.get(URL(path, encoded=True), allow_redirects=False)
+
+    assert answer.status == 404
+    assert upstream.requests == []
+
+
+async def test_negotiation_ends_in_406(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """And `?format=` beats Accept."""
+    upstream.add("six", "six-1.0.tar.gz")
+
+    assert (await get(proxy, Accept="image/png")).status == 406
+    assert (await get(proxy, "/simple/six/?format=nonsense")).status == 406
+    answer = await get(proxy, f"/simple/six/?format={JSON}", Accept="image/png")
+    assert answer.headers["Content-Type"] == JSON
+
+
+async def test_unknown_projects_are_remembered_for_a_while(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """404 once a minute to upstream, and found soon after it appears."""
+    for _ in range(3):
+        assert (await get(proxy)).status == 404
+    assert upstream.count("/simple/six/") == 1
+    upstream.add("six", "six-1.0.tar.gz")
+    clock.advance(seconds=61)
+
+    assert (await get(proxy)).status == 200
+
+
+async def test_revalidation_writes_no_body(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """Stale: one conditional request, 304, and the page is fresh again."""
+    upstream.page_headers = {"Cache-Control": "max-age=60", "X-PyPI-Last-Serial": "42"}
+    upstream.add("six", "six-1.0.tar.gz")
+    first = await get(proxy)
+    clock.advance(seconds=59)
+    held = await get(proxy)
+    assert (held.headers["Age"], held.headers["Cache-Control"]) == ("59", "public, max-age=60")
+    clock.advance(seconds=2)
+    second = await get(proxy)
+
+    assert second.headers["Cache-Status"] == "wheelkeep; fwd=stale; fwd-status=304; ttl=60"
+    assert second.headers["Age"] == "0"
+    assert second.headers["ETag"] == first.headers["ETag"]
+    assert second.headers["X-PyPI-Last-Serial"] == "42"
+    assert upstream.requests[-1].headers["If-None-Match"]
+    assert (await get(proxy)).headers["Cache-Status"].startswith("wheelkeep; hit")
+
+
+async def test_page_ttl_beats_upstream(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """The operator's word on freshness counts."""
+    upstream.page_headers = {"Cache-Control": "no-store"}
+    upstream.add("six", "six-1.0.tar.gz")
+    proxy = await make_proxy(page_ttl="1h")
+    await get(proxy)
+    clock.advance(minutes=59)
+    await get(proxy)
+
+    assert upstream.count("/simple/six/") == 1
+
+
+async def test_a_stale_page_stands_in_while_upstream_fails(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """For stale_if_error and no longer, marked by a negative ttl."""
+    upstream.add("six", "six-1.0.tar.gz")
+    proxy = await make_proxy(stale_if_error="1d")
+    await get(proxy)
+    upstream.down_with = 503
+    clock.advance(hours=1)
+    stale = await get(proxy)
+
+    assert stale.status == 200
+    assert stale.headers["Cache-Status"] == "wheelkeep; hit; ttl=-3000"
+    assert int(stale.headers["Age"]) == 3600
+    clock.advance(days=1)
+    assert (await get(proxy)).status == 502
+
+
+async def test_what_upstream_says_is_gone_is_not_kept_alive(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """404 and 410 are answers, not failures."""
+    upstream.add("six", "six-1.0.tar.gz")
+    await get(proxy)
+    clock.advance(hours=1)
+    for status in (404, 410):
+        upstream.down_with = status
+        clock.advance(minutes=2)
+        assert (await get(proxy)).status == 404
+
+
+async def respond(status: int = 200, body: bytes = b"", **headers: str) -> web.Response:
+    return web.Response(
+        status=status, body=body, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("handler", "status", "word"),
+    [
+        (lambda _: respond(500), 502, "answered 500"),
+        (lambda _: respond(403), 502, "answered 403"),
+        (lambda _: respond(304), 502, "answered 304"),
+        (lambda _: respond(204), 502, "answered 204"),
+        (lambda _: respond(body=b"{", Content_Type=JSON), 502, "JSON is broken"),
+        (lambda _: respond(body=b"<h1>Log in</h1>", Content_Type=HTML), 502, "not a project page"),
+        (lambda _: respond(body=b"", Content_Type=HTML), 502, "HTML"),
+        (lambda _: respond(body=b"{}", Content_Type="application/json"), 502, "Content-Type"),
+        (
+            lambda _: respond(body=b"no gzip", Content_Type=JSON, Content_Encoding="gzip"),
+            502,
+            "Content-Encoding",
+        ),
+        (lambda r: respond(302, Location=str(r.url)), 502, "redirects in a loop"),
+        (lambda _: respond(302, Location="file:///etc/passwd"), 502, "no http URL"),
+    ],
+)
+async def test_failures_of_upstream_are_never_a_page(
+    proxy: TestClient,
+    upstream: FakeUpstream,
+    handler: Callable[[web.Request], Awaitable[web.Response]],
+    status: int,
+    word: str,
+) -> None:
+    """The client is told which index failed and how; nothing is cached; the next request works."""
+    upstream.add("six", "six-1.0.tar.gz")
+    upstream.handlers["/simple/six/"] = handler
+    answer = await get(proxy)
+    text = await answer.text()
+
+    assert (answer.status, word in text, "pypi" in text) == (status, True, True), text
+    assert answer.headers["Cache-Status"] == "wheelkeep; fwd=miss"
+    del upstream.handlers["/simple/six/"]
+    assert (await get(proxy)).status == 200
+
+
+async def test_passing_failures_are_tried_again(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """One 503 with Retry-After is not seen by the client."""
+    upstream.add("six", "six-1.0.tar.gz")
+
+    async def once(request: web.Request) -> web.Response:
+        del upstream.handlers[request.path]
+        return web.Response(status=503, headers={"Retry-After": "0"})
+
+    upstream.handlers["/simple/six/"] = once
+
+    assert (await get(proxy)).status == 200
+    assert upstream.count("/simple/six/") == 2
+
+
+async def test_many_clients_cause_one_question(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """32 at once, some of whom leave: one request upstream, the same page for the others."""
+    upstream.add("six", "six-1.0.tar.gz")
+    upstream.gate = asyncio.Event()
+    clients = [asyncio.create_task(get(proxy)) for _ in range(32)]
+    while not upstream.requests:
+        await asyncio.sleep(0.01)
+    for client in clients[:8]:
+        client.cancel()
+    upstream.gate.set()
+    answers = await asyncio.gather(*clients[8:])
+
+    assert upstream.count("/simple/six/") == 1
+    assert len({await answer.read() for answer in answers}) == 1
+    assert sum("collapsed" in answer.headers["Cache-Status"] for answer in answers) >= 23
+
+
+async def test_a_slow_upstream_is_not_waited_for_where_there_is_a_page(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stale page is served after a moment; the answer is taken when it comes."""
+    monkeypatch.setattr("proxy.pagecache.PATIENCE_SECONDS", 0.05)
+    upstream.add("six", "six-1.0.tar.gz")
+    await get(proxy)
+    upstream.add("six", "six-2.0.tar.gz")
+    clock.advance(hours=1)
+    upstream.gate = asyncio.Event()
+    stale = await get(proxy)
+    assert "ttl=-" in stale.headers["Cache-Status"]
+    upstream.gate.set()
+    await asyncio.sleep(0.1)
+
+    assert "six-2.0" in await (await get(proxy)).text()
+
+
+async def test_offline_asks_nobody(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """What is kept is served however old; what is not is 504, never 404."""
+    upstream.add("six", "six-1.0.tar.gz")
+    await get(await make_proxy())
+    asked = len(upstream.requests)
+    clock.advance(days=400)
+    proxy = await make_proxy(offline=True)
+
+    assert (await get(proxy)).status == 200
+    assert (await get(proxy, "/simple/other/")).status == 504
+    assert len(upstream.requests) == asked
+
+
+async def test_pages_survive_a_restart(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
+    """The embedded store keeps them; the ETag is made from the content, so it is the same."""
+    upstream.add("six", "six-1.0.tar.gz")
+    before = await get(await make_proxy())
+    upstream.down_with = 500
+    after = await get(await make_proxy())
+
+    assert after.headers["ETag"] == before.headers["ETag"]
+    assert await after.read() == await before.read()
+    assert upstream.count("/simple/six/") == 1
+
+
+# --- several indexes ------------------------------------------------------------------------
+
+
+def two(first: FakeUpstream, second: FakeUpstream, *patterns: str) -> list[dict[str, object]]:
+    return [
+        {"name": "corp", "url": first.url, "projects": list(patterns) or ["*"]},
+        {"name": "public", "url": second.url},
+    ]
+
+
+async def test_the_first_index_that_has_the_project_wins(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """Files of two indexes are never mixed; each index can be seen alone."""
+    upstream.add("six", "six-1.0.tar.gz")
+    other_upstream.add("six", "six-99.0.tar.gz")
+    other_upstream.add("attrs", "attrs-1.0.tar.gz")
+    proxy = await make_proxy(index=two(upstream, other_upstream))
+
+    merged = await (await get(proxy)).text()
+    assert ("six-1.0" in merged, "six-99.0" in merged) == (True, False)
+    assert "attrs-1.0" in await (await get(proxy, "/simple/attrs/")).text()
+    public = await (await get(proxy, "/index/public/simple/six/")).text()
+    assert 'href="../../../../files/six/' in public
+    assert "six-99.0" in public
+    assert (await get(proxy, "/index/corp/simple/attrs/")).status == 404
+    assert (await get(proxy, "/index/nope/simple/six/")).status == 404
+
+
+async def test_an_index_that_fails_lets_no_other_answer(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """An outage must not open the door to a public project of the same name."""
+    other_upstream.add("six", "six-99.0.tar.gz")
+    proxy = await make_proxy(index=two(upstream, other_upstream))
+    for failure in (500, 403, 429):
+        upstream.down_with = failure
+        answer = await get(proxy)
+        assert answer.status == 502
+        assert "corp" in await answer.text()
+
+    assert other_upstream.requests == []
+
+
+async def test_patterns_say_which_index_may_answer(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """An index is not asked for names that are not its own, in any spelling."""
+    upstream.add("acme-tool", "acme_tool-1.0.tar.gz")
+    other_upstream.add("six", "six-1.0.tar.gz")
+    proxy = await make_proxy(index=two(upstream, other_upstream, "Acme_*"))
+
+    assert (await get(proxy, "/simple/acme-tool/")).status == 200
+    assert (await get(proxy)).status == 200
+    assert upstream.count("/simple/six/") == 0
+
+
+async def test_credentials_go_to_their_index_alone(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """Not to the host a file lies on, not to the host a page redirects to."""
+    sha256 = other_upstream.add("six", "six-1.0.tar.gz")
+    path = other_upstream.path_of("six-1.0.tar.gz")
+    upstream.add("six", "six-1.0.tar.gz", url=other_upstream.root + path)
+    upstream.handlers["/simple/moved/"] = lambda _: respond(
+        302, Location=f"{other_upstream.url}six/"
+    )
+    proxy = await make_proxy(index=[{"url": upstream.url, "username": "me", "password": "secret"}])
+    await get(proxy)
+    assert (await get(proxy, f"/files/six/{sha256}/six-1.0.tar.gz")).status == 200
+    assert (await get(proxy, "/simple/moved/")).status == 200
+
+    assert all("Authorization" in request.headers for request in upstream.requests)
+    assert other_upstream.requests
+    assert not any("Authorization" in request.headers for request in other_upstream.requests)
+
+
+async def test_an_index_that_moved_is_asked_anew(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """A page kept from another URL under the same name is not the new index's page."""
+    upstream.add("six", "six-1.0.tar.gz")
+    other_upstream.add("six", "six-2.0.tar.gz")
+    await get(await make_proxy())
+    moved = await make_proxy(index=[{"url": other_upstream.url}])
+
+    assert "six-2.0" in await (await get(moved)).text()
+
+
+async def test_a_large_page_is_whole(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """4,000 files, parsed and rendered off the loop, in upstream's order."""
+    for number in range(4000):
+        upstream.add("six", f"six-1.{number}.tar.gz", content=b"")
+    page = json.loads(await (await get(proxy, Accept=JSON)).read())
+
+    assert [file["filename"] for file in page["files"]] == [
+        f"six-1.{number}.tar.gz" for number in range(4000)
+    ]

@@ -1,0 +1,135 @@
+"""The project list: one index's, all merged, in every representation."""
+
+import gzip
+import json
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from tests.conftest import MakeProxy
+from tests.fakes import HTML, JSON, Clock, FakeUpstream
+
+
+async def names(proxy: TestClient, path: str = "/simple/") -> list[str]:
+    answer = await proxy.get(path, headers={"Accept": JSON})
+    assert answer.status == 200
+    return [project["name"] for project in json.loads(await answer.read())["projects"]]
+
+
+@pytest.mark.parametrize("speaks", [JSON, HTML])
+async def test_a_list_in_every_representation(
+    proxy: TestClient, upstream: FakeUpstream, speaks: str
+) -> None:
+    """JSON and HTML, identity and gzip, HEAD and 304, from either kind of upstream."""
+    upstream.speaks = speaks
+    for project in ("Six", "attrs", "zope.interface"):
+        upstream.add(project, f"{project}-1.0.tar.gz")
+
+    assert await names(proxy) == ["Six", "attrs", "zope.interface"]
+    plain = await proxy.get("/simple/")
+    coded = await proxy.get("/simple/", headers={"Accept-Encoding": "gzip"})
+    html = await plain.text()
+    assert gzip.decompress(await coded.read()).decode() == html
+    assert '<a href="zope-interface/">zope.interface</a>' in html
+    assert coded.headers["Vary"] == "Accept, Accept-Encoding"
+    assert plain.headers["Cache-Status"].startswith("wheelkeep; hit")
+    head = await proxy.head("/simple/", headers={"Accept-Encoding": "gzip"})
+    assert (head.status, head.headers["ETag"]) == (200, coded.headers["ETag"])
+    etag = {"If-None-Match": coded.headers["ETag"], "Accept-Encoding": "gzip"}
+    assert (await proxy.get("/simple/", headers=etag)).status == 304
+    assert upstream.count("/simple/") == 1
+
+
+async def test_unknown_keys_pass_through(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """At the top and of each project, to the byte."""
+    body = (
+        b'{"meta":{"api-version":"1.1","_last-serial":5},"new":[null],'
+        b'"projects":[{"name":"six","_x":1e2}]}'
+    )
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": JSON})
+
+    upstream.handlers["/simple/"] = answer
+    got = await proxy.get("/simple/", headers={"Accept": JSON})
+
+    assert await got.read() == body
+
+
+async def test_the_merged_list_shows_each_name_once(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """First index first; an index shows only the names it may answer for."""
+    for project in ("acme-tool", "six"):
+        upstream.add(project, f"{project}-1.0.tar.gz")
+    for project in ("Acme.Tool", "attrs", "six"):
+        other_upstream.add(project, f"{project}-1.0.tar.gz")
+    proxy = await make_proxy(
+        index=[
+            {"name": "corp", "url": upstream.url, "projects": ["acme-*"]},
+            {"name": "public", "url": other_upstream.url},
+        ]
+    )
+
+    assert await names(proxy) == ["acme-tool", "attrs", "six"]
+    assert await names(proxy, "/index/corp/simple/") == ["acme-tool"]
+    assert await names(proxy, "/index/public/simple/") == ["Acme.Tool", "attrs", "six"]
+
+
+async def test_an_index_without_a_list_adds_nothing_and_one_that_is_down_is_an_error(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream, clock: Clock
+) -> None:
+    """A list that lacks the names of an index that is down would be a wrong one."""
+    other_upstream.add("six", "six-1.0.tar.gz")
+    upstream.down_with = 404
+    proxy = await make_proxy(
+        index=[{"name": "corp", "url": upstream.url}, {"name": "public", "url": other_upstream.url}]
+    )
+    assert await names(proxy) == ["six"]
+    assert (await proxy.get("/index/corp/simple/")).status == 404
+    upstream.down_with = 500
+    clock.advance(hours=1)
+
+    assert (await proxy.get("/simple/")).status == 502
+
+
+async def test_a_stale_list_stands_in(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """As a page does; and an unchanged one is not fetched again."""
+    upstream.add("six", "six-1.0.tar.gz")
+    await names(proxy)
+    clock.advance(hours=1)
+    await names(proxy)
+    assert upstream.requests[-1].headers["If-None-Match"]
+    upstream.down_with = 500
+    clock.advance(hours=1)
+    answer = await proxy.get("/simple/")
+
+    assert answer.status == 200
+    assert "ttl=-" in answer.headers["Cache-Status"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (JSON, b'{"projects": ['),
+        (JSON, b'{"files": []}'),
+        (JSON, b'{"meta": {"api-version": "2.0"}, "projects": []}'),
+        (HTML, b'<a href="/login">Sign in</a>'),
+        (HTML, b""),
+        ("application/json", b'{"projects": []}'),
+    ],
+)
+async def test_what_is_no_list(
+    proxy: TestClient, upstream: FakeUpstream, content_type: str, body: bytes
+) -> None:
+    """Upstream's failure, not an empty list."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    upstream.handlers["/simple/"] = answer
+
+    assert (await proxy.get("/simple/")).status == 502
