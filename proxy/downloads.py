@@ -24,7 +24,7 @@ from proxy.errors import (
 )
 from proxy.fill import Download, Fill, Wanted
 from proxy.simple.model import ProjectName
-from proxy.storage.blobs import BlobKey, DiskBlobs, Draft
+from proxy.storage.blobs import Blob, BlobKey, DiskBlobs, Draft
 from proxy.telemetry import Telemetry
 from proxy.upstream import Upstream
 
@@ -77,10 +77,6 @@ class Downloads:
             raise
         return Download(fill)
 
-    def is_filling(self, wanted: Wanted) -> bool:
-        """Whether the file is on its way already."""
-        return (wanted.project, wanted.filename, wanted.sha256 or wanted.url) in self._fills
-
     async def close(self) -> None:
         """Stop the fills that are under way and wait until their drafts are gone."""
         for task in self._tasks:
@@ -90,21 +86,19 @@ class Downloads:
     def _begin(self, key: tuple[str, str, str], wanted: Wanted, upstream: Upstream) -> Fill:
         fill = self._fills[key] = Fill(wanted)
         task = asyncio.get_running_loop().create_task(
-            self._run(fill, upstream), name=f"fill {wanted.filename}"
+            self._run(key, fill, upstream), name=f"fill {wanted.filename}"
         )
         self._tasks.add(task)
-
-        def landed(done: asyncio.Task[None]) -> None:
-            self._tasks.discard(done)
-            del self._fills[key]
-
-        task.add_done_callback(landed)
+        task.add_done_callback(self._tasks.discard)
         return fill
 
-    async def _run(self, fill: Fill, upstream: Upstream) -> None:
+    async def _run(self, key: tuple[str, str, str], fill: Fill, upstream: Upstream) -> None:
+        """Fetch the file. Readers are told how it ended before the draft is let go of."""
         wanted = fill.wanted
+        draft: Draft | None = None
         try:
-            await self._fill(fill, upstream)
+            draft = await asyncio.to_thread(self._store.draft)
+            fill.complete(await self._fetch(fill, draft, upstream))
         except DigestMismatch as problem:
             self._telemetry.digest_mismatched(problem, index=upstream.name, url=wanted.url)
             fill.fail(problem)
@@ -117,25 +111,27 @@ class Downloads:
         except Exception as problem:
             self._telemetry.log.exception("fill failed", file=wanted.filename)
             fill.fail(ProxyError(f"Fetching {wanted.filename} failed: {problem!r}"))
-
-    async def _fill(self, fill: Fill, upstream: Upstream) -> None:
-        wanted = fill.wanted
-        draft = await asyncio.to_thread(self._store.draft)
-        try:
-            draft.expect(wanted.digests)
-            fill.begin(draft)
-            await self._receive(fill, draft, upstream)
-            if fill.size_bytes is not None and draft.size_bytes != fill.size_bytes:
-                raise UpstreamMalformed(
-                    upstream.name,
-                    wanted.url,
-                    f"it announced {fill.size_bytes} bytes and sent {draft.size_bytes}",
-                )
-            sha256 = draft.verify(wanted.filename, wanted.digests, wanted.url)
-            key = BlobKey(project=wanted.project, filename=wanted.filename, sha256=sha256)
-            fill.complete(await asyncio.to_thread(draft.commit, key))
         finally:
-            await asyncio.shield(asyncio.to_thread(draft.close))
+            # In the same step as the end: whoever asks from now on looks at the disk.
+            del self._fills[key]
+            if draft is not None:
+                await asyncio.shield(asyncio.to_thread(draft.close))
+
+    async def _fetch(self, fill: Fill, draft: Draft, upstream: Upstream) -> Blob:
+        """All bytes into the draft, verified and committed."""
+        wanted = fill.wanted
+        draft.expect(wanted.digests)
+        fill.begin(draft)
+        await self._receive(fill, draft, upstream)
+        if fill.size_bytes is not None and draft.size_bytes != fill.size_bytes:
+            raise UpstreamMalformed(
+                upstream.name,
+                wanted.url,
+                f"it announced {fill.size_bytes} bytes and sent {draft.size_bytes}",
+            )
+        sha256 = draft.verify(wanted.filename, wanted.digests, wanted.url)
+        key = BlobKey(project=wanted.project, filename=wanted.filename, sha256=sha256)
+        return await asyncio.to_thread(draft.commit, key)
 
     async def _receive(self, fill: Fill, draft: Draft, upstream: Upstream) -> None:
         """All bytes into the draft; where upstream breaks off, ask for the rest."""
