@@ -61,6 +61,8 @@ async def application(
         await asyncio.to_thread(blobs.prepare)
         store = await _page_store(settings.cache)
         stack.push_async_callback(store.close)
+        if not settings.cache.offline:  # nobody could fetch them again
+            await _prune(store, telemetry)
         session = await stack.enter_async_context(new_session())
         upstreams = [
             Upstream(index, session, telemetry, offline=settings.cache.offline)
@@ -106,3 +108,10 @@ async def _page_store(settings: Cache) -> PageStore:
         return await SqlitePages.open(settings.dir / "pages.sqlite", keep)
     except (StoreUnavailable, OSError) as problem:
         raise ConfigError(f"cache.dir: {problem}") from problem
+
+
+async def _prune(store: PageStore, telemetry: Telemetry) -> None:
+    try:
+        await store.prune()
+    except StoreUnavailable as problem:
+        telemetry.store_failed("pages", problem)

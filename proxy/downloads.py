@@ -59,15 +59,15 @@ class Downloads:
         Raises `UpstreamError`, `DigestMismatch`, `StoreUnavailable`.
         """
         key = (wanted.project, wanted.filename, wanted.sha256 or wanted.url)
-        fill = self._fills.get(key)
-        if fill is None:
+        if key not in self._fills:
             kept = await self.kept(wanted.project, wanted.filename, wanted.sha256)
             # Without a sha256, what is kept under the name may be another file by now; it
             # stands in only where upstream cannot be asked.
             if kept is not None and wanted.sha256 is not None:
                 return kept
-            # Another request may have begun one while this one looked at the disk.
-            fill = self._fills.get(key) or self._begin(key, wanted, upstream)
+        # Another request may have begun one while this one looked at the disk.
+        joined = key in self._fills
+        fill = self._fills[key] if joined else self._begin(key, wanted, upstream)
         try:
             await fill.until_readable(0)
         except UpstreamError:
@@ -75,7 +75,7 @@ class Downloads:
             if kept is not None:
                 return kept
             raise
-        return Download(fill)
+        return Download(fill, joined=joined)
 
     async def close(self) -> None:
         """Stop the fills that are under way and wait until their drafts are gone."""

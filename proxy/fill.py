@@ -105,8 +105,10 @@ class Fill:
 class Download:
     """A file that can be read, complete or still growing."""
 
-    def __init__(self, source: Blob | Fill) -> None:
+    def __init__(self, source: Blob | Fill, *, joined: bool = False) -> None:
         self._source = source
+        self.joined = joined
+        """Whether another request had begun the fill."""
 
     @property
     def blob(self) -> Blob | None:

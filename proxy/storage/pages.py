@@ -89,6 +89,9 @@ class PageStore(Protocol):
     async def clear(self) -> int:
         """Forget all pages; say how many there were."""
 
+    async def prune(self) -> None:
+        """Drop what has not been written for so long that nobody is served it any more."""
+
     async def count(self) -> int:
         """How many pages are kept. May take seconds in a large store."""
 

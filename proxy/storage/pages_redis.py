@@ -98,6 +98,9 @@ class RedisPages:
 
         return await self._ask(sweep, within=60.0)
 
+    async def prune(self) -> None:
+        """See `PageStore`. Redis does it by itself."""
+
     async def count(self) -> int:
         """See `PageStore`."""
 

@@ -48,7 +48,8 @@ class SqlitePages:
     async def open(cls, path: Path, keep: timedelta) -> "SqlitePages":
         """Open or make the file. A file that is no database is set aside, never overwritten.
 
-        Pages not written for `keep` are dropped. Raises `StoreUnavailable`.
+        `keep`: how long `prune` spares a page after its last writing. Raises
+        `StoreUnavailable`.
         """
         try:
             connection = await cls._connect(path)
@@ -67,11 +68,6 @@ class SqlitePages:
             # With WAL, NORMAL can lose the last commits at a power cut and never the rest.
             await connection.execute("PRAGMA synchronous = NORMAL")
             await connection.executescript(_SCHEMA)
-            await connection.execute("DELETE FROM pages WHERE expires_at < ?", (time.time(),))
-            await connection.execute(
-                "DELETE FROM bodies WHERE key NOT IN "
-                "(SELECT 'body:' || etag FROM pages WHERE etag IS NOT NULL)"
-            )
         except BaseException:
             await connection.close()
             raise
@@ -121,6 +117,15 @@ class SqlitePages:
             cursor = await connection.execute("DELETE FROM pages")
             await connection.execute("DELETE FROM bodies")
             return cursor.rowcount
+
+    async def prune(self) -> None:
+        """See `PageStore`."""
+        async with self._transaction() as connection:
+            await connection.execute("DELETE FROM pages WHERE expires_at < ?", (time.time(),))
+            await connection.execute(
+                "DELETE FROM bodies WHERE key NOT IN "
+                "(SELECT 'body:' || etag FROM pages WHERE etag IS NOT NULL)"
+            )
 
     async def count(self) -> int:
         """See `PageStore`."""

@@ -68,6 +68,7 @@ class FileHandlers:
             outcome=Outcome.HIT if download.was_kept else Outcome.MISS,
             forward_status=None if download.was_kept else 200,
             stored=not download.was_kept,
+            collapsed=download.joined,
             index=index,
         )
         headers = {

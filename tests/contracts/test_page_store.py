@@ -129,6 +129,24 @@ async def test_sqlite_survives_a_restart_and_drops_unused_bodies(tmp_path: Path)
     await store.close()
 
 
+async def test_sqlite_prunes_only_what_nobody_is_served(tmp_path: Path) -> None:
+    """A page whose time is over goes with its body; others stay with theirs."""
+    path = tmp_path / "pages.sqlite"
+    for keep, project, etag in ((timedelta(0), SIX, "old"), (KEEP, ATTRS, "new")):
+        store = await SqlitePages.open(path, keep)
+        await store.write("pypi", project, record(etag), etag.encode())
+        await store.close()
+    store = await SqlitePages.open(path, KEEP)
+    assert await store.record("pypi", SIX) == record("old")
+    await store.prune()
+
+    assert await store.record("pypi", SIX) is None
+    assert await store.body("old") is None
+    assert await store.record("pypi", ATTRS) == record("new")
+    assert await store.body("new") == b"new"
+    await store.close()
+
+
 async def test_sqlite_sets_a_damaged_file_aside(tmp_path: Path) -> None:
     """A file that is no database is kept beside a new one: nothing is lost."""
     path = tmp_path / "pages.sqlite"

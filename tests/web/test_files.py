@@ -87,6 +87,9 @@ async def test_a_cold_file_reaches_its_readers_while_it_is_fetched(
 
     assert await first.read() == await second.read() == CONTENT[200_000:]
     assert upstream.count(path) == 1
+    for answer, collapsed in ((first, ""), (second, "; collapsed"), (part, "; collapsed")):
+        expected = f"wheelkeep; fwd=miss; fwd-status=200; stored{collapsed}"
+        assert answer.headers["Cache-Status"] == expected
 
 
 async def test_a_client_that_leaves_does_not_stop_the_fill(

@@ -3,7 +3,10 @@
 import asyncio
 import gzip
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse, web
@@ -332,13 +335,16 @@ async def test_a_slow_upstream_is_not_waited_for_where_there_is_a_page(
 
 
 async def test_offline_asks_nobody(
-    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock, tmp_path: Path
 ) -> None:
-    """What is kept is served however old; what is not is 504, never 404."""
+    """What is kept is served however old, after a restart too; what is not is 504, never 404."""
     upstream.add("six", "six-1.0.tar.gz")
     await get(await make_proxy())
     asked = len(upstream.requests)
     clock.advance(days=400)
+    path = tmp_path / "cache/pages.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("UPDATE pages SET expires_at = 0")
     proxy = await make_proxy(offline=True)
 
     assert (await get(proxy)).status == 200
