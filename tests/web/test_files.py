@@ -1,6 +1,7 @@
 """Files to clients: whole, in part, still on their way, and never wrong."""
 
 import asyncio
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -87,9 +88,9 @@ async def test_a_cold_file_reaches_its_readers_while_it_is_fetched(
 
     assert await first.read() == await second.read() == CONTENT[200_000:]
     assert upstream.count(path) == 1
-    for answer, collapsed in ((first, ""), (second, "; collapsed"), (part, "; collapsed")):
-        expected = f"wheelkeep; fwd=miss; fwd-status=200; stored{collapsed}"
-        assert answer.headers["Cache-Status"] == expected
+    fetched = "wheelkeep; fwd=miss; fwd-status=200; stored"
+    told = sorted(answer.headers["Cache-Status"] for answer in (first, second, part))
+    assert told == [fetched, f"{fetched}; collapsed", f"{fetched}; collapsed"]
 
 
 async def test_a_client_that_leaves_does_not_stop_the_fill(
@@ -208,6 +209,26 @@ async def test_an_upstream_that_always_breaks_off(
     assert kept(tmp_path) == []
     assert await nothing_is_left(tmp_path)
     assert await (await proxy.get(link(other, "six-2.0.tar.gz"))).read() == b"other"
+
+
+async def test_a_disk_that_cannot_be_written(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Said plainly, nothing left over, and the next try works."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("proxy.storage.blobs.os.write", full)
+        answer = await proxy.get(link(sha256))
+        assert (answer.status, await answer.text()) == (
+            503,
+            "The blob store is unavailable: [Errno 28] No space left on device\n",
+        )
+        assert await nothing_is_left(tmp_path)
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
 
 
 @pytest.mark.parametrize(

@@ -364,6 +364,22 @@ async def test_pages_survive_a_restart(make_proxy: MakeProxy, upstream: FakeUpst
     assert upstream.count("/simple/six/") == 1
 
 
+async def test_a_body_that_the_store_lost_is_asked_for_anew(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A record without its body (Redis evicts as it likes) is no page, and no validator."""
+    upstream.add("six", "six-1.0.tar.gz")
+    before = await get(await make_proxy())
+    path = tmp_path / "cache/pages.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("DELETE FROM bodies")
+    after = await get(await make_proxy())
+
+    assert await after.read() == await before.read()
+    assert upstream.count("/simple/six/") == 2
+    assert "If-None-Match" not in upstream.requests[-1].headers
+
+
 # --- several indexes ------------------------------------------------------------------------
 
 

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -109,6 +113,36 @@ async def test_a_stale_list_stands_in(
 
     assert answer.status == 200
     assert "ttl=-" in answer.headers["Cache-Status"]
+
+
+async def test_a_list_is_fetched_once_for_all_who_share_the_page_store(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The files made from it can be made again anywhere, without the index."""
+    upstream.add("six", "six-1.0.tar.gz")
+    before = await (await (await make_proxy()).get("/simple/")).read()
+    shutil.rmtree(tmp_path / "cache/lists")
+    upstream.down_with = 500
+    after = await (await (await make_proxy()).get("/simple/")).read()
+
+    assert after == before
+    assert upstream.count("/simple/") == 1
+
+
+async def test_a_list_that_the_store_lost_is_asked_for_anew(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A record without a body, here or in the store, is no list."""
+    upstream.add("six", "six-1.0.tar.gz")
+    await names(await make_proxy())
+    shutil.rmtree(tmp_path / "cache/lists")
+    with closing(
+        sqlite3.connect(tmp_path / "cache/pages.sqlite", isolation_level=None)
+    ) as database:
+        database.execute("DELETE FROM bodies")
+
+    assert await names(await make_proxy()) == ["six"]
+    assert upstream.count("/simple/") == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,177 @@
+"""One index over HTTP: what is bounded, what is tried again, and when it is left alone."""
+
+import asyncio
+import gzip
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from proxy.errors import (
+    ProjectNotFound,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from proxy.settings import Index
+from proxy.simple.model import ProjectName
+from proxy.telemetry import Telemetry
+from proxy.transport import new_session
+from proxy.upstream import NewPage, Unchanged, Upstream
+from tests.fakes import JSON, FakeUpstream
+
+SIX = ProjectName("six")
+PAGE = "/simple/six/"
+FILE = "/packages/six-1.0.tar.gz"
+
+
+@pytest.fixture
+async def index(upstream: FakeUpstream) -> AsyncIterator[Upstream]:
+    """The subject: wheelkeep's side of the fake index."""
+    async with new_session() as session:
+        yield Upstream(Index(url=upstream.url), session, Telemetry())
+
+
+def answering(
+    body: bytes = b"", status: int = 200, **headers: str
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, status=status, headers=named)
+
+    return answer
+
+
+async def received(index: Upstream, url: str, start: int = 0) -> bytes:
+    async with index.file(url, start) as stream:
+        return b"".join([chunk async for chunk in stream.chunks])
+
+
+async def test_a_page_is_recognised_by_its_date_where_it_has_no_etag(
+    index: Upstream, upstream: FakeUpstream
+) -> None:
+    """Last-Modified goes back as If-Modified-Since (RFC 9110 §13.1.3)."""
+    moment = "Tue, 24 Nov 2026 12:00:00 GMT"
+    upstream.handlers[PAGE] = answering(b"{}", Content_Type=JSON, Last_Modified=moment)
+    page = await index.page(SIX)
+    assert isinstance(page, NewPage)
+    upstream.handlers[PAGE] = answering(status=304)
+
+    assert isinstance(await index.page(SIX, page.validators), Unchanged)
+    assert upstream.requests[-1].headers["If-Modified-Since"] == moment
+
+
+async def test_304_without_a_question_is_a_failure(index: Upstream, upstream: FakeUpstream) -> None:
+    """There is nothing that could be unchanged."""
+    upstream.handlers[PAGE] = answering(status=304)
+
+    with pytest.raises(UpstreamError, match="304"):
+        await index.page(SIX)
+
+
+async def test_a_page_that_grows_when_unpacked_is_bounded(
+    index: Upstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten megabytes in ten kilobytes: given up once it is past the bound."""
+    monkeypatch.setattr("proxy.upstream.LARGEST_PAGE_BYTES", 1 << 20)
+    bomb = gzip.compress(b" " * (10 << 20))
+    upstream.handlers[PAGE] = answering(bomb, Content_Type=JSON, Content_Encoding="gzip")
+
+    with pytest.raises(UpstreamMalformed, match="larger than 1048576 bytes"):
+        await index.page(SIX)
+
+
+async def test_all_tries_together_have_a_deadline(
+    index: Upstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that accepts and says nothing is not waited for as long as pip would wait."""
+    monkeypatch.setattr("proxy.upstream.PAGE_DEADLINE_SECONDS", 0.2)
+    upstream.gate = asyncio.Event()
+
+    with pytest.raises(UpstreamTimeout, match="no answer"):
+        await index.page(SIX)
+    upstream.gate.set()
+
+
+async def test_an_index_that_keeps_failing_is_left_alone_for_a_while(
+    index: Upstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After five failures in a row it is not asked; once the pause is over, it is."""
+    upstream.down_with = 500
+    for _ in range(5):
+        with pytest.raises(UpstreamUnavailable):
+            await index.page(SIX)
+    asked = len(upstream.requests)
+    assert index.is_failing
+    with pytest.raises(UpstreamUnavailable, match="asked again in"):
+        await index.page(SIX)
+    assert len(upstream.requests) == asked
+    upstream.down_with = None
+    later = time.monotonic() + 60
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    with pytest.raises(ProjectNotFound):
+        await index.page(SIX)
+    assert not index.is_failing
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [("0", 3), ("3600", 1), ("soon", 3)])
+async def test_retry_after_is_respected(
+    index: Upstream, upstream: FakeUpstream, seconds: str, asked: int
+) -> None:
+    """Where it is longer than anyone waits, there is no second try."""
+    upstream.handlers[PAGE] = answering(status=429, Retry_After=seconds)
+    with pytest.raises(UpstreamUnavailable, match="429"):
+        await index.page(SIX)
+
+    assert upstream.count(PAGE) == asked
+
+
+async def test_the_rest_of_a_file(index: Upstream, upstream: FakeUpstream) -> None:
+    """From byte 4 on, whether the server knows ranges or sends all again."""
+    upstream.handlers[FILE] = answering(b"456789", status=206, Content_Range="bytes 4-9/10")
+    assert await received(index, upstream.root + FILE, start=4) == b"456789"
+    upstream.handlers[FILE] = answering(b"0123456789")
+
+    assert await received(index, upstream.root + FILE, start=4) == b"456789"
+
+
+@pytest.mark.parametrize("given", ["bytes 0-9/10", "bytes 5-9/10", "", "items 4-9/10"])
+async def test_another_range_than_asked_for(
+    index: Upstream, upstream: FakeUpstream, given: str
+) -> None:
+    """Bytes of who knows where are not put behind those that are here."""
+    upstream.handlers[FILE] = answering(b"456789", status=206, Content_Range=given)
+
+    with pytest.raises(UpstreamMalformed, match="range"):
+        await received(index, upstream.root + FILE, start=4)
+
+
+async def test_a_range_that_nobody_asked_for(index: Upstream, upstream: FakeUpstream) -> None:
+    """A part is not the file."""
+    upstream.handlers[FILE] = answering(b"456789", status=206, Content_Range="bytes 4-9/10")
+
+    with pytest.raises(UpstreamError, match="206"):
+        await received(index, upstream.root + FILE)
+
+
+async def test_a_coded_file_is_left_as_it_is(index: Upstream, upstream: FakeUpstream) -> None:
+    """We ask for the file itself, and decode nothing that was hashed."""
+    upstream.handlers[FILE] = answering(b"\x1f\x8b not gzip", Content_Encoding="gzip")
+
+    assert await received(index, upstream.root + FILE) == b"\x1f\x8b not gzip"
+    assert upstream.requests[-1].headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("target", ["/simple/six/", "ftp://127.0.0.1/six", "http://"])
+async def test_redirects_that_lead_nowhere(
+    index: Upstream, upstream: FakeUpstream, target: str
+) -> None:
+    """A loop, another scheme and no host are the index's failure, and told as such."""
+    upstream.handlers[PAGE] = answering(status=302, Location=target)
+
+    with pytest.raises(UpstreamError):
+        await index.page(SIX)
