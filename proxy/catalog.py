@@ -113,8 +113,8 @@ class Catalog:
             except ProjectNotFound:
                 continue
             known = True
-            file = page.project.find(filename)
-            if file is not None and sha256 in (None, file.sha256):
+            file = page.project.find(filename, sha256)
+            if file is not None:
                 return Listed(file=file, index=upstream.name)
             # Another index's own view may link to the file, so the search goes on: the
             # sha256 leaves no doubt which file is meant. A bare name does leave one.
@@ -205,8 +205,8 @@ class Catalog:
         if verdict in (Verdict.MISSING, Verdict.TOO_OLD):
             return None
         content = await self._load(record)
-        file = content.find(filename) if content else None
-        if file is None or sha256 not in (None, file.sha256):
+        file = content.find(filename, sha256) if content else None
+        if file is None:
             return None
         if verdict is Verdict.STALE:
             self._cache.start(upstream, project, record, partial(self._refresh, upstream, project))

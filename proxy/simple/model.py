@@ -186,9 +186,12 @@ class Project:
         value = self.document.get("project-status")
         return value if isinstance(value, dict) else {}
 
-    def find(self, filename: str) -> File | None:
-        """The file of that name."""
-        return next((file for file in self.files if file.filename == filename), None)
+    def find(self, filename: str, sha256: str | None = None) -> File | None:
+        """The first file of that name, and of that sha256 where one is given."""
+        for file in self.files:
+            if file.filename == filename and sha256 in (None, file.sha256):
+                return file
+        return None
 
     def with_sha256(self, filename: str, sha256: str, *, metadata: bool = False) -> "Project":
         """The page where the file (or its core metadata) has this sha256, if it had none.

@@ -11,6 +11,7 @@ Read first: the "HTML serialization" and "JSON serialization" chapters of the Si
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
@@ -40,7 +41,8 @@ _DISTRIBUTION = re.compile(
     r"\.(?:whl|tar\.gz|zip|tar\.bz2|tar\.xz|tar\.z|tgz|egg|exe|msi|rpm|deb|dmg)\Z", re.IGNORECASE
 )
 _LISTING_TITLE = re.compile(r"\blinks for\b|\bsimple index\b", re.IGNORECASE)
-_DECODER = msgspec.json.Decoder()
+# Decimal keeps a number that we only pass on as it was written; a float would round it.
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class MalformedPage(ValueError):
@@ -79,7 +81,7 @@ def decode_json(body: bytes) -> Any:
     """Decode JSON; raise `MalformedPage` where it is none."""
     try:
         return _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation) as problem:
         raise MalformedPage(f"its JSON is broken: {problem}") from None
 
 
@@ -258,8 +260,8 @@ def _entry(anchor: Anchor, base_url: str) -> dict[str, Any] | None:
     if not is_plain_filename(filename):
         return None
     entry: dict[str, Any] = {"filename": filename, "url": url, "hashes": _hashes(fragment)}
-    if requires_python := attributes.get("data-requires-python"):
-        entry["requires-python"] = requires_python
+    if "data-requires-python" in attributes:
+        entry["requires-python"] = attributes["data-requires-python"]
     if "data-yanked" in attributes:
         entry["yanked"] = attributes["data-yanked"] or True
     metadata = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))

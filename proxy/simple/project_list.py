@@ -27,6 +27,7 @@ from proxy.simple.parse import (
     MalformedPage,
     PageTarget,
     check_version,
+    decode_json,
     html_parser,
 )
 from proxy.simple.render import render_list_entry, render_list_head, render_list_tail
@@ -148,7 +149,7 @@ def _read_json(body: bytes) -> tuple[dict[str, Any], list[bytes]]:
     try:
         top = _TOP.decode(body)
         raws = _RAWS.decode(top.pop("projects"))
-        others = {key: msgspec.json.decode(value) for key, value in top.items()}
+        others = {key: decode_json(bytes(value)) for key, value in top.items()}
     except KeyError:
         raise MalformedPage("its JSON is not a project list: there is no `projects`") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:

@@ -23,8 +23,7 @@ REVISION = 1
 NO_SHA256 = "-"
 """Stands in a link for the sha256 of a file whose index gives none."""
 
-_ENCODER = msgspec.json.Encoder()
-_SORTING_ENCODER = msgspec.json.Encoder(order="sorted")
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,12 @@ class View:
 
 
 def canonical(project: Project) -> bytes:
-    """The body a page store keeps: all that is known, upstream URLs included, keys sorted."""
+    """The body a page store keeps: all that is known, upstream URLs included.
+
+    Keys keep their order, so a page read back renders to the bytes that its ETag stands for.
+    """
     document = {**project.document, "files": [file.entry for file in project.files]}
-    return _SORTING_ENCODER.encode(document)
+    return _ENCODER.encode(document)
 
 
 def etag_of(body: bytes) -> str:

@@ -52,6 +52,12 @@ def test_json_keeps_every_key_at_every_level() -> None:
     assert parsed.meta == {"api-version": "1.9", "_new": 1}
 
 
+def test_an_empty_requires_python_is_not_none() -> None:
+    """HTML can tell the two apart, so it does."""
+    assert parse(anchor('data-requires-python=""')).files[0].requires_python == ""
+    assert parse(anchor()).files[0].requires_python is None
+
+
 def test_html_says_the_same_as_json() -> None:
     """The same project in both formats gives equal models, but for what HTML cannot say."""
     from_html = parse(

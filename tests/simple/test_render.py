@@ -44,6 +44,15 @@ def test_json_changes_nothing_but_the_links() -> None:
     assert rendered == {**page.document, "files": [{**given_file, "url": link}]}
 
 
+def test_numbers_come_out_as_they_were_written() -> None:
+    """No digit is rounded away, whether a float of 64 bits could hold the number or not."""
+    numbers = b"[2.10,-0.0,1E+400,12345678901234567890123,0.1000000000000000055511151231257827]"
+    body = b'{"meta":{"api-version":"1.1"},"name":"six","x":' + numbers + b',"files":[]}'
+    stored = read_canonical(canonical(reparse(body, Format.JSON)))
+
+    assert render_project(stored, NAME, View(), Format.JSON) == body
+
+
 def test_html_survives_hostile_text() -> None:
     """Whatever stands in a field comes back as that text and as nothing else."""
     page = project(

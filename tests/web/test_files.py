@@ -432,6 +432,15 @@ async def test_the_link_decides_which_file(
     assert (await proxy.get(link("0" * 64))).status == 404
 
 
+async def test_two_files_of_one_name(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """Each has the link of its own sha256."""
+    first = upstream.add("six", NAME, b"first")
+    second = upstream.add("six", NAME, b"second")
+
+    assert await (await proxy.get(link(first))).read() == b"first"
+    assert await (await proxy.get(link(second))).read() == b"second"
+
+
 async def test_a_project_that_is_gone_takes_its_files_along(
     proxy: TestClient, upstream: FakeUpstream, clock: Clock
 ) -> None:
