@@ -245,7 +245,7 @@ class PageCache(Generic[Content]):
             etag=etag,
             upstream_etag=page.validators.etag,
             last_modified=page.validators.last_modified,
-            serial=page.headers.get("X-PyPI-Last-Serial"),
+            serial=page.header("X-PyPI-Last-Serial"),
         )
         await self.write(upstream, project, record, body)
         return self._answer(upstream, record, Outcome.MISS, 200, content)

@@ -12,6 +12,8 @@ from yarl import URL
 from proxy import __version__
 from proxy.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout, UpstreamUnavailable
 
+LONGEST_HEAD_BYTES = 64 << 10
+"""Of a status line, and of each header."""
 _VALID_URL = re.compile(r"\A(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+\Z")
 
 
@@ -66,5 +68,8 @@ def new_session() -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=200, limit_per_host=64),
         headers={"User-Agent": f"wheelkeep/{__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
+        # Signed addresses and security policies outgrow the default of 8 kB.
+        max_line_size=LONGEST_HEAD_BYTES,
+        max_field_size=LONGEST_HEAD_BYTES,
         trust_env=True,
     )

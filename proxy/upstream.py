@@ -86,9 +86,12 @@ class NewPage:
     @property
     def validators(self) -> Validators:
         """What to ask with next time."""
-        return Validators(
-            etag=self.headers.get("ETag"), last_modified=self.headers.get("Last-Modified")
-        )
+        return Validators(etag=self.header("ETag"), last_modified=self.header("Last-Modified"))
+
+    def header(self, name: str) -> str | None:
+        """A header that can be kept and sent on: None where it holds other than ASCII."""
+        value = self.headers.get(name)
+        return value if value is not None and value.isascii() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

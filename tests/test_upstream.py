@@ -19,7 +19,7 @@ from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
 from proxy.transport import new_session
-from proxy.upstream import NewPage, Unchanged, Upstream
+from proxy.upstream import NewPage, Unchanged, Upstream, Validators
 from tests.fakes import JSON, FakeUpstream
 
 SIX = ProjectName("six")
@@ -62,6 +62,27 @@ async def test_a_page_is_recognised_by_its_date_where_it_has_no_etag(
 
     assert isinstance(await index.page(SIX, page.validators), Unchanged)
     assert upstream.requests[-1].headers["If-Modified-Since"] == moment
+
+
+async def test_validators_that_cannot_be_sent_back_are_none(
+    index: Upstream, upstream: FakeUpstream
+) -> None:
+    """Bytes beyond ASCII in a header (RFC 9110 §5.5) are no reason to fail."""
+
+    async def raw(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: " + JSON.encode() + b"\r\nContent-Length: 2\r\n"
+            b'ETag: "\xff"\r\nLast-Modified: \xe4\r\nX-PyPI-Last-Serial: 7\x80\r\n\r\n{}'
+        )
+        return web.Response()
+
+    upstream.handlers[PAGE] = raw
+    page = await index.page(SIX)
+
+    assert isinstance(page, NewPage)
+    assert page.validators == Validators()
+    assert page.header("X-PyPI-Last-Serial") is None
 
 
 async def test_304_without_a_question_is_a_failure(index: Upstream, upstream: FakeUpstream) -> None:

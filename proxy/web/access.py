@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from proxy.errors import ProxyError, StoreUnavailable, UpstreamError
+from proxy.errors import DigestMismatch, ProxyError, StoreUnavailable, UpstreamError
 from proxy.journey import CACHE_NAME, Journey, Outcome
 from proxy.telemetry import Telemetry
 
@@ -113,7 +113,7 @@ async def _answer(
 def _refusal(note: Note, problem: ProxyError) -> web.Response:
     if isinstance(problem, UpstreamError):
         note.journey = Journey(outcome=Outcome.ERROR, index=problem.index)
-    elif isinstance(problem, StoreUnavailable):
+    elif isinstance(problem, DigestMismatch | StoreUnavailable):
         note.journey = Journey(outcome=Outcome.ERROR)
     return web.Response(
         status=problem.status,
