@@ -6,7 +6,6 @@ speak. How a page is kept, renewed and served stale is told in `pagecache.py`.
 """
 
 import asyncio
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,9 +22,16 @@ from proxy.freshness import Verdict
 from proxy.journey import Journey
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import indexes_for
+from proxy.simple.content import (
+    DamagedContent,
+    canonical,
+    etag_of,
+    pack,
+    read_canonical,
+    unpack,
+)
 from proxy.simple.model import File, Project, ProjectName
-from proxy.simple.parse import MalformedPage, parse_project, read_canonical
-from proxy.simple.render import canonical, etag_of
+from proxy.simple.parse import MalformedPage, parse_project
 from proxy.storage.pages import PageRecord
 from proxy.upstream import NewPage, Unchanged, Upstream
 
@@ -33,7 +39,6 @@ _CONTENTS_BYTES = 64 << 20
 _BYTES_PER_BYTE_OF_JSON = 4
 """What a content takes in memory, roughly, for each byte of its JSON."""
 _PARSE_IN_THREAD_BYTES = 1 << 18
-_GZIP_LEVEL = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,18 +245,22 @@ class Catalog:
         stored = await self._cache.body(record.etag)
         if stored is None:
             return None
-        size, content = await asyncio.to_thread(_unpack, stored)
+        try:
+            size, content = await asyncio.to_thread(_read, stored, record.etag)
+        except DamagedContent as problem:
+            await self._cache.drop_body(record.etag, problem)
+            return None
         self._hold(record.etag, size, content)
         return content
 
     async def _pack(self, content: Project) -> tuple[str, bytes]:
         """ETag and stored form of a content."""
 
-        def pack() -> tuple[int, str, bytes]:
+        def write() -> tuple[int, str, bytes]:
             body = canonical(content)
-            return len(body), etag_of(body), gzip.compress(body, _GZIP_LEVEL, mtime=0)
+            return len(body), etag_of(body), pack(body)
 
-        size, etag, stored = await asyncio.to_thread(pack)
+        size, etag, stored = await asyncio.to_thread(write)
         self._hold(etag, size, content)
         return etag, stored
 
@@ -260,6 +269,6 @@ class Catalog:
             self._contents[etag] = (size, content)
 
 
-def _unpack(stored: bytes) -> tuple[int, Project]:
-    body = gzip.decompress(stored)
+def _read(stored: bytes, etag: str) -> tuple[int, Project]:
+    body = unpack(stored, etag)
     return len(body), read_canonical(body)

@@ -173,6 +173,14 @@ class PageCache(Generic[Content]):
             self._telemetry.store_failed("pages", problem)
             return None
 
+    async def drop_body(self, etag: str, problem: Exception) -> None:
+        """Forget a stored body that is not the one its ETag names: it is to be written anew."""
+        self._telemetry.log.warning("stored page is damaged", etag=etag, problem=str(problem))
+        try:
+            await self._store.drop_body(etag)
+        except StoreUnavailable as unavailable:
+            self._telemetry.store_failed("pages", unavailable)
+
     async def write(
         self,
         upstream: Upstream,

@@ -23,11 +23,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from proxy.catalog import Catalog
-from proxy.errors import NoProjectList, ProjectNotFound, ProxyError, UpstreamMalformed
+from proxy.errors import (
+    NoProjectList,
+    ProjectNotFound,
+    ProxyError,
+    StoreUnavailable,
+    UpstreamMalformed,
+)
 from proxy.flight import Flight
 from proxy.journey import Journey
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import normalize_pattern
+from proxy.simple.content import DamagedContent
 from proxy.simple.negotiate import Format
 from proxy.simple.parse import MalformedPage
 from proxy.simple.project_list import Source, make_canonical, render_lists
@@ -169,15 +176,20 @@ class RootLists:
     async def _render(
         self, ready: ProjectList, parts: Sequence[tuple[str, tuple[str, ...]]]
     ) -> None:
-        sources = [Source(self._canonical(etag), patterns) for etag, patterns in parts]
+        sources = [Source(self._canonical(etag), etag, patterns) for etag, patterns in parts]
         async with self._scratch() as scratch:
             made = {Format.JSON: scratch / "json", Format.HTML: scratch / "html"}
             try:
                 await _in_own_process(
                     partial(render_lists, sources, made[Format.JSON], made[Format.HTML])
                 )
-            except MalformedPage as problem:
-                raise ProxyError(f"A kept project list cannot be read: {problem}") from problem
+            except DamagedContent as problem:
+                for etag, _ in parts:
+                    self._canonical(etag).unlink(missing_ok=True)
+                    await self._cache.drop_body(etag, problem)
+                raise StoreUnavailable(
+                    "page store", "a kept project list is damaged; the next request fetches it anew"
+                ) from problem
             for format, path in made.items():
                 await asyncio.to_thread(path.replace, ready.gzipped(format))
         keep = {ready.etag, *(etag for etag, _ in parts)}

@@ -64,8 +64,8 @@ def parse_project(
     raise MalformedPage(f"its Content-Type is {content_type or 'missing'}")
 
 
-def read_canonical(body: bytes) -> Project:
-    """Read what `render.canonical` wrote. Raises `MalformedPage`."""
+def parse_canonical(body: bytes) -> Project:
+    """Read a page whose URLs are absolute already. Raises `MalformedPage`."""
     return _from_json(body, "")
 
 

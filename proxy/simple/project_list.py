@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from lxml import etree
 
+from proxy.simple.content import ETAG_DIGITS, GZIP_LEVEL, unpack
 from proxy.simple.model import normalize
 from proxy.simple.negotiate import Format
 from proxy.simple.parse import (
@@ -32,7 +33,6 @@ from proxy.simple.parse import (
 )
 from proxy.simple.render import render_list_entry, render_list_head, render_list_tail
 
-GZIP_LEVEL = 6
 _CHUNK = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -51,6 +51,7 @@ class Source:
     """The canonical list of one index, and the patterns of the names it may answer for."""
 
     path: Path
+    etag: str
     patterns: tuple[str, ...]
 
 
@@ -100,12 +101,15 @@ def make_canonical(raw: Path, out: Path, *, content_type: str, charset: str | No
     with out.open("wb") as file:
         writer = GzipWriter(file)
         _write_json(writer, others, entries)
-        return writer.finish()[:32]
+        return writer.finish()[:ETAG_DIGITS]
 
 
 def render_lists(sources: Sequence[Source], json_out: Path, html_out: Path) -> None:
-    """Merge canonical lists, first index first, and write both forms, gzipped."""
-    read = [_read_json(_gunzip(source.path.read_bytes())) for source in sources]
+    """Merge canonical lists, first index first, and write both forms, gzipped.
+
+    Raises `DamagedContent` where a list is not the one that its ETag names.
+    """
+    read = [_read_json(unpack(source.path.read_bytes(), source.etag)) for source in sources]
     others = read[0][0] if len(read) == 1 else {"meta": {"api-version": "1.0"}}
     merged = _merge([entries for _, entries in read], [source.patterns for source in sources])
     with json_out.open("wb") as json_file, html_out.open("wb") as html_file:
@@ -197,7 +201,3 @@ def _write_json(writer: GzipWriter, others: dict[str, Any], entries: Iterable[by
         writer.write(separator + raw)
         separator = b","
     writer.write(render_list_tail(Format.JSON))
-
-
-def _gunzip(data: bytes) -> bytes:
-    return zlib.decompress(data, _GZIP)

@@ -5,7 +5,6 @@ a client came. The same model gives the same bytes on every machine: what wheelk
 ready, and what an ETag stands for, rests on that.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -46,20 +45,6 @@ class View:
         # Without a hash, only the index's name tells one file from another of the same name.
         which = f"?index={quote(self.index)}" if self.index and not file.sha256 else ""
         return f"{self.root}files/{path}{which}"
-
-
-def canonical(project: Project) -> bytes:
-    """The body a page store keeps: all that is known, upstream URLs included.
-
-    Keys keep their order, so a page read back renders to the bytes that its ETag stands for.
-    """
-    document = {**project.document, "files": [file.entry for file in project.files]}
-    return _ENCODER.encode(document)
-
-
-def etag_of(body: bytes) -> str:
-    """The name of a content: the same bytes have the same name on every machine."""
-    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def render_project(project: Project, name: ProjectName, view: View, format: Format) -> bytes:

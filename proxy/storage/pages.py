@@ -78,6 +78,9 @@ class PageStore(Protocol):
     async def body(self, etag: str) -> bytes | None:
         """The gzipped body behind an ETag; None where it is gone."""
 
+    async def drop_body(self, etag: str) -> None:
+        """Forget a body that turned out to be damaged; records that name it stay."""
+
     async def write(
         self, index: str, project: ProjectName, record: PageRecord, body: bytes | None = None
     ) -> None:

@@ -82,6 +82,11 @@ class SqlitePages:
         """See `PageStore`."""
         return await self._row("SELECT body FROM bodies WHERE key = ?", body_key(etag))
 
+    async def drop_body(self, etag: str) -> None:
+        """See `PageStore`."""
+        async with self._transaction() as connection:
+            await connection.execute("DELETE FROM bodies WHERE key = ?", (body_key(etag),))
+
     async def write(
         self, index: str, project: ProjectName, record: PageRecord, body: bytes | None = None
     ) -> None:

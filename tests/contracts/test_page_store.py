@@ -114,6 +114,17 @@ async def test_deleting_and_clearing_say_what_they_did(store: PageStore) -> None
     assert await store.record("pypi", ATTRS) is None
 
 
+async def test_a_damaged_body_is_dropped_and_written_anew(store: PageStore) -> None:
+    """Its record stays, and the next writing brings the body back."""
+    await store.write("pypi", SIX, record("e1"), b"damaged")
+    await store.drop_body("e1")
+    assert await store.body("e1") is None
+    assert await store.record("pypi", SIX) == record("e1")
+    await store.write("pypi", SIX, record("e1"), b"whole")
+
+    assert await store.body("e1") == b"whole"
+
+
 async def test_sqlite_survives_a_restart_and_drops_unused_bodies(tmp_path: Path) -> None:
     """What was written is there after reopening; a replaced body is not."""
     path = tmp_path / "pages.sqlite"

@@ -13,10 +13,13 @@ JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
 
 
-def canonical(folder: Path, name: str, body: bytes, content_type: str = JSON) -> tuple[Path, str]:
+def canonical(
+    folder: Path, name: str, body: bytes, content_type: str = JSON, *patterns: str
+) -> Source:
     raw, out = folder / f"{name}.raw", folder / f"{name}.gz"
     raw.write_bytes(body)
-    return out, make_canonical(raw, out, content_type=content_type, charset=None)
+    etag = make_canonical(raw, out, content_type=content_type, charset=None)
+    return Source(out, etag, patterns or ("*",))
 
 
 def render(folder: Path, *sources: Source) -> tuple[bytes, str]:
@@ -28,11 +31,11 @@ def render(folder: Path, *sources: Source) -> tuple[bytes, str]:
 def test_json_keeps_its_bytes(tmp_path: Path) -> None:
     """Entries pass as they came, whatever they hold; the ETag depends on nothing else."""
     body = b'{"meta":{"api-version":"1.1"},"projects":[{"name":"a","x":1.50},{"name":"B_c"}]}'
-    path, etag = canonical(tmp_path, "one", body)
-    as_json, as_html = render(tmp_path, Source(path, ("*",)))
+    source = canonical(tmp_path, "one", body)
+    as_json, as_html = render(tmp_path, source)
 
     assert as_json == body
-    assert canonical(tmp_path, "again", body)[1] == etag
+    assert canonical(tmp_path, "again", body).etag == source.etag
     assert '<a href="b-c/">B_c</a><br>' in as_html
     assert '<meta name="pypi:repository-version" content="1.1">' in as_html
 
@@ -45,9 +48,9 @@ def test_html_becomes_json(tmp_path: Path) -> None:
         b'<a href="/simple/zope-interface/">zope.interface</a><a href="six/">Six!</a><a>no link</a>'
         b'<a href="/simple/%22%3E/">"></a>'
     )
-    path, _ = canonical(tmp_path, "one", body, HTML)
+    source = canonical(tmp_path, "one", body, HTML)
 
-    assert json.loads(render(tmp_path, Source(path, ("*",)))[0]) == {
+    assert json.loads(render(tmp_path, source)[0]) == {
         "meta": {"api-version": "1.0", "_last-serial": 7},
         "projects": [{"name": "zope.interface"}, {"name": "six"}],
     }
@@ -57,8 +60,7 @@ def test_hostile_names_do_not_become_markup(tmp_path: Path) -> None:
     """What is no project name is in no HTML list; JSON passes it on as text."""
     nasty = '"><script>'
     body = json.dumps({"projects": [{"name": nasty}, {"name": "ok"}, {"x": 1}, 5]}).encode()
-    path, _ = canonical(tmp_path, "one", body)
-    as_json, as_html = render(tmp_path, Source(path, ("*",)))
+    as_json, as_html = render(tmp_path, canonical(tmp_path, "one", body))
 
     assert "script" not in as_html
     assert [project["name"] for project in json.loads(as_json)["projects"]] == [nasty, "ok"]
@@ -66,9 +68,10 @@ def test_hostile_names_do_not_become_markup(tmp_path: Path) -> None:
 
 def test_merging_respects_order_and_patterns(tmp_path: Path) -> None:
     """The first index's spelling stands; names outside an index's patterns are not its own."""
-    one, _ = canonical(tmp_path, "one", b'{"projects":[{"name":"Acme.X"},{"name":"six"}]}')
-    two, _ = canonical(tmp_path, "two", b'{"projects":[{"name":"acme-x"},{"name":"six"}]}')
-    as_json, _ = render(tmp_path, Source(one, ("acme-*",)), Source(two, ("*",)))
+    names = b'{"projects":[{"name":"Acme.X"},{"name":"six"}]}'
+    one = canonical(tmp_path, "one", names, JSON, "acme-*")
+    two = canonical(tmp_path, "two", b'{"projects":[{"name":"acme-x"},{"name":"six"}]}')
+    as_json, _ = render(tmp_path, one, two)
 
     assert json.loads(as_json)["projects"] == [{"name": "Acme.X"}, {"name": "six"}]
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.simple.content import canonical, etag_of, read_canonical
 from proxy.simple.model import File, Project, ProjectName
 from proxy.simple.negotiate import Format
-from proxy.simple.parse import parse_project, read_canonical
-from proxy.simple.render import View, canonical, etag_of, render_project
+from proxy.simple.parse import parse_project
+from proxy.simple.render import View, render_project
 
 NAME = ProjectName("six")
 SHA256 = "a" * 64

@@ -16,6 +16,7 @@ from tests.conftest import MakeProxy
 from tests.fakes import HTML, JSON, Clock, FakeUpstream
 
 ACCEPT_JSON = {"Accept": JSON}
+ANOTHER_PAGE = gzip.compress(b'{"files":[]}')
 
 
 async def get(proxy: TestClient, path: str = "/simple/six/", **headers: str) -> ClientResponse:
@@ -365,18 +366,28 @@ async def test_pages_survive_a_restart(make_proxy: MakeProxy, upstream: FakeUpst
     assert upstream.count("/simple/six/") == 1
 
 
-async def test_a_body_that_the_store_lost_is_asked_for_anew(
-    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "DELETE FROM bodies",
+        "UPDATE bodies SET body = x'00'",
+        "UPDATE bodies SET body = substr(body, 1, 100)",
+        f"UPDATE bodies SET body = x'{ANOTHER_PAGE.hex()}'",
+    ],
+)
+async def test_a_body_that_the_store_lost_or_damaged_is_asked_for_anew(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path, harm: str
 ) -> None:
-    """A record without its body (Redis evicts as it likes) is no page, and no validator."""
+    """What is not behind its ETag is no page, and its record is no validator."""
     upstream.add("six", "six-1.0.tar.gz")
     before = await get(await make_proxy())
     path = tmp_path / "cache/pages.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("DELETE FROM bodies")
-    after = await get(await make_proxy())
+        database.execute(harm)
+    for _ in range(2):  # mended for good
+        after = await get(await make_proxy())
+        assert await after.read() == await before.read()
 
-    assert await after.read() == await before.read()
     assert upstream.count("/simple/six/") == 2
     assert "If-None-Match" not in upstream.requests[-1].headers
 

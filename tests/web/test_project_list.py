@@ -145,6 +145,23 @@ async def test_a_list_that_the_store_lost_is_asked_for_anew(
     assert upstream.count("/simple/") == 2
 
 
+async def test_a_damaged_list_is_said_to_be_one_and_then_asked_for_anew(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Never rendered; one request hears of it, the next has a whole list."""
+    upstream.add("six", "six-1.0.tar.gz")
+    await names(await make_proxy())
+    for path in (tmp_path / "cache/lists").iterdir():
+        if path.name.endswith("canonical.gz"):
+            path.write_bytes(gzip.compress(b'{"meta":{},"projects":[{"name":"evil"}]}'))
+        else:
+            path.unlink()
+    proxy = await make_proxy()
+
+    assert (await proxy.get("/simple/")).status == 503
+    assert await names(proxy) == ["six"]
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
