@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import resource
 import signal
+import socket
 
 import structlog
 from aiohttp import web
@@ -21,6 +23,7 @@ _BACKLOG = 1024
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises `ConfigError` where that cannot begin."""
     log = structlog.get_logger("wheelkeep")
+    _allow_many_descriptors()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,7 +56,15 @@ async def serve(settings: Settings) -> None:
 async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     host, port = settings.server.host, settings.server.port
     try:
-        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, _, _, _, address in dict.fromkeys(found):
+            listening = socket.create_server(address, family=family)
+            # For asyncio, the backlog is also how often it accepts in one turn. Out of
+            # descriptors, each of these tries is logged and begins a series of its own.
+            await web.SockSite(runner, listening, backlog=1).start()
+            listening.listen(_BACKLOG)
     except OSError as problem:
         key = "server.port" if problem.errno in (errno.EADDRINUSE, errno.EACCES) else "server.host"
         reason = problem.strerror or str(problem)
@@ -62,3 +73,9 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 
 def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _allow_many_descriptors() -> None:
+    """A download takes three of them, and many systems begin with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

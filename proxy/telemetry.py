@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -145,4 +146,14 @@ def set_up_logging() -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
+    handler.addFilter(_without_traceback_of_bad_requests)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _without_traceback_of_bad_requests(record: logging.LogRecord) -> bool:
+    """A client that speaks bad HTTP is worth a line, and says nothing of our code."""
+    problem = record.exc_info[1] if record.exc_info else None
+    if isinstance(problem, HttpProcessingError):
+        record.msg, record.args = "bad request: %s", (" ".join(problem.message.split())[:200],)
+        record.levelno, record.levelname, record.exc_info = logging.INFO, "INFO", None
+    return True

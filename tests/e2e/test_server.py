@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -85,6 +86,36 @@ async def begin_download(upstream: FakeUpstream, server: Wheelkeep) -> tuple[asy
     sha256 = upstream.add("six", "six-1.0.tar.gz", CONTENT)
     gate = gated(upstream, upstream.path_of("six-1.0.tar.gz"))
     return gate, f"{server.url}/files/six/{sha256}/six-1.0.tar.gz"
+
+
+async def test_bad_http_is_one_line_in_the_log(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Answered 400, without a traceback: what strangers send says nothing of our code."""
+    async with wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /simple/ HTTP/1.1\r\nHost : x\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+    log = server.log.read_text()
+    assert "bad request: " in log
+    assert "exception" not in log
+
+
+async def test_running_out_of_descriptors(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Whoever gets no connection waits; the log is not flooded; then all goes on."""
+    async with wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server:
+        descriptors = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+        most = (descriptors + 5, descriptors + 5)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, most)
+        sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+        await asyncio.sleep(3)
+        for each in sockets:
+            each.close()
+        async with aiohttp.ClientSession() as session:
+            assert (await fetch(session, f"{server.url}/healthz"))[0] == 200
+
+    assert 1 <= server.log.read_text().count("out of system resource") <= 20
 
 
 async def test_sigterm_lets_a_download_finish(upstream: FakeUpstream, tmp_path: Path) -> None:
