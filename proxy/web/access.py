@@ -32,6 +32,8 @@ class Note:
     """Of the body."""
 
 
+CLIENT_GONE = 499
+"""The status in the log where a client went away before it had its answer."""
 NOTE: web.RequestKey[Note] = web.RequestKey("note", Note)
 
 
@@ -46,7 +48,7 @@ def access_middleware(telemetry: Telemetry) -> Callable[..., Awaitable[web.Strea
         note = Note(given if _REQUEST_ID.match(given) else uuid.uuid4().hex[:16])
         request[NOTE] = note
         begun = time.perf_counter()
-        status = 499  # stands where the client went away before there was an answer
+        status = CLIENT_GONE
         try:
             response = await _answer(request, handler, note, telemetry)
             status = response.status
@@ -99,7 +101,7 @@ async def _answer(
             status=problem.status, text=f"{problem.reason}\n", headers=_own_headers(problem)
         )
     except ConnectionError:
-        raise  # the client is gone: there is nobody to answer
+        return _client_gone(request)
     except Exception:
         telemetry.log.exception("request failed", path=request.path, id=note.request_id)
         sorry = ProxyError(f"Something went wrong here; the log has it under {note.request_id}.")
@@ -108,6 +110,14 @@ async def _answer(
         response.headers.setdefault("Cache-Status", note.journey.cache_status)
         response.headers.setdefault("X-Request-Id", note.request_id)
     return response
+
+
+def _client_gone(request: web.Request) -> web.Response:
+    """What to return where nobody listens any more; it is never sent."""
+    if request.transport is not None:
+        # Part of an answer may be out: another head must not follow it.
+        request.transport.abort()
+    return web.Response(status=CLIENT_GONE)
 
 
 def _refusal(note: Note, problem: ProxyError) -> web.Response:

@@ -13,7 +13,14 @@ from aiohttp import web
 
 from proxy.catalog import Catalog, Listed
 from proxy.downloads import Downloads
-from proxy.errors import BadRequest, FileNotListed, ProjectNotFound, ProxyError, UpstreamError
+from proxy.errors import (
+    BadRequest,
+    FileNotListed,
+    ProjectNotFound,
+    ProxyError,
+    StoreUnavailable,
+    UpstreamError,
+)
 from proxy.fill import Download, Wanted
 from proxy.flight import Flight
 from proxy.journey import Journey, Outcome
@@ -239,11 +246,14 @@ async def _send_kept(
     request: web.Request, response: web.StreamResponse, path: str, start: int, stop: int
 ) -> None:
     """A complete file, by the kernel where it can."""
-    transport = request.transport
-    if transport is None:
-        raise ConnectionResetError("the client is gone")
     with await asyncio.to_thread(open, path, "rb") as file:
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
         if stop > start:
             loop = asyncio.get_running_loop()
-            request[NOTE].sent_bytes = await loop.sendfile(transport, file, start, stop - start)
+            sent_bytes = await loop.sendfile(transport, file, start, stop - start)
+            request[NOTE].sent_bytes = sent_bytes
+            if sent_bytes != stop - start:
+                raise StoreUnavailable("blob store", "a kept file is shorter than it was")
     await response.write_eof()

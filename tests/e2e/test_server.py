@@ -102,6 +102,34 @@ async def test_bad_http_is_one_line_in_the_log(upstream: FakeUpstream, tmp_path:
     assert "exception" not in log
 
 
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_a_client_that_hangs_up_is_a_line_in_the_log(
+    upstream: FakeUpstream, tmp_path: Path, is_kept: bool
+) -> None:
+    """Status 499 and no traceback, whether its file was being fetched or sent by the kernel."""
+    content = os.urandom(32 << 20)
+    sha256 = upstream.add("six", "six-1.0.tar.gz", content)
+    async with (
+        wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        url = f"{server.url}/files/six/{sha256}/six-1.0.tar.gz"
+        if is_kept:
+            await fetch(session, url)
+        async with session.get(url) as answer:
+            await answer.content.readexactly(1000)
+            answer.close()
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if '"status": 499' in server.log.read_text():
+                break
+        assert await fetch(session, url) == (200, content)
+
+    log = server.log.read_text()
+    assert log.count('"status": 499') == 1
+    assert "exception" not in log
+
+
 async def test_running_out_of_descriptors(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Whoever gets no connection waits; the log is not flooded; then all goes on."""
     async with wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server:

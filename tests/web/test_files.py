@@ -211,6 +211,26 @@ async def test_an_upstream_that_always_breaks_off(
     assert await (await proxy.get(link(other, "six-2.0.tar.gz"))).read() == b"other"
 
 
+async def test_a_kept_file_that_shrinks_while_it_is_sent(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The connection is cut: the client must not wait for bytes that will not come."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    await (await proxy.get(link(sha256))).read()
+    blob = tmp_path / "cache/blobs/six" / NAME / sha256
+    size_of = Path.stat
+
+    def before_it_shrank(path: Path, **how: bool) -> object:
+        return before if path == blob else size_of(path, **how)
+
+    before = blob.stat()
+    os.truncate(blob, 1000)
+    monkeypatch.setattr(Path, "stat", before_it_shrank)
+
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await (await proxy.get(link(sha256))).read()
+
+
 async def test_a_disk_that_cannot_be_written(
     proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
