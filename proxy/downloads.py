@@ -26,6 +26,7 @@ from proxy.fill import Download, Fill, Wanted
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import Blob, BlobKey, DiskBlobs, Draft
 from proxy.telemetry import Telemetry
+from proxy.transport import worth_another_try
 from proxy.upstream import Upstream
 
 WITHHELD_BYTES = 1 << 16
@@ -136,21 +137,18 @@ class Downloads:
     async def _receive(self, fill: Fill, draft: Draft, upstream: Upstream) -> None:
         """All bytes into the draft; where upstream breaks off, ask for the rest."""
 
-        def worth_another_try(problem: Exception) -> bool | float:
-            if not isinstance(problem, UpstreamUnavailable):
-                return False
-            self._telemetry.log.info(
-                "download broke off",
-                file=fill.wanted.filename,
-                received_bytes=draft.size_bytes,
-                problem=problem.problem,
-            )
-            if problem.retry_after is None:
-                return True
-            return problem.retry_after if problem.retry_after <= _LONGEST_WAIT_SECONDS else False
+        def verdict(problem: Exception) -> bool | float:
+            if isinstance(problem, UpstreamUnavailable):
+                self._telemetry.log.info(
+                    "download broke off",
+                    file=fill.wanted.filename,
+                    received_bytes=draft.size_bytes,
+                    problem=problem.problem,
+                )
+            return worth_another_try(problem, _LONGEST_WAIT_SECONDS)
 
         async for attempt in stamina.retry_context(
-            on=worth_another_try,
+            on=verdict,
             attempts=_ATTEMPTS,
             timeout=None,
             wait_initial=0.1,

@@ -47,6 +47,19 @@ def _sentence(problem: BaseException) -> str:
     return str(problem) or type(problem).__name__
 
 
+def worth_another_try(problem: Exception, longest_wait: float) -> bool | float:
+    """Whether to ask again after this failure; a number: after so many seconds.
+
+    stamina's protocol. What upstream asks to wait for longer than `longest_wait` seconds is not
+    waited for.
+    """
+    if not isinstance(problem, UpstreamUnavailable):
+        return False
+    if problem.retry_after is None:
+        return True
+    return problem.retry_after if problem.retry_after <= longest_wait else False
+
+
 def retry_after_seconds(header: str | None) -> float | None:
     """RFC 9110 §10.2.3: seconds, or a date."""
     if header is None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -34,7 +35,7 @@ from proxy.errors import (
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
-from proxy.transport import as_ours, as_written, retry_after_seconds
+from proxy.transport import as_ours, as_written, retry_after_seconds, worth_another_try
 
 ACCEPT = (
     "application/vnd.pypi.simple.v1+json, "
@@ -340,15 +341,8 @@ class Upstream:
 
     @staticmethod
     async def _retrying(deadline: float, ask: _Ask) -> Unchanged | NewPage:
-        def worth_another_try(problem: Exception) -> bool | float:
-            if not isinstance(problem, UpstreamUnavailable):
-                return False
-            if problem.retry_after is None:
-                return True
-            return problem.retry_after if problem.retry_after < deadline else False
-
         async for attempt in stamina.retry_context(
-            on=worth_another_try,
+            on=partial(worth_another_try, longest_wait=deadline),
             attempts=ATTEMPTS,
             timeout=deadline,
             wait_initial=0.1,

@@ -135,6 +135,22 @@ class FakeUpstream:
         return f"<!DOCTYPE html><html><body>{'<br>'.join(anchors)}</body></html>"
 
 
+def gated(content: bytes, count: int, gate: asyncio.Event, *, sized: bool = True) -> Handler:
+    """Serve the first `count` bytes of a file, and the rest when the gate opens."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if sized:
+            response.content_length = len(content)
+        await response.prepare(request)
+        await response.write(content[:count])
+        await gate.wait()
+        await response.write(content[count:])
+        return response
+
+    return handler
+
+
 def cut_after(content: bytes, count: int, *, length: int | None = None) -> Handler:
     """Serve the first `count` bytes of a file, then break the connection."""
 

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.fakes import FakeUpstream
+from tests.fakes import FakeUpstream, gated
 from tests.servers import RedisServer, Wheelkeep, wheelkeep
 
 CONTENT = os.urandom(1 << 20)
@@ -65,26 +65,11 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
         return answer.status, await answer.read()
 
 
-def gated(upstream: FakeUpstream, path: str) -> asyncio.Event:
-    """Half of the file goes out, the rest when the gate opens."""
-    gate = asyncio.Event()
-
-    async def slowly(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        response.content_length = len(CONTENT)
-        await response.prepare(request)
-        await response.write(CONTENT[: len(CONTENT) // 2])
-        await gate.wait()
-        await response.write(CONTENT[len(CONTENT) // 2 :])
-        return response
-
-    upstream.handlers[path] = slowly
-    return gate
-
-
 async def begin_download(upstream: FakeUpstream, server: Wheelkeep) -> tuple[asyncio.Event, str]:
     sha256 = upstream.add("six", "six-1.0.tar.gz", CONTENT)
-    gate = gated(upstream, upstream.path_of("six-1.0.tar.gz"))
+    gate = asyncio.Event()
+    path = upstream.path_of("six-1.0.tar.gz")
+    upstream.handlers[path] = gated(CONTENT, len(CONTENT) // 2, gate)
     return gate, f"{server.url}/files/six/{sha256}/six-1.0.tar.gz"
 
 

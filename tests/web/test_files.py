@@ -14,7 +14,7 @@ from yarl import URL
 
 from proxy.downloads import WITHHELD_BYTES
 from tests.conftest import MakeProxy
-from tests.fakes import HTML, JSON, Clock, FakeUpstream, cut_after, serving_ranges
+from tests.fakes import HTML, JSON, Clock, FakeUpstream, cut_after, gated, serving_ranges
 
 CONTENT = bytes(range(256)) * 2000  # 512 kB: more than what is withheld
 NAME = "six-1.0-py3-none-any.whl"
@@ -67,18 +67,8 @@ async def test_a_cold_file_reaches_its_readers_while_it_is_fetched(
     """Two readers get the first bytes before upstream has sent the last; one request."""
     sha256 = upstream.add("six", NAME, CONTENT)
     gate = asyncio.Event()
-
-    async def slowly(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        response.content_length = len(CONTENT)
-        await response.prepare(request)
-        await response.write(CONTENT[:300_000])
-        await gate.wait()
-        await response.write(CONTENT[300_000:])
-        return response
-
     path = upstream.path_of(NAME)
-    upstream.handlers[path] = slowly
+    upstream.handlers[path] = gated(CONTENT, 300_000, gate)
     first, second = await asyncio.gather(proxy.get(link(sha256)), proxy.get(link(sha256)))
     assert await first.content.readexactly(200_000) == CONTENT[:200_000]
     assert await second.content.readexactly(200_000) == CONTENT[:200_000]
@@ -99,16 +89,7 @@ async def test_a_client_that_leaves_does_not_stop_the_fill(
     """The only reader hangs up in the middle; the file is kept all the same."""
     sha256 = upstream.add("six", NAME, CONTENT)
     gate = asyncio.Event()
-
-    async def slowly(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(CONTENT[:300_000])
-        await gate.wait()
-        await response.write(CONTENT[300_000:])
-        return response
-
-    upstream.handlers[upstream.path_of(NAME)] = slowly
+    upstream.handlers[upstream.path_of(NAME)] = gated(CONTENT, 300_000, gate, sized=False)
     answer = await proxy.get(link(sha256))
     await answer.content.readexactly(1)
     answer.close()
@@ -568,17 +549,7 @@ async def test_the_end_is_withheld_until_all_is_verified(
     """While upstream has the last byte still to send, no reader sees the last of what came."""
     sha256 = upstream.add("six", NAME, CONTENT)
     gate = asyncio.Event()
-
-    async def all_but_one(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        response.content_length = len(CONTENT)
-        await response.prepare(request)
-        await response.write(CONTENT[:-1])
-        await gate.wait()
-        await response.write(CONTENT[-1:])
-        return response
-
-    upstream.handlers[upstream.path_of(NAME)] = all_but_one
+    upstream.handlers[upstream.path_of(NAME)] = gated(CONTENT, len(CONTENT) - 1, gate)
     answer = await proxy.get(link(sha256))
     seen = await answer.content.readexactly(len(CONTENT) - WITHHELD_BYTES)
     with pytest.raises(TimeoutError):
