@@ -169,7 +169,8 @@ def _read_html(raw: Path, charset: str | None) -> tuple[dict[str, Any], Iterator
     def on_anchor(anchor: Anchor) -> None:
         nonlocal agreeing
         path = unquote(urlsplit(anchor.attributes["href"].strip()).path).rstrip("/")
-        in_link, in_text = path.rpartition("/")[2], anchor.text.strip()
+        # A server that lists its folders writes the slash into the text as well.
+        in_link, in_text = path.rpartition("/")[2], anchor.text.strip().rstrip("/")
         if normalize(in_link) is None:
             return
         same = normalize(in_link) == normalize(in_text)

@@ -56,6 +56,18 @@ def test_html_becomes_json(tmp_path: Path) -> None:
     }
 
 
+def test_a_listing_of_folders_is_a_list(tmp_path: Path) -> None:
+    """As web servers make it of a folder of projects, with links that lead elsewhere."""
+    body = (
+        b"<html><head><title>Index of /simple</title></head><body><h1>Index of /simple</h1>"
+        b'<a href="?C=N;O=D">Name</a> <a href="/">Parent Directory</a> <a href="../">../</a>'
+        b'<a href="six/">six/</a> <a href="zope.interface/">zope.interface/</a></body></html>'
+    )
+
+    projects = json.loads(render(tmp_path, canonical(tmp_path, "one", body, HTML))[0])["projects"]
+    assert projects == [{"name": "six"}, {"name": "zope.interface"}]
+
+
 def test_hostile_names_do_not_become_markup(tmp_path: Path) -> None:
     """What is no project name is in no HTML list; JSON passes it on as text."""
     nasty = '"><script>'
