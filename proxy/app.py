@@ -36,7 +36,7 @@ from proxy.storage.pages_sqlite import SqlitePages
 from proxy.telemetry import Telemetry
 from proxy.transport import new_session
 from proxy.upstream import Upstream
-from proxy.web.access import access_middleware, name_the_server
+from proxy.web.access import access_middleware, on_prepare
 from proxy.web.files import FileHandlers
 from proxy.web.pages import PageHandlers
 from proxy.web.ready import ReadyPages
@@ -91,7 +91,7 @@ async def application(
                 "max_field_size": LONGEST_HEAD_BYTES,
             },
         )
-        app.on_response_prepare.append(name_the_server)
+        app.on_response_prepare.append(on_prepare)
         files = FileHandlers(catalog, downloads, telemetry)
         stack.push_async_callback(files.close)
         app.add_routes(PageHandlers(catalog, root_lists, ready, now).routes())

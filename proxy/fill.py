@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from proxy.errors import ProxyError, StoreUnavailable
 from proxy.simple.model import ProjectName
@@ -67,13 +68,13 @@ class Fill:
             raise self._failure
         return self.readable_bytes
 
-    def open(self) -> int:
-        """A file descriptor to read from; the caller closes it. Raises the fill's failure."""
+    def open(self) -> BinaryIO:
+        """A file to read from. Raises the fill's failure, `StoreUnavailable`."""
         if self.blob is not None:
-            return os.open(self.blob.path, os.O_RDONLY)
+            return self.blob.open()
         if self._failure is not None or self._draft is None:
             raise self._failure or AssertionError("a fill is opened when it has readable bytes")
-        return os.dup(self._draft.fileno)
+        return os.fdopen(os.dup(self._draft.fileno), "rb", buffering=0)
 
     # --- the writing side -----------------------------------------------------------------
 
@@ -145,13 +146,9 @@ class Download:
 
         Raises the fill's failure in the middle where the file turns out to be wrong.
         """
-        fill = self._source if isinstance(self._source, Fill) else None
-        if fill is not None:
-            await fill.until_readable(start)
-            descriptor = fill.open()
-        else:
-            descriptor = await asyncio.to_thread(os.open, self._path(), os.O_RDONLY)
-        try:
+        if isinstance(self._source, Fill):
+            await self._source.until_readable(start)
+        with self._source.open() as file:
             position = start
             while stop is None or position < stop:
                 readable = await self._readable(position)
@@ -159,18 +156,11 @@ class Download:
                 if end <= position:
                     return
                 count = min(READ_BYTES, end - position)
-                data = await asyncio.to_thread(os.pread, descriptor, count, position)
+                data = await asyncio.to_thread(os.pread, file.fileno(), count, position)
                 if not data:
                     raise StoreUnavailable("blob store", "a kept file is shorter than it was")
                 position += len(data)
                 yield data
-        finally:
-            os.close(descriptor)
-
-    def _path(self) -> str:
-        if self.blob is None:
-            raise AssertionError("only a complete file has a path")
-        return str(self.blob.path)
 
     async def _readable(self, position: int) -> int:
         if isinstance(self._source, Fill):

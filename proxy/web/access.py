@@ -30,6 +30,8 @@ class Note:
     project: str | None = None
     sent_bytes: int = 0
     """Of the body."""
+    is_begun: bool = False
+    """Whether the head of an answer is out."""
 
 
 CLIENT_GONE = 499
@@ -101,9 +103,12 @@ async def _answer(
             status=problem.status, text=f"{problem.reason}\n", headers=_own_headers(problem)
         )
     except ConnectionError:
-        return _client_gone(request)
+        cut(request)
+        return web.Response(status=CLIENT_GONE)
     except Exception:
         telemetry.log.exception("request failed", path=request.path, id=note.request_id)
+        if note.is_begun:
+            cut(request)
         sorry = ProxyError(f"Something went wrong here; the log has it under {note.request_id}.")
         response = _refusal(note, sorry)
     if not response.prepared:
@@ -112,12 +117,10 @@ async def _answer(
     return response
 
 
-def _client_gone(request: web.Request) -> web.Response:
-    """What to return where nobody listens any more; it is never sent."""
+def cut(request: web.Request) -> None:
+    """Break the connection: nothing more may follow what is out of this answer."""
     if request.transport is not None:
-        # Part of an answer may be out: another head must not follow it.
         request.transport.abort()
-    return web.Response(status=CLIENT_GONE)
 
 
 def _refusal(note: Note, problem: ProxyError) -> web.Response:
@@ -138,6 +141,8 @@ def _own_headers(problem: web.HTTPException) -> dict[str, str]:
     return headers | {"X-Content-Type-Options": "nosniff"}
 
 
-async def name_the_server(_: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler: say what serves, and not which library in which version."""
+async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal handler: note that an answer begins, and say what serves, not by which library."""
+    if NOTE in request:  # what aiohttp refuses by itself never came to us
+        request[NOTE].is_begun = True
     response.headers["Server"] = CACHE_NAME

@@ -7,6 +7,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -27,7 +28,7 @@ from proxy.journey import Journey, Outcome
 from proxy.simple.model import ProjectName, is_digest, is_plain_filename, normalize
 from proxy.simple.render import NO_SHA256
 from proxy.telemetry import Telemetry
-from proxy.web.access import NOTE
+from proxy.web.access import NOTE, cut
 from proxy.web.ranges import (
     Part,
     Unsatisfiable,
@@ -199,23 +200,27 @@ class FileHandlers:
         start: int,
         stop: int | None,
     ) -> web.StreamResponse:
-        await response.prepare(request)
+        kept = download.blob if download.was_kept else None
         try:
-            if download.was_kept and download.blob is not None and stop is not None:
-                await _send_kept(request, response, str(download.blob.path), start, stop)
+            if kept is not None and stop is not None:
+                with kept.open() as file:
+                    await response.prepare(request)
+                    await _send_by_kernel(request, file, start, stop)
             else:
+                await response.prepare(request)
                 async with aclosing(download.read(start, stop)) as pieces:
                     async for piece in pieces:
                         await response.write(piece)
                         request[NOTE].sent_bytes += len(piece)
-                await response.write_eof()
+            await response.write_eof()
         except ProxyError as problem:
+            if not response.prepared:
+                raise
             # The head is out: only a cut connection can say that the file is not whole.
             note = request[NOTE]
             note.journey = Journey(outcome=Outcome.ERROR, index=note.journey.index)
             self._telemetry.log.warning("answer cut", id=note.request_id, problem=str(problem))
-            if request.transport is not None:
-                request.transport.abort()
+            cut(request)
         return response
 
 
@@ -242,18 +247,13 @@ def _wanted(project: ProjectName, listed: Listed, beside: str) -> Wanted:
     return Wanted(project=project, filename=file.filename + beside, url=url, digests=digests)
 
 
-async def _send_kept(
-    request: web.Request, response: web.StreamResponse, path: str, start: int, stop: int
-) -> None:
-    """A complete file, by the kernel where it can."""
-    with await asyncio.to_thread(open, path, "rb") as file:
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-        if stop > start:
-            loop = asyncio.get_running_loop()
-            sent_bytes = await loop.sendfile(transport, file, start, stop - start)
-            request[NOTE].sent_bytes = sent_bytes
-            if sent_bytes != stop - start:
-                raise StoreUnavailable("blob store", "a kept file is shorter than it was")
-    await response.write_eof()
+async def _send_by_kernel(request: web.Request, file: BinaryIO, start: int, stop: int) -> None:
+    """Part of a complete file, without its bytes passing through here where that can be."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    if stop > start:
+        sent_bytes = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start)
+        request[NOTE].sent_bytes = sent_bytes
+        if sent_bytes != stop - start:
+            raise StoreUnavailable("blob store", "a kept file is shorter than it was")

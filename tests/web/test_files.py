@@ -212,6 +212,22 @@ async def test_a_kept_file_that_shrinks_while_it_is_sent(
         await (await proxy.get(link(sha256))).read()
 
 
+async def test_a_failure_of_our_own_in_the_middle_cuts_the_answer(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No second head and no sentence may follow the bytes that are out."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr("proxy.web.files._send_by_kernel", fail)
+    await (await proxy.get(link(sha256))).read()
+
+    with pytest.raises(aiohttp.ClientPayloadError, match="received 0 of 512000"):
+        await (await proxy.get(link(sha256))).read()
+
+
 async def test_a_disk_that_cannot_be_written(
     proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -96,3 +96,11 @@ async def test_request_ids_are_taken_over_where_they_are_sane(proxy: TestClient)
 
     assert sane.headers["X-Request-Id"] == "abc-1"
     assert "a b" not in odd.headers["X-Request-Id"]
+
+
+async def test_what_the_framework_refuses_by_itself(proxy: TestClient) -> None:
+    """An Expect header that nobody can meet is answered 417, not by a failure."""
+    answer = await proxy.get("/healthz", headers={"Expect": "the-unexpected"}, expect100=False)
+
+    assert answer.status == 417
+    assert answer.headers["Server"] == "wheelkeep"
