@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from proxy.catalog import Catalog
 from proxy.errors import (
@@ -56,6 +56,10 @@ class ProjectList:
     record: PageRecord
     """The record that becomes stale first."""
     journey: Journey
+
+    def open(self, format: Format) -> BinaryIO:
+        """The gzipped body of that format."""
+        return self.gzipped(format).open("rb")
 
     def gzipped(self, format: Format) -> Path:
         """The file of that format."""

@@ -8,11 +8,11 @@ with every page, and would turn the cache off.
 """
 
 import asyncio
-import zlib
+import gzip
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 from urllib.parse import quote
 
 from aiohttp import web
@@ -147,40 +147,23 @@ async def _stream_list(
     headers: Mapping[str, str],
 ) -> web.StreamResponse:
     """The list from its file, decompressed on the way for whoever takes no gzip."""
-    path = listing.gzipped(format)
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
+    with listing.open(format) as file:
         response = web.StreamResponse(headers=headers)
         if coding is Coding.GZIP:
             response.headers["Content-Encoding"] = coding.value
-            response.content_length = await asyncio.to_thread(_size_of, path)
+            response.content_length = os.fstat(file.fileno()).st_size
         await response.prepare(request)
         if request.method != "HEAD":
-            decompress = coding is Coding.IDENTITY
-            request[NOTE].sent_bytes = await _copy(file, response, decompress=decompress)
+            source = file if coding is Coding.GZIP else gzip.GzipFile(fileobj=file)
+            request[NOTE].sent_bytes = await _copy(source, response)
         await response.write_eof()
         return response
-    finally:
-        file.close()
 
 
-async def _copy(file: IO[bytes], response: web.StreamResponse, *, decompress: bool) -> int:
-    """Send the file. Returns how many bytes that were."""
-    decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
-
-    def next_piece() -> bytes:
-        if not decompress:
-            return file.read(_CHUNK)
-        # Bounded output, so that memory does not depend on how well the list compresses.
-        waiting = decompressor.unconsumed_tail or file.read(_CHUNK)
-        return decompressor.decompress(waiting, _CHUNK) if waiting else b""
-
+async def _copy(source: BinaryIO | gzip.GzipFile, response: web.StreamResponse) -> int:
+    """Send all that there is to read. Returns how many bytes that were."""
     sent_bytes = 0
-    while piece := await asyncio.to_thread(next_piece):
+    while piece := await asyncio.to_thread(source.read, _CHUNK):
         await response.write(piece)
         sent_bytes += len(piece)
     return sent_bytes
-
-
-def _size_of(path: Path) -> int:
-    return path.stat().st_size
