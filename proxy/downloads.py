@@ -101,7 +101,7 @@ class Downloads:
             draft = await asyncio.to_thread(self._store.draft)
             fill.complete(await self._fetch(fill, draft, upstream))
         except DigestMismatch as problem:
-            self._telemetry.digest_mismatched(problem, index=upstream.name, url=wanted.url)
+            self._telemetry.digest_mismatched(problem, index=upstream.name)
             fill.fail(problem)
         except ProxyError as problem:
             self._telemetry.log.warning("fill failed", file=wanted.filename, problem=str(problem))

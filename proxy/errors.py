@@ -11,7 +11,19 @@ asked after the first and after no other:
 storage back end are the only places that turn a library's errors into these.
 """
 
+import re
 from typing import ClassVar
+
+_USER = re.compile(r"(?<=//)[^/\s@'\"]*@")
+_QUERY = re.compile(r"(https?://[^\s'\"?]*)\?[^\s'\")]*")
+
+
+def without_secrets(text: str) -> str:
+    """The text, its URLs without credentials and without queries (which sign links).
+
+    What went wrong is told to clients and to the log, and neither may learn these.
+    """
+    return _QUERY.sub(r"\1", _USER.sub("", text))
 
 
 class ProxyError(Exception):
@@ -89,10 +101,10 @@ class UpstreamError(ProxyError):
     status = 502
 
     def __init__(self, index: str, url: str, problem: str) -> None:
-        super().__init__(f"The index {index} failed: {problem} ({url})")
         self.index = index
-        self.url = url
-        self.problem = problem
+        self.url = without_secrets(url)
+        self.problem = without_secrets(problem)
+        super().__init__(f"The index {index} failed: {self.problem} ({self.url})")
 
 
 class UpstreamUnavailable(UpstreamError):
@@ -139,15 +151,15 @@ class DigestMismatch(ProxyError):
     status = 502
 
     def __init__(self, filename: str, algorithm: str, expected: str, actual: str, url: str) -> None:
-        super().__init__(
-            f"{filename} is not the file that the index names: "
-            f"expected {algorithm} {expected}, received {actual} ({url})"
-        )
         self.filename = filename
         self.algorithm = algorithm
         self.expected = expected
         self.actual = actual
-        self.url = url
+        self.url = without_secrets(url)
+        super().__init__(
+            f"{filename} is not the file that the index names: "
+            f"expected {algorithm} {expected}, received {actual} ({self.url})"
+        )
 
 
 class StoreUnavailable(ProxyError):

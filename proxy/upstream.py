@@ -189,7 +189,9 @@ class Upstream:
             address = as_written(url)
             async with self._session.get(
                 address,
-                headers=headers | self._credentials_for(address),
+                headers=headers,
+                # A link with credentials of its own keeps them.
+                middlewares=() if address.user else (self._identified,),
                 timeout=timeout,
                 auto_decompress=False,
                 read_bufsize=_FILE_BUFFER,
@@ -227,7 +229,8 @@ class Upstream:
         with as_ours(self.name, url):
             async with self._session.get(
                 url,
-                headers=headers | self._credentials_for(URL(url)),
+                headers=headers,
+                middlewares=(self._identified,),
                 timeout=timeout,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
@@ -303,12 +306,17 @@ class Upstream:
                 yield chunk[skip:]
             skip = max(0, skip - len(chunk))
 
-    def _credentials_for(self, url: URL) -> dict[str, str]:
-        """Only for the index's own origin; aiohttp drops them where a redirect leaves it."""
+    async def _identified(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Give the index's credentials to its own origin, at each step of a redirect.
+
+        As a middleware of the client, since a header of ours and netrc exclude each other.
+        """
         user, password = self.index.username, self.index.password.get_secret_value()
-        if not (user or password) or url.origin() != self._url.origin():
-            return {}
-        return {"Authorization": aiohttp.encode_basic_auth(user, password)}
+        if (user or password) and request.url.origin() == self._url.origin():
+            request.headers["Authorization"] = aiohttp.encode_basic_auth(user, password)
+        return await send(request)
 
     def _refuse_when_offline(self, url: str) -> None:
         if self._offline:

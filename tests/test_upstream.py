@@ -1,14 +1,17 @@
 """One index over HTTP: what is bounded, what is tried again, and when it is left alone."""
 
 import asyncio
+import base64
 import gzip
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from proxy.errors import (
+    DigestMismatch,
     ProjectNotFound,
     UpstreamError,
     UpstreamMalformed,
@@ -196,3 +199,42 @@ async def test_redirects_that_lead_nowhere(
 
     with pytest.raises(UpstreamError):
         await index.page(SIX)
+
+
+async def test_no_failure_tells_a_secret(index: Upstream, upstream: FakeUpstream) -> None:
+    """Neither the credentials of a link nor its signature are in what is said of it."""
+    link = upstream.root.replace("//", "//user:secret@") + f"{FILE}?signature=secret"
+    answers = (answering(status=403), answering(Content_Length="nonsense"))
+    for answer in (*answers, answering(status=302, Location=f"{FILE}?signature=secret")):
+        upstream.handlers[FILE] = answer
+        with pytest.raises(UpstreamError) as raised:
+            await received(index, link)
+        assert FILE in str(raised.value)
+        assert "secret" not in str(raised.value)
+    mismatch = DigestMismatch("six", "md5", "a", "b", link)
+    assert "secret" not in f"{mismatch} {mismatch.url}"
+
+
+async def test_each_request_has_the_credentials_that_are_nearest(
+    upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those of the link before those of the index, and these before those in netrc."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login netrc password n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    upstream.handlers[PAGE] = answering(b"{}", Content_Type=JSON)
+    upstream.handlers[FILE] = answering(b"file")
+    address = upstream.root + FILE
+    users = []
+    async with new_session() as session:
+        for credentials in ({}, {"username": "index", "password": "i"}):
+            index = Upstream(Index(url=upstream.url, **credentials), session, Telemetry())
+            await index.page(SIX)
+            await received(index, address)
+            await received(index, address.replace("//", "//link:l@"))
+    for request in upstream.requests:
+        _, _, coded = request.headers["Authorization"].partition(" ")
+        users.append(base64.b64decode(coded).decode())
+
+    assert users == ["netrc:n", "netrc:n", "link:l", "index:i", "index:i", "link:l"]
