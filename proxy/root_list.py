@@ -213,6 +213,7 @@ class RootLists:
     @asynccontextmanager
     async def _scratch(self) -> AsyncIterator[Path]:
         """A folder on the same file system, gone afterwards."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         folder = await asyncio.to_thread(tempfile.TemporaryDirectory, dir=self._folder)
         try:
             yield Path(folder.name)

@@ -125,8 +125,7 @@ class DiskBlobs:
     def prepare(self) -> None:
         """Make the folders and remove left-over parts. Raises `ConfigError`."""
         try:
-            for folder in (self._blobs, self._parts):
-                folder.mkdir(parents=True, exist_ok=True)
+            self._blobs.mkdir(parents=True, exist_ok=True)
             self.check_writable()
         except OSError as problem:
             raise ConfigError(
@@ -137,6 +136,7 @@ class DiskBlobs:
 
     def check_writable(self) -> None:
         """Write a file and remove it. Raises `OSError`."""
+        self._make_parts()
         with tempfile.TemporaryFile(dir=self._parts) as probe:
             probe.write(b"wheelkeep")
 
@@ -166,6 +166,7 @@ class DiskBlobs:
     def draft(self) -> Draft:
         """Begin a new file. Raises `StoreUnavailable`."""
         try:
+            self._make_parts()
             descriptor, name = tempfile.mkstemp(suffix=".part", dir=self._parts)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as problem:
@@ -191,6 +192,10 @@ class DiskBlobs:
             self.make_folders(folder.parent)
         folder.mkdir(exist_ok=True)
         _sync_folder(folder.parent)
+
+    def _make_parts(self) -> None:
+        """Each time, since somebody may empty the cache while it is in use."""
+        self._parts.mkdir(parents=True, exist_ok=True)
 
     @staticmethod
     def _latest(folder: Path) -> str | None:

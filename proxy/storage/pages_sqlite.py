@@ -28,7 +28,9 @@ CREATE TABLE IF NOT EXISTS bodies (key TEXT PRIMARY KEY, body BLOB NOT NULL);
 _DROP_UNUSED = """
 DELETE FROM bodies WHERE key = ? AND NOT EXISTS (SELECT 1 FROM pages WHERE etag = ?)
 """
-_BUSY_SECONDS = 5.0
+_OPENING_SECONDS = 5.0
+_BUSY_SECONDS = 1.0
+"""How long a page waits to be written while another process holds the file, at the most."""
 
 
 class SqlitePages:
@@ -62,12 +64,13 @@ class SqlitePages:
 
     @staticmethod
     async def _connect(path: Path) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection = await aiosqlite.connect(path, timeout=_OPENING_SECONDS, isolation_level=None)
         try:
             await connection.execute("PRAGMA journal_mode = WAL")
             # With WAL, NORMAL can lose the last commits at a power cut and never the rest.
             await connection.execute("PRAGMA synchronous = NORMAL")
             await connection.executescript(_SCHEMA)
+            await connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
         except BaseException:
             await connection.close()
             raise
@@ -155,7 +158,7 @@ class SqlitePages:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
-        async with self._writing:
+        async with self._turn():
             with _as_ours(self._path):
                 await self._connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -164,6 +167,19 @@ class SqlitePages:
                     await self._connection.rollback()
                     raise
                 await self._connection.commit()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for the other writers of this process, but not behind a queue of slow ones."""
+        try:
+            async with asyncio.timeout(_BUSY_SECONDS):
+                await self._writing.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("page store", f"{self._path}: others are writing") from None
+        try:
+            yield
+        finally:
+            self._writing.release()
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The contract of a page store, held against every back end that the application builds."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -137,6 +139,25 @@ async def test_sqlite_survives_a_restart_and_drops_unused_bodies(tmp_path: Path)
     assert await store.record("pypi", SIX) == record("new")
     assert await store.body("new") == b"new"
     assert await store.body("old") is None
+    await store.close()
+
+
+async def test_sqlite_that_another_process_holds_is_not_waited_for_long(tmp_path: Path) -> None:
+    """Reading goes on; ten who write give up together after two seconds, not one by one."""
+    path = tmp_path / "pages.sqlite"
+    store = await SqlitePages.open(path, KEEP)
+    await store.write("pypi", SIX, record("e1"), b"body")
+    with closing(sqlite3.connect(path, isolation_level=None)) as another:
+        another.execute("BEGIN EXCLUSIVE")
+        async with asyncio.timeout(4):
+            writes = (store.write("pypi", ATTRS, record("e2")) for _ in range(10))
+            results = await asyncio.gather(*writes, return_exceptions=True)
+        assert all(isinstance(result, StoreUnavailable) for result in results)
+        assert await store.body("e1") == b"body"
+        another.execute("ROLLBACK")
+    await store.write("pypi", ATTRS, record("e2"), b"later")
+
+    assert await store.body("e2") == b"later"
     await store.close()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import aiohttp
@@ -190,6 +191,19 @@ async def test_an_upstream_that_always_breaks_off(
     assert kept(tmp_path) == []
     assert await nothing_is_left(tmp_path)
     assert await (await proxy.get(link(other, "six-2.0.tar.gz"))).read() == b"other"
+
+
+async def test_a_cache_that_is_emptied_while_it_is_in_use(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """All is fetched again, and kept again."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    for _ in range(2):
+        assert await (await proxy.get(link(sha256))).read() == CONTENT
+        assert (await proxy.get("/simple/")).status == 200
+        assert len(kept(tmp_path)) == 1
+        for folder in ("blobs", "parts", "lists"):
+            shutil.rmtree(tmp_path / "cache" / folder)
 
 
 async def test_a_kept_file_that_shrinks_while_it_is_sent(
