@@ -14,6 +14,7 @@ from proxy.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout, Upst
 
 LONGEST_HEAD_BYTES = 64 << 10
 """Of a status line, and of each header."""
+_LONGEST_REASON = 200
 _VALID_URL = re.compile(r"\A(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+\Z")
 
 
@@ -44,7 +45,8 @@ def as_written(url: str) -> URL:
 
 
 def _sentence(problem: BaseException) -> str:
-    return str(problem) or type(problem).__name__
+    """What the library says, in one line; it may quote at length what upstream sent."""
+    return " ".join(str(problem).split())[:_LONGEST_REASON] or type(problem).__name__
 
 
 def worth_another_try(problem: Exception, longest_wait: float) -> bool | float:
@@ -68,7 +70,7 @@ def retry_after_seconds(header: str | None) -> float | None:
         return float(header.strip()[:9])
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(
         0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()

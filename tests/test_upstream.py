@@ -142,12 +142,24 @@ async def test_an_index_that_keeps_failing_is_left_alone_for_a_while(
     assert not index.is_failing
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [("0", 3), ("3600", 1), ("soon", 3)])
+@pytest.mark.parametrize(
+    ("wait", "asked"),
+    [
+        ("0", 3),
+        ("3600", 1),
+        ("9" * 400, 1),
+        ("Tue, 24 Nov 2099 12:00:00 GMT", 1),
+        ("Mon, 24 Nov 1999 12:00:00 GMT", 3),
+        ("soon", 3),
+        ("Tue, 99 Nov 2026 12:00:00 GMT", 3),
+        (f"Tue, 24 Nov 2026 12:00:00 +{'9' * 20}", 3),
+    ],
+)
 async def test_retry_after_is_respected(
-    index: Upstream, upstream: FakeUpstream, seconds: str, asked: int
+    index: Upstream, upstream: FakeUpstream, wait: str, asked: int
 ) -> None:
-    """Where it is longer than anyone waits, there is no second try."""
-    upstream.handlers[PAGE] = answering(status=429, Retry_After=seconds)
+    """Where it is longer than anyone waits, there is no second try; nonsense is no wish."""
+    upstream.handlers[PAGE] = answering(status=429, Retry_After=wait)
     with pytest.raises(UpstreamUnavailable, match="429"):
         await index.page(SIX)
 

@@ -40,6 +40,7 @@ HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
 _DISTRIBUTION = re.compile(
     r"\.(?:whl|tar\.gz|zip|tar\.bz2|tar\.xz|tar\.z|tgz|egg|exe|msi|rpm|deb|dmg)\Z", re.IGNORECASE
 )
+_MOST_DIGITS = 20
 _LISTING_TITLE = re.compile(r"\blinks for\b|\bsimple index\b", re.IGNORECASE)
 # Decimal keeps a number that we only pass on as it was written; a float would round it.
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
@@ -181,6 +182,12 @@ class PageTarget:
         return next((content for key, content in self.meta if key == name), None)
 
     @property
+    def serial(self) -> int | None:
+        """The serial number of the page, where it is one."""
+        text = self.value("pypi:last-serial") or ""
+        return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+    @property
     def is_headed_as_listing(self) -> bool:
         """Whether the page says of itself that it is a page of the Simple API."""
         return self.value("pypi:repository-version") is not None or bool(
@@ -222,7 +229,7 @@ def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName)
     except (etree.LxmlError, AssertionError) as problem:
         raise MalformedPage(f"its HTML cannot be read: {problem}") from None
     check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
-    base_url = urljoin(url, (target.base_href or "").strip())
+    base_url = _absolute(target.base_href or "", url) or url
     entries = [entry for anchor in anchors if (entry := _entry(anchor, base_url))]
     if not target.is_headed_as_listing and not any(
         _DISTRIBUTION.search(entry["filename"]) for entry in entries
@@ -236,8 +243,8 @@ def _document(target: PageTarget, project: ProjectName, files: tuple[File, ...])
     """The keys of the JSON form that HTML can tell."""
     # PEP 700 makes `versions` and each file's `size` mandatory from 1.1 on, and HTML has no size.
     meta: dict[str, Any] = {"api-version": "1.0"}
-    if serial := target.value("pypi:last-serial"):
-        meta["_last-serial"] = int(serial) if serial.isdecimal() else serial
+    if (serial := target.serial) is not None:
+        meta["_last-serial"] = serial
     if tracks := [content for name, content in target.meta if name == "pypi:tracks"]:
         meta["tracks"] = tracks
     document: dict[str, Any] = {"meta": meta, "name": str(project), "versions": versions_of(files)}

@@ -168,7 +168,10 @@ def _read_html(raw: Path, charset: str | None) -> tuple[dict[str, Any], Iterator
 
     def on_anchor(anchor: Anchor) -> None:
         nonlocal agreeing
-        path = unquote(urlsplit(anchor.attributes["href"].strip()).path).rstrip("/")
+        try:
+            path = unquote(urlsplit(anchor.attributes["href"].strip()).path).rstrip("/")
+        except ValueError:  # no URL at all
+            return
         # A server that lists its folders writes the slash into the text as well.
         in_link, in_text = path.rpartition("/")[2], anchor.text.strip().rstrip("/")
         if normalize(in_link) is None:
@@ -190,8 +193,8 @@ def _read_html(raw: Path, charset: str | None) -> tuple[dict[str, Any], Iterator
     if not agreeing and not target.is_headed_as_listing:
         raise MalformedPage("its HTML is not a project list: no link is named like its target")
     meta: dict[str, Any] = {"api-version": "1.0"}
-    if (serial := target.value("pypi:last-serial")) and serial.isdecimal():
-        meta["_last-serial"] = int(serial)
+    if (serial := target.serial) is not None:
+        meta["_last-serial"] = serial
     return {"meta": meta}, (msgspec.json.encode({"name": name}) for name in names)
 
 

@@ -11,6 +11,7 @@ from proxy.simple.parse import MalformedPage, parse_project, versions_of
 JSON = "application/vnd.pypi.simple.v1+json"
 URL = "https://index.example/simple/six/"
 SHA256 = "a" * 64
+NINES = "9" * 5000
 
 
 def parse(body: str | dict[str, Any], url: str = URL, charset: str | None = None) -> Project:
@@ -50,6 +51,24 @@ def test_json_keeps_every_key_at_every_level() -> None:
     assert parsed.files[0].entry == file
     assert parsed.document["also-new"] == [None]
     assert parsed.meta == {"api-version": "1.9", "_new": 1}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f'<meta name="pypi:last-serial" content="{NINES}">',
+        '<meta name="pypi:last-serial" content="-1">',
+        '<base href="http://[::1">',
+        '<base href="javascript:alert(1)">',
+        "<base>",
+    ],
+)
+def test_senseless_heads_cost_nothing_but_themselves(head: str) -> None:
+    """The files are there, and nothing is said that is not so."""
+    parsed = parse(head + anchor())
+
+    assert [file.url for file in parsed.files] == ["https://index.example/f/six-1.0.tar.gz"]
+    assert parsed.meta == {"api-version": "1.0"}
 
 
 def test_an_empty_requires_python_is_not_none() -> None:

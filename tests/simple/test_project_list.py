@@ -11,6 +11,7 @@ from proxy.simple.project_list import Source, make_canonical, render_lists
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
+NINES = "9" * 5000
 
 
 def canonical(
@@ -66,6 +67,17 @@ def test_a_listing_of_folders_is_a_list(tmp_path: Path) -> None:
 
     projects = json.loads(render(tmp_path, canonical(tmp_path, "one", body, HTML))[0])["projects"]
     assert projects == [{"name": "six"}, {"name": "zope.interface"}]
+
+
+def test_one_bad_link_is_no_bad_list(tmp_path: Path) -> None:
+    """What is no URL is left out; a serial that is no number as well."""
+    body = (
+        f'<meta name="pypi:last-serial" content="{NINES}">'
+        '<a href="http://[::1">x</a><a href="six/">six</a>'
+    ).encode()
+
+    listed = json.loads(render(tmp_path, canonical(tmp_path, "one", body, HTML))[0])
+    assert listed == {"meta": {"api-version": "1.0"}, "projects": [{"name": "six"}]}
 
 
 def test_hostile_names_do_not_become_markup(tmp_path: Path) -> None:
