@@ -215,7 +215,7 @@ def html_parser(target: PageTarget, charset: str | None) -> FeedParser:
     anything: Any = target  # the stubs ask for targets that they cannot describe
     try:
         return cast("FeedParser", etree.HTMLParser(target=anything, encoding=charset or "utf-8"))
-    except LookupError:
+    except (LookupError, ValueError):
         return cast("FeedParser", etree.HTMLParser(target=anything, encoding="utf-8"))
 
 

@@ -275,8 +275,9 @@ def test_versions_come_from_file_names() -> None:
     assert versions_of(files) == ["1.2", "1.9", "1.10", "2.0a1"]
 
 
-def test_unclosed_anchors_and_unknown_charsets() -> None:
+@pytest.mark.parametrize("charset", ["no-such-charset", "\0"])
+def test_unclosed_anchors_and_unknown_charsets(charset: str) -> None:
     """Old pages are not well-formed; they are read as a browser would."""
     body = '<a href=six-1.0.tar.gz>six-1.0.tar.gz<br><a href="six-2.0.tar.gz">six-2.0.tar.gz'
 
-    assert len(parse(body, charset="no-such-charset").files) == 2
+    assert len(parse(body, charset=charset).files) == 2
