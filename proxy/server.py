@@ -56,11 +56,7 @@ async def serve(settings: Settings) -> None:
 async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     host, port = settings.server.host, settings.server.port
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, _, _, _, address in dict.fromkeys(found):
-            listening = socket.create_server(address, family=family)
+        for listening in await _sockets(host, port):
             # For asyncio, the backlog is also how often it accepts in one turn. Out of
             # descriptors, each of these tries is logged and begins a series of its own.
             await web.SockSite(runner, listening, backlog=1).start()
@@ -69,6 +65,25 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         key = "server.port" if problem.errno in (errno.EADDRINUSE, errno.EACCES) else "server.host"
         reason = problem.strerror or str(problem)
         raise ConfigError(f"{key}: cannot listen on {host}:{port}: {reason}") from problem
+
+
+async def _sockets(host: str, port: int) -> list[socket.socket]:
+    """One for each address of the host that this machine has. Raises `OSError` without any."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets, missing = [], None
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            sockets.append(socket.create_server(address, family=family))
+        except OSError as problem:
+            # "localhost" has an IPv6 address also where there is no IPv6.
+            if problem.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+            missing = problem
+    if missing is not None and not sockets:
+        raise missing
+    return sockets
 
 
 def _shown(host: str, port: int) -> str:
