@@ -160,6 +160,12 @@ class Downloads:
     @staticmethod
     async def _receive_once(fill: Fill, draft: Draft, upstream: Upstream) -> None:
         async with upstream.file(fill.wanted.url, start=draft.size_bytes) as stream:
+            if not (fill.wanted.digests or stream.is_delimited):
+                raise UpstreamMalformed(
+                    upstream.name,
+                    fill.wanted.url,
+                    "with neither a hash nor a length, nobody can tell whether the file is whole",
+                )
             if fill.size_bytes is None:
                 fill.size_bytes = stream.size_bytes
             elif stream.size_bytes not in (None, fill.size_bytes):

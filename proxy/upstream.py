@@ -49,7 +49,7 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 20.0
 """A file may take as long as it needs, but not this long without a byte."""
 ATTEMPTS = 3
-LARGEST_PAGE_BYTES = 256 << 20
+LARGEST_PAGE_BYTES = 64 << 20
 LARGEST_LIST_BYTES = 1 << 30
 _CHUNK = 1 << 18
 _FILE_BUFFER = 1 << 20
@@ -100,6 +100,8 @@ class FileStream:
     """A file on its way. `size_bytes` is what upstream announced, where it did."""
 
     size_bytes: int | None
+    is_delimited: bool
+    """Whether a connection that breaks off can be told from the file's end."""
     chunks: AsyncGenerator[bytes, None]
 
 
@@ -211,6 +213,7 @@ class Upstream:
                 length = response.content_length
                 yield FileStream(
                     size_bytes=None if length is None else length + start - skip,
+                    is_delimited=length is not None or "Transfer-Encoding" in response.headers,
                     chunks=self._skipping(self._counted(response), skip),
                 )
 

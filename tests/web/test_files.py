@@ -420,6 +420,29 @@ async def test_files_without_sha256(
         assert await (await proxy.get(link(which))).read() == CONTENT
 
 
+async def test_a_file_of_which_nobody_can_tell_whether_it_is_whole(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """No hash, no length and no chunks: a connection that breaks looks like the file's end."""
+    upstream.add("six", NAME, CONTENT, hashes={})
+    path = upstream.path_of(NAME)
+
+    async def until_closed(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + CONTENT[:1000])
+        request.transport.close()
+        return web.Response()
+
+    upstream.handlers[path] = until_closed
+    answer = await proxy.get(link("-"))
+    assert (answer.status, kept(tmp_path)) == (502, [])
+    assert "nobody can tell" in await answer.text()
+    upstream.pages["six"]["files"][0]["hashes"] = {"md5": hashlib.md5(CONTENT[:1000]).hexdigest()}
+    await proxy.delete("/cache/six")
+
+    assert await (await proxy.get(link("-"))).read() == CONTENT[:1000]
+
+
 async def test_learned_hashes_survive_a_refresh_of_the_page(
     proxy: TestClient, upstream: FakeUpstream, clock: Clock
 ) -> None:
