@@ -21,6 +21,13 @@ HTML = "text/html"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is so: for what happens behind an answer, whenever that may be."""
+    async with asyncio.timeout(20):
+        while not await check():
+            await asyncio.sleep(0.02)
+
+
 class Clock:
     """Stands still until it is moved."""
 

@@ -149,7 +149,7 @@ async def test_sqlite_that_another_process_holds_is_not_waited_for_long(tmp_path
     await store.write("pypi", SIX, record("e1"), b"body")
     with closing(sqlite3.connect(path, isolation_level=None)) as another:
         another.execute("BEGIN EXCLUSIVE")
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(8):
             writes = (store.write("pypi", ATTRS, record("e2")) for _ in range(10))
             results = await asyncio.gather(*writes, return_exceptions=True)
         assert all(isinstance(result, StoreUnavailable) for result in results)

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.fakes import FakeUpstream, gated
+from tests.fakes import FakeUpstream, eventually, gated
 from tests.servers import RedisServer, Wheelkeep, wheelkeep
 
 CONTENT = os.urandom(1 << 20)
@@ -141,10 +141,16 @@ async def test_sigterm_lets_a_download_finish(upstream: FakeUpstream, tmp_path: 
         async with session.get(url) as answer:
             first = await answer.content.readexactly(1000)
             server.process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.3)
-            with pytest.raises(aiohttp.ClientError):
-                async with aiohttp.ClientSession() as another:
-                    await fetch(another, f"{server.url}/healthz")
+
+            async def is_closed() -> bool:
+                try:
+                    async with aiohttp.ClientSession() as another:
+                        await fetch(another, f"{server.url}/healthz")
+                except aiohttp.ClientError:
+                    return True
+                return False
+
+            await eventually(is_closed)
             gate.set()
             assert first + await answer.read() == CONTENT
         assert await asyncio.wait_for(server.process.wait(), 20) == 0

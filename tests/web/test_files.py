@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +16,16 @@ from yarl import URL
 
 from proxy.downloads import WITHHELD_BYTES
 from tests.conftest import MakeProxy
-from tests.fakes import HTML, JSON, Clock, FakeUpstream, cut_after, gated, serving_ranges
+from tests.fakes import (
+    HTML,
+    JSON,
+    Clock,
+    FakeUpstream,
+    cut_after,
+    eventually,
+    gated,
+    serving_ranges,
+)
 
 CONTENT = bytes(range(256)) * 2000  # 512 kB: more than what is withheld
 NAME = "six-1.0-py3-none-any.whl"
@@ -30,12 +40,7 @@ def kept(tmp_path: Path) -> list[Path]:
 
 
 async def nothing_is_left(tmp_path: Path) -> bool:
-    """Readers are told of a fill's end before its draft is closed: that may take a moment."""
-    for _ in range(100):
-        if os.listdir(tmp_path / "cache/parts") == []:
-            return True
-        await asyncio.sleep(0.02)
-    return False
+    return os.listdir(tmp_path / "cache/parts") == []
 
 
 async def test_a_cold_file_is_fetched_once_and_then_kept(
@@ -59,7 +64,7 @@ async def test_a_cold_file_is_fetched_once_and_then_kept(
         assert answer.headers["Accept-Ranges"] == "bytes"
         assert "Content-Encoding" not in answer.headers
     assert [path.name for path in kept(tmp_path)] == [sha256]
-    assert await nothing_is_left(tmp_path)
+    await eventually(partial(nothing_is_left, tmp_path))
 
 
 async def test_a_cold_file_reaches_its_readers_while_it_is_fetched(
@@ -95,9 +100,11 @@ async def test_a_client_that_leaves_does_not_stop_the_fill(
     await answer.content.readexactly(1)
     answer.close()
     gate.set()
-    while not kept(tmp_path):
-        await asyncio.sleep(0.01)
 
+    async def is_kept() -> bool:
+        return kept(tmp_path) != []
+
+    await eventually(is_kept)
     assert await (await proxy.get(link(sha256))).read() == CONTENT
 
 
@@ -124,7 +131,7 @@ async def test_a_wrong_byte_is_never_a_whole_file(
             await (await proxy.get(link(sha256))).read()
 
     assert kept(tmp_path) == []
-    assert await nothing_is_left(tmp_path)
+    await eventually(partial(nothing_is_left, tmp_path))
     upstream.handlers.clear()
     upstream.files[path] = CONTENT
     assert await (await proxy.get(link(sha256))).read() == CONTENT
@@ -144,7 +151,7 @@ async def test_a_small_wrong_file_is_502(
     assert sha256 in text
     assert hashlib.sha256(wrong).hexdigest() in text
     assert kept(tmp_path) == []
-    assert await nothing_is_left(tmp_path)
+    await eventually(partial(nothing_is_left, tmp_path))
 
 
 async def test_what_breaks_off_is_asked_for_from_there(
@@ -157,7 +164,7 @@ async def test_what_breaks_off_is_asked_for_from_there(
 
     assert await (await proxy.get(link(sha256))).read() == CONTENT
     assert upstream.requests[-1].headers["Range"] == "bytes=200000-"
-    assert await nothing_is_left(tmp_path)
+    await eventually(partial(nothing_is_left, tmp_path))
 
 
 async def test_a_server_without_ranges_sends_all_again(
@@ -189,7 +196,7 @@ async def test_an_upstream_that_always_breaks_off(
         await (await proxy.get(link(sha256))).read()
 
     assert kept(tmp_path) == []
-    assert await nothing_is_left(tmp_path)
+    await eventually(partial(nothing_is_left, tmp_path))
     assert await (await proxy.get(link(other, "six-2.0.tar.gz"))).read() == b"other"
 
 
@@ -258,7 +265,7 @@ async def test_a_disk_that_cannot_be_written(
             503,
             "The blob store is unavailable: [Errno 28] No space left on device\n",
         )
-        assert await nothing_is_left(tmp_path)
+        await eventually(partial(nothing_is_left, tmp_path))
     assert await (await proxy.get(link(sha256))).read() == CONTENT
 
 
@@ -412,9 +419,13 @@ async def test_files_without_sha256(
     answer = await proxy.get(link("-"))
     assert await answer.read() == CONTENT
     assert answer.headers["Cache-Control"] == "no-cache"
-    await asyncio.sleep(0.05)
-    page = await (await proxy.get("/simple/six/", headers={"Accept": JSON})).json(content_type=JSON)
-    assert page["files"][0]["hashes"] == hashes | {"sha256": sha256}
+
+    async def hash_is_learned() -> bool:
+        answer = await proxy.get("/simple/six/", headers={"Accept": JSON})
+        page = await answer.json(content_type=JSON)
+        return bool(page["files"][0]["hashes"] == hashes | {"sha256": sha256})
+
+    await eventually(hash_is_learned)
     upstream.down_with = 500
     for which in (sha256, "-"):
         assert await (await proxy.get(link(which))).read() == CONTENT
@@ -450,7 +461,11 @@ async def test_learned_hashes_survive_a_refresh_of_the_page(
     upstream.speaks = HTML
     sha256 = upstream.add("six", NAME, CONTENT, hashes={})
     await (await proxy.get(link("-"))).read()
-    await asyncio.sleep(0.05)
+
+    async def hash_is_learned() -> bool:
+        return sha256 in await (await proxy.get("/simple/six/")).text()
+
+    await eventually(hash_is_learned)
     upstream.add("six", "six-2.0.tar.gz")
     clock.advance(hours=1)
     page = await (await proxy.get("/simple/six/")).text()
@@ -519,8 +534,11 @@ async def test_a_stale_page_is_no_reason_to_wait(
 
     assert await (await proxy.get(link(sha256))).read() == CONTENT
     upstream.gate.set()
-    await asyncio.sleep(0.05)
-    assert upstream.count("/simple/six/") == 2
+
+    async def is_asked() -> bool:
+        return upstream.count("/simple/six/") == 2
+
+    await eventually(is_asked)
 
 
 async def test_files_are_served_with_pages_and_upstream_gone(

@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeProxy
-from tests.fakes import HTML, JSON, Clock, FakeUpstream
+from tests.fakes import HTML, JSON, Clock, FakeUpstream, eventually
 
 ACCEPT_JSON = {"Accept": JSON}
 ANOTHER_PAGE = gzip.compress(b'{"files":[]}')
@@ -314,7 +314,9 @@ async def test_many_clients_cause_one_question(proxy: TestClient, upstream: Fake
 
     assert upstream.count("/simple/six/") == 1
     assert len({await answer.read() for answer in answers}) == 1
-    assert sum("collapsed" in answer.headers["Cache-Status"] for answer in answers) >= 23
+    told = [answer.headers["Cache-Status"] for answer in answers]
+    # Who comes when the page is there already has a hit; one at most has asked.
+    assert sum("collapsed" not in status and "hit" not in status for status in told) <= 1
 
 
 async def test_a_slow_upstream_is_not_waited_for_where_there_is_a_page(
@@ -330,9 +332,11 @@ async def test_a_slow_upstream_is_not_waited_for_where_there_is_a_page(
     stale = await get(proxy)
     assert "ttl=-" in stale.headers["Cache-Status"]
     upstream.gate.set()
-    await asyncio.sleep(0.1)
 
-    assert "six-2.0" in await (await get(proxy)).text()
+    async def is_new() -> bool:
+        return "six-2.0" in await (await get(proxy)).text()
+
+    await eventually(is_new)
 
 
 async def test_offline_asks_nobody(
