@@ -10,6 +10,7 @@ Knows nothing of pages: whether a client may have the file was decided before.
 """
 
 import asyncio
+import sys
 from contextlib import aclosing
 
 import stamina
@@ -124,12 +125,14 @@ class Downloads:
         draft.expect(wanted.digests)
         fill.begin(draft)
         await self._receive(fill, draft, upstream)
-        if fill.size_bytes is not None and draft.size_bytes != fill.size_bytes:
-            raise UpstreamMalformed(
-                upstream.name,
-                wanted.url,
-                f"it announced {fill.size_bytes} bytes and sent {draft.size_bytes}",
-            )
+        # The page's word on the size counts where there is no hash to hold the file against.
+        for announced in (fill.size_bytes, None if wanted.digests else wanted.size_bytes):
+            if announced not in (None, draft.size_bytes):
+                raise UpstreamMalformed(
+                    upstream.name,
+                    wanted.url,
+                    f"it announced {announced} bytes and sent {draft.size_bytes}",
+                )
         sha256 = draft.verify(wanted.filename, wanted.digests, wanted.url)
         key = BlobKey(project=wanted.project, filename=wanted.filename, sha256=sha256)
         return await asyncio.to_thread(draft.commit, key)
@@ -145,6 +148,8 @@ class Downloads:
                     received_bytes=draft.size_bytes,
                     problem=problem.problem,
                 )
+            if draft.size_bytes and not fill.wanted.digests:
+                return False  # nothing could tell halves of two files from one
             return worth_another_try(problem, _LONGEST_WAIT_SECONDS)
 
         async for attempt in stamina.retry_context(
@@ -175,6 +180,12 @@ class Downloads:
             async with aclosing(stream.chunks) as chunks:
                 async for chunk in chunks:
                     before = draft.size_bytes
+                    if before + len(chunk) > (fill.wanted.size_bytes or sys.maxsize):
+                        raise UpstreamMalformed(
+                            upstream.name,
+                            fill.wanted.url,
+                            f"it sends more than the {fill.wanted.size_bytes} bytes of its page",
+                        )
                     await asyncio.to_thread(draft.write, chunk)
                     if fill.size_bytes is None:
                         # What came before this piece cannot be the end of the file.

@@ -23,12 +23,14 @@ class Wanted:
     """A file to be had: its name, where it is, and what its bytes must hash to.
 
     `digests` maps algorithms to hexadecimal digests; it is empty where the index gives none.
+    `size_bytes` is what the index's page says, where it does.
     """
 
     project: ProjectName
     filename: str
     url: str
     digests: Mapping[str, str]
+    size_bytes: int | None = None
 
     @property
     def sha256(self) -> str | None:

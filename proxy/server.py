@@ -5,6 +5,7 @@ import errno
 import resource
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from aiohttp import web
@@ -18,6 +19,8 @@ GRACE_SECONDS = 30.0
 """How long requests in flight may take to finish once a stop was asked for."""
 _KEEP_ALIVE_SECONDS = 75.0
 _BACKLOG = 1024
+_THREADS = 64
+"""They wait for disks and for name servers: a few that hang must not take all of them."""
 
 
 async def serve(settings: Settings) -> None:
@@ -26,6 +29,7 @@ async def serve(settings: Settings) -> None:
     _allow_many_descriptors()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "wheelkeep"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with application(settings) as app:

@@ -130,7 +130,10 @@ def _refusal(note: Note, problem: ProxyError) -> web.Response:
         note.journey = Journey(outcome=Outcome.ERROR)
     return web.Response(
         status=problem.status,
-        text=f"{problem}\n",
+        # A header that is quoted here may hold bytes that were no text.
+        body=f"{problem}\n".encode(errors="replace"),
+        content_type="text/plain",
+        charset="utf-8",
         headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )
 

@@ -244,7 +244,13 @@ def _wanted(project: ProjectName, listed: Listed, beside: str) -> Wanted:
     parts = urlsplit(file.url)
     # PEP 658 appends to the path; a query stays where it is.
     url = urlunsplit(parts._replace(path=parts.path + beside, fragment=""))
-    return Wanted(project=project, filename=file.filename + beside, url=url, digests=digests)
+    return Wanted(
+        project=project,
+        filename=file.filename + beside,
+        url=url,
+        digests=digests,
+        size_bytes=None if beside else file.size_bytes,
+    )
 
 
 async def _send_by_kernel(request: web.Request, file: BinaryIO, start: int, stop: int) -> None:

@@ -454,6 +454,58 @@ async def test_a_file_of_which_nobody_can_tell_whether_it_is_whole(
     assert await (await proxy.get(link("-"))).read() == CONTENT[:1000]
 
 
+async def test_halves_of_two_files_are_not_joined(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Without a hash nothing could tell, so what breaks off is not asked for from there."""
+    upstream.add("six", NAME, CONTENT, hashes={})
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = serving_ranges(CONTENT[::-1], cut_after(CONTENT, 200_000))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await (await proxy.get(link("-"))).read()
+
+    assert kept(tmp_path) == []
+    assert upstream.count(path) == 1
+
+
+@pytest.mark.parametrize("has_hash", [False, True])
+async def test_a_file_larger_than_its_page_says(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path, has_hash: bool
+) -> None:
+    """It is given up where it passes that size: one that never ends would fill the disk."""
+    hashes = {"md5": "0" * 32} if has_hash else {}
+    upstream.add("six", NAME, CONTENT, hashes=hashes, size=1000)
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while sent < 64 << 20:
+            await response.write(CONTENT)
+            sent += len(CONTENT)
+        return response
+
+    upstream.handlers[upstream.path_of(NAME)] = endless
+    answer = await proxy.get(link("-"))
+
+    assert answer.status == 502
+    assert "more than the 1000 bytes" in await answer.text()
+    assert sent < 32 << 20
+    assert kept(tmp_path) == []
+
+
+async def test_a_file_smaller_than_its_page_says(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Without a hash, the size is what it is held against."""
+    upstream.add("six", NAME, CONTENT, hashes={}, size=len(CONTENT) + 1)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await (await proxy.get(link("-"))).read()
+
+    assert kept(tmp_path) == []
+
+
 async def test_learned_hashes_survive_a_refresh_of_the_page(
     proxy: TestClient, upstream: FakeUpstream, clock: Clock
 ) -> None:

@@ -162,6 +162,18 @@ async def test_negotiation_ends_in_406(proxy: TestClient, upstream: FakeUpstream
     assert answer.headers["Content-Type"] == JSON
 
 
+async def test_a_header_that_is_no_text_is_quoted_all_the_same(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """Bytes beyond ASCII in Accept end in 406 like any other type that there is not."""
+    upstream.add("six", "six-1.0.tar.gz")
+    reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+    writer.write(b"GET /simple/six/ HTTP/1.1\r\nHost: x\r\nAccept: \xff/\xff\r\n\r\n")
+    assert b" 406 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_unknown_projects_are_remembered_for_a_while(
     proxy: TestClient, upstream: FakeUpstream, clock: Clock
 ) -> None:
