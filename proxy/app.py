@@ -25,14 +25,19 @@ from aiohttp import web
 from proxy.catalog import Catalog
 from proxy.downloads import Downloads
 from proxy.errors import ConfigError, StoreUnavailable
+from proxy.maintenance import Maintenance
 from proxy.pagecache import PageCache
 from proxy.root_list import RootLists
 from proxy.settings import Cache, Settings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
+from proxy.storage.blobs_object import SharedBlobs
+from proxy.storage.leases import Leases
 from proxy.storage.pages import PageStore, keep_for
 from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
+from proxy.storage.redis_client import RedisClient
+from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.transport import new_session
 from proxy.upstream import Upstream
@@ -57,30 +62,38 @@ async def application(
     """The web application with everything behind it. Raises `ConfigError`."""
     async with AsyncExitStack() as stack:
         telemetry = Telemetry()
-        blobs = DiskBlobs(settings.cache.dir)
+        cache = settings.cache
+        blobs = DiskBlobs(cache.dir, cache.max_size)
         await asyncio.to_thread(blobs.prepare)
-        store = await _page_store(settings.cache)
+        stack.push_async_callback(asyncio.to_thread, blobs.close)
+        redis = RedisClient.connect(cache.redis) if cache.redis else None
+        store = await _page_store(cache, redis)
         stack.push_async_callback(store.close)
-        if not settings.cache.offline:  # nobody could fetch them again
+        if not cache.offline:  # nobody could fetch them again
             await _prune(store, telemetry)
+        leases = Leases(redis) if redis else None
+        shared = SharedBlobs.connect(cache.blobs, leases, telemetry) if cache.blobs else None
+        turns = Turns(cache.dir / "turns", leases, telemetry)
+        await asyncio.to_thread(turns.prepare)
         session = await stack.enter_async_context(new_session())
         upstreams = [
-            Upstream(index, session, telemetry, offline=settings.cache.offline)
-            for index in settings.index
+            Upstream(index, session, telemetry, offline=cache.offline) for index in settings.index
         ]
 
-        pages: PageCache[Project] = PageCache(store, settings.cache, telemetry, now)
+        pages: PageCache[Project] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(pages.close)
         catalog = Catalog(upstreams, pages)
 
-        lists: PageCache[None] = PageCache(store, settings.cache, telemetry, now)
+        lists: PageCache[None] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(lists.close)
-        root_lists = RootLists(catalog, lists, settings.cache.dir / "lists")
+        root_lists = RootLists(catalog, lists, cache.dir / "lists")
         stack.push_async_callback(root_lists.close)
         await asyncio.to_thread(root_lists.prepare)
 
-        downloads = Downloads(blobs, telemetry)
+        downloads = Downloads(blobs, telemetry, shared)
         stack.push_async_callback(downloads.close)
+        maintenance = Maintenance(blobs, shared, telemetry, cache.dir / "maintenance.lock")
+        stack.push_async_callback(maintenance.close)
         ready = ReadyPages()
         stack.push_async_callback(ready.close)
 
@@ -96,14 +109,22 @@ async def application(
         stack.push_async_callback(files.close)
         app.add_routes(PageHandlers(catalog, root_lists, ready, now).routes())
         app.add_routes(files.routes())
-        app.add_routes(ServiceHandlers(catalog, store, blobs, telemetry).routes())
+        app.add_routes(ServiceHandlers(catalog, store, blobs, shared, telemetry).routes())
+        maintenance.start()
         yield app
 
 
-async def _page_store(settings: Cache) -> PageStore:
+def check_cache(settings: Settings) -> None:
+    """Whether the cache's folder can be used, once for many processes. Raises `ConfigError`."""
+    blobs = DiskBlobs(settings.cache.dir, settings.cache.max_size)
+    blobs.prepare()
+    blobs.close()
+
+
+async def _page_store(settings: Cache, redis: RedisClient | None) -> PageStore:
     keep = keep_for(settings.stale_if_error)
-    if settings.redis:
-        return RedisPages.connect(settings.redis, keep)
+    if redis is not None:
+        return RedisPages(redis, keep)
     try:
         return await SqlitePages.open(settings.dir / "pages.sqlite", keep)
     except (StoreUnavailable, OSError) as problem:

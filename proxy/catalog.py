@@ -16,6 +16,7 @@ from proxy.errors import (
     FileNotListed,
     IndexNotConfigured,
     ProjectNotFound,
+    StoreUnavailable,
     UpstreamMalformed,
 )
 from proxy.freshness import Verdict
@@ -168,8 +169,10 @@ class Catalog:
             # The body is gone (evicted by Redis, say): the record alone is worth nothing.
             answer = await self._cache.ask(upstream, project, None, refresh)
             content = answer.content
-        if content is None or answer.record.etag is None:
+        if answer.record.etag is None:
             raise ProjectNotFound(project)
+        if content is None:
+            raise StoreUnavailable("page store", f"it lost the page of {project} just now")
         return Page(
             name=project,
             project=content,

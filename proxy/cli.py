@@ -9,8 +9,10 @@ import click
 
 from proxy import __version__
 from proxy.errors import ConfigError
+from proxy.server import listen
 from proxy.server import serve as serve_until_stopped
 from proxy.settings import load
+from proxy.supervisor import Supervisor
 from proxy.telemetry import set_up_logging
 
 
@@ -36,7 +38,7 @@ def main() -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on.  [default: 3141]")
-@click.option("--workers", type=int, help="Processes sharing the port.  [default: 1]")
+@click.option("--workers", help="Processes sharing the port, or auto.  [default: 1]")
 @click.option("--cache-dir", help="Folder of pages and files.  [default: ~/.cache/wheelkeep]")
 @click.option("--redis", help="redis://… URL: keep pages there, shared between machines.")
 @click.option("--index-url", help="The upstream index.  [default: https://pypi.org/simple/]")
@@ -45,7 +47,7 @@ def serve(
     config: Path | None,
     host: str | None,
     port: int | None,
-    workers: int | None,
+    workers: str | None,
     cache_dir: str | None,
     redis: str | None,
     index_url: str | None,
@@ -68,9 +70,13 @@ def serve(
     }
     if index_url is not None:
         flags["index"] = [{"url": index_url}]
-    settings = load(config, {section: values for section, values in flags.items() if values})
+    given = {section: values for section, values in flags.items() if values}
+    settings = load(config, given)
     set_up_logging()
-    asyncio.run(serve_until_stopped(settings))
+    if settings.server.workers > 1:
+        sys.exit(Supervisor(settings, lambda: load(config, given)).run())
+    (sockets,) = listen(settings.server.host, settings.server.port)
+    asyncio.run(serve_until_stopped(settings, sockets))
 
 
 def _given(**flags: Any) -> dict[str, Any]:

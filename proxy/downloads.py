@@ -1,22 +1,35 @@
-"""The bytes of a file: from the blob store, or from one fill that all readers follow.
+"""The bytes of a file: from a store, or from one fill that all readers follow.
 
-A fill fetches a file once, whoever asks and whoever leaves. Its bytes go to a draft on disk
-and are hashed on the way; each reader follows the draft at its own pace, so a slow client
-slows nobody and holds nothing in memory. The last piece that arrived is withheld until the
-whole is verified and kept: a reader of a wrong file always gets a short one, and its
-connection is cut. What upstream breaks off is asked for again from where it ended.
+A fill fetches a file once, whoever asks and whoever leaves, in this process, in the others of
+this machine and in those of other machines:
+
+1. In this process, all who ask share the `Fill`.
+2. On this machine, the process that has locked the draft writes it; the fills of the others
+   follow it on disk, and go on with it should that process die.
+3. Machines that share an object store ask it first. Where it does not have the file, one of
+   them has the lease to fetch it, and puts it there; the others wait for that.
+
+Bytes go to a draft on disk and are hashed on the way; each reader follows the draft at its own
+pace. The end is withheld until the whole is verified and kept: a reader of a wrong file always
+gets a short one, and its connection is cut. What upstream breaks off is asked for again from
+where it ended.
 
 Knows nothing of pages: whether a client may have the file was decided before.
 """
 
 import asyncio
+import hashlib
 import sys
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 
 import stamina
 
 from proxy.errors import (
     DigestMismatch,
+    FillFailed,
     ProxyError,
     StoreUnavailable,
     UpstreamError,
@@ -25,24 +38,40 @@ from proxy.errors import (
 )
 from proxy.fill import Download, Fill, Wanted
 from proxy.simple.model import ProjectName
-from proxy.storage.blobs import Blob, BlobKey, DiskBlobs, Draft
+from proxy.storage.blobs import BlobKey, DiskBlobs
+from proxy.storage.blobs_object import SharedBlobs
+from proxy.storage.drafts import Draft, Followed
 from proxy.telemetry import Telemetry
-from proxy.transport import worth_another_try
+from proxy.transport import Fetch, FileStream, is_strong, worth_another_try
 from proxy.upstream import Upstream
 
-WITHHELD_BYTES = 1 << 16
-"""The end of a file that no reader sees before the whole is verified."""
 _ATTEMPTS = 4
+_PROGRESS_BYTES = 1 << 20
+"""An upstream that sent so much before it broke off deserves another round of attempts."""
 _LONGEST_WAIT_SECONDS = 10.0
+_LOOK_SECONDS = 0.005
+"""How often to look at a draft that another process writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Where a fill takes its bytes from."""
+
+    name: str
+    fetch: Fetch
+    is_index: bool
 
 
 class Downloads:
     """Answers files: one fill at a time for each, however many ask."""
 
-    def __init__(self, store: DiskBlobs, telemetry: Telemetry) -> None:
+    def __init__(
+        self, store: DiskBlobs, telemetry: Telemetry, shared: SharedBlobs | None = None
+    ) -> None:
         self._store = store
+        self._shared = shared
         self._telemetry = telemetry
-        self._fills: dict[tuple[str, str, str], Fill] = {}
+        self._fills: dict[str, Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -51,144 +80,343 @@ class Downloads:
     async def kept(
         self, project: ProjectName, filename: str, sha256: str | None
     ) -> Download | None:
-        """The file, if it is in the store. Raises `StoreUnavailable`."""
+        """The file, if a store of ours has it. Raises `StoreUnavailable`."""
         blob = await asyncio.to_thread(self._store.find, project, filename, sha256)
-        return None if blob is None else Download(blob)
+        if blob is not None:
+            return Download(blob)
+        if self._shared is None:
+            return None
+        found = await self._shared.find(project, filename, sha256)
+        if found is None:
+            return None
+        digests = {"sha256": found.sha256}
+        wanted = Wanted(project=project, filename=filename, url="", digests=digests)
+        return await self._filled(wanted, None)
 
     async def open(self, wanted: Wanted, upstream: Upstream) -> Download:
-        """The file, from the store or from upstream; returns when it can be read from.
+        """The file, from a store or from upstream; returns when it can be read from.
 
         Raises `UpstreamError`, `DigestMismatch`, `StoreUnavailable`.
         """
-        key = (wanted.project, wanted.filename, wanted.sha256 or wanted.url)
-        if key not in self._fills:
-            kept = await self.kept(wanted.project, wanted.filename, wanted.sha256)
+        if _name(wanted) not in self._fills and wanted.sha256 is not None:
             # Without a sha256, what is kept under the name may be another file by now; it
             # stands in only where upstream cannot be asked.
-            if kept is not None and wanted.sha256 is not None:
-                return kept
-        # Another request may have begun one while this one looked at the disk.
-        joined = key in self._fills
-        fill = self._fills[key] if joined else self._begin(key, wanted, upstream)
-        try:
-            await fill.until_readable(0)
-        except UpstreamError:
-            kept = await self.kept(wanted.project, wanted.filename, wanted.sha256)
+            find = partial(self._store.find, wanted.project, wanted.filename, wanted.sha256)
+            kept = await asyncio.to_thread(find)
             if kept is not None:
-                return kept
-            raise
-        return Download(fill, joined=joined)
+                return Download(kept)
+        try:
+            return await self._filled(wanted, upstream)
+        except UpstreamError:
+            instead = await self.kept(wanted.project, wanted.filename, wanted.sha256)
+            if instead is None:
+                raise
+            return instead
+
+    async def keep(self, project: ProjectName, filename: str, data: bytes) -> BlobKey:
+        """Keep a file that was made here. Raises `StoreUnavailable`."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        key = BlobKey(project=project, filename=filename, sha256=sha256)
+
+        def write() -> bool:
+            draft = self._store.draft(sha256, {"sha256": sha256})
+            if draft is None:
+                return False  # another process is keeping the same bytes
+            try:
+                draft.write(data[draft.size_bytes :])
+                return self._store.commit(draft, key)
+            finally:
+                draft.close()
+
+        if await asyncio.to_thread(write):
+            await self._share(key, data)
+        return key
 
     async def close(self) -> None:
-        """Stop the fills that are under way and wait until their drafts are gone."""
+        """Stop the fills that are under way and wait until their drafts are let go of."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, key: tuple[str, str, str], wanted: Wanted, upstream: Upstream) -> Fill:
-        fill = self._fills[key] = Fill(wanted)
+    # --- one fill -------------------------------------------------------------------------
+
+    async def _filled(self, wanted: Wanted, upstream: Upstream | None) -> Download:
+        name = _name(wanted)
+        # Another request may have begun one while this one looked at the disk.
+        joined = name in self._fills
+        fill = self._fills[name] if joined else self._begin(name, wanted, upstream)
+        await fill.until_readable(0)
+        elsewhere = partial(upstream.file, wanted.url) if upstream else None
+        return Download(fill, joined=joined, elsewhere=elsewhere)
+
+    def _begin(self, name: str, wanted: Wanted, upstream: Upstream | None) -> Fill:
+        fill = self._fills[name] = Fill(wanted)
         task = asyncio.get_running_loop().create_task(
-            self._run(key, fill, upstream), name=f"fill {wanted.filename}"
+            self._run(name, fill, upstream), name=f"fill {wanted.filename}"
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return fill
 
-    async def _run(self, key: tuple[str, str, str], fill: Fill, upstream: Upstream) -> None:
+    async def _run(self, name: str, fill: Fill, upstream: Upstream | None) -> None:
         """Fetch the file. Readers are told how it ended before the draft is let go of."""
         wanted = fill.wanted
-        draft: Draft | None = None
         try:
-            draft = await asyncio.to_thread(self._store.draft)
-            fill.complete(await self._fetch(fill, draft, upstream))
+            await self._write_or_follow(name, fill, upstream)
         except DigestMismatch as problem:
-            self._telemetry.digest_mismatched(problem, index=upstream.name)
-            fill.fail(problem)
+            self._telemetry.digest_mismatched(problem)
+            self._end(name, fill, problem)
         except ProxyError as problem:
             self._telemetry.log.warning("fill failed", file=wanted.filename, problem=str(problem))
-            fill.fail(problem)
+            self._end(name, fill, problem)
         except asyncio.CancelledError:
-            fill.fail(StoreUnavailable("server", "it is stopping"))
+            self._end(name, fill, StoreUnavailable("server", "it is stopping"))
             raise
         except Exception as problem:
             self._telemetry.log.exception("fill failed", file=wanted.filename)
-            fill.fail(ProxyError(f"Fetching {wanted.filename} failed: {problem!r}"))
+            self._end(name, fill, ProxyError(f"Fetching {wanted.filename} failed: {problem!r}"))
         finally:
-            # In the same step as the end: whoever asks from now on looks at the disk.
-            del self._fills[key]
+            fill.close()
+
+    def _end(self, name: str, fill: Fill, failure: ProxyError | None = None) -> None:
+        """Whoever asks from now on looks at the disk."""
+        if self._fills.get(name) is fill:
+            del self._fills[name]
+        if failure is not None and not fill.is_over:
+            fill.fail(failure)
+
+    async def _write_or_follow(self, name: str, fill: Fill, upstream: Upstream | None) -> None:
+        while not fill.is_over:
+            beginning = partial(self._store.draft, name, fill.wanted.digests)
+            draft = await asyncio.to_thread(beginning)
             if draft is not None:
-                await asyncio.shield(asyncio.to_thread(draft.close))
+                await self._write(name, fill, draft, upstream)
+                return
+            followed = await asyncio.to_thread(self._store.follow, name)
+            if followed is None:
+                await asyncio.sleep(_LOOK_SECONDS)  # it is about to begin, or just ended
+                continue
+            try:
+                await self._follow(fill, followed)
+            finally:
+                followed.close()
+        self._end(name, fill)
 
-    async def _fetch(self, fill: Fill, draft: Draft, upstream: Upstream) -> Blob:
-        """All bytes into the draft, verified and committed."""
+    # --- another process writes -----------------------------------------------------------
+
+    @staticmethod
+    async def _follow(fill: Fill, followed: Followed) -> None:
+        """Reveal what another process writes. Returns when it has ended, or has died."""
+        fill.begin(followed.fileno)
+        while True:
+            # In this order: what is said before it lets go is heard.
+            is_abandoned = followed.is_abandoned()
+            for words in followed.heard():
+                match words:
+                    case {"size": int(size), "is_from_index": bool(is_from_index)}:
+                        fill.size_bytes, fill.is_from_index = size, is_from_index
+                    case {"kept": str(sha256), "bytes": int(size)}:
+                        wanted = fill.wanted
+                        key = BlobKey(
+                            project=wanted.project, filename=wanted.filename, sha256=sha256
+                        )
+                        fill.complete(key, size)
+                        return
+                    case {"failed": str(problem), "index": str(index), "status": int(status)}:
+                        raise FillFailed(index, fill.wanted.url, problem, status)
+            if is_abandoned:
+                return
+            fill.reveal(followed.written_bytes())
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    # --- this process writes --------------------------------------------------------------
+
+    async def _write(self, name: str, fill: Fill, draft: Draft, upstream: Upstream | None) -> None:
+        """All bytes into the draft, verified and committed; then shared with other machines."""
+        try:
+            await self._fetch(name, fill, draft, upstream)
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.to_thread(draft.leave))
+            raise
+        except Exception as problem:
+            index = upstream.name if upstream else "-"
+            status = problem.status if isinstance(problem, ProxyError) else 500
+            said = problem.problem if isinstance(problem, UpstreamError) else str(problem)
+            draft.say(failed=said, index=index, status=status)
+            await asyncio.shield(asyncio.to_thread(draft.close))
+            raise
+        await asyncio.shield(asyncio.to_thread(draft.close))
+
+    async def _fetch(self, name: str, fill: Fill, draft: Draft, upstream: Upstream | None) -> None:
         wanted = fill.wanted
-        draft.expect(wanted.digests)
-        fill.begin(draft)
-        await self._receive(fill, draft, upstream)
+        if wanted.sha256 is not None:
+            # Another process may have ended its fill since we looked.
+            find = partial(self._store.find, wanted.project, wanted.filename, wanted.sha256)
+            kept = await asyncio.to_thread(find)
+            if kept is not None:
+                fill.begin(kept.fileno)
+                kept.close()
+                self._complete(name, fill, draft, kept.key, kept.size_bytes)
+                return
+        fill.begin(draft.fileno)
+        fill.reveal(draft.size_bytes)
+        async with self._sources(wanted, upstream) as sources:
+            source = await self._fetch_from(sources, fill, draft)
+            key = BlobKey(
+                project=wanted.project,
+                filename=wanted.filename,
+                sha256=draft.verify(wanted.filename, wanted.digests, wanted.url),
+            )
+            is_kept = await asyncio.to_thread(self._store.commit, draft, key)
+            if not is_kept:
+                self._telemetry.log.info("larger than cache.max_size", file=wanted.filename)
+            self._complete(name, fill, draft, key, draft.size_bytes)
+            if source.is_index:
+                await self._share(key, draft.fileno)
+            elif is_kept:
+                with suppress(StoreUnavailable):
+                    await asyncio.to_thread(self._store.mark_shared, key)
+
+    def _complete(self, name: str, fill: Fill, draft: Draft, key: BlobKey, size: int) -> None:
+        draft.say(kept=key.sha256, bytes=size)
+        fill.complete(key, size)
+        self._end(name, fill)
+
+    async def _share(self, key: BlobKey, source: bytes | int) -> None:
+        """Put it into the object store, if there is one; what fails is tried again later."""
+        if self._shared is None:
+            return
+        try:
+            await self._shared.upload(key, source)
+            await asyncio.to_thread(self._store.mark_shared, key)
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("objects", problem)
+
+    # --- where from -----------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _sources(
+        self, wanted: Wanted, upstream: Upstream | None
+    ) -> AsyncIterator[list[_Source]]:
+        """Where to ask, in this order, once it is our turn to."""
+        index = []
+        if upstream is not None:
+            fetch = partial(upstream.file, wanted.url)
+            index = [_Source(name=upstream.name, fetch=fetch, is_index=True)]
+        if self._shared is None or wanted.sha256 is None:
+            yield index
+            return
+        key = BlobKey(project=wanted.project, filename=wanted.filename, sha256=wanted.sha256)
+        objects = _Source(name="objects", fetch=self._shared.fetch(key), is_index=False)
+        async with self._shared.turn(key) as has_it:
+            yield [objects, *index] if has_it else index
+
+    async def _fetch_from(self, sources: list[_Source], fill: Fill, draft: Draft) -> _Source:
+        """All bytes into the draft. Which source had the last of them."""
+        for source in sources:
+            fill.is_from_index = source.is_index
+            try:
+                await _Receiving(fill, draft, source, self._telemetry).all()
+            except StoreUnavailable as problem:
+                if source.is_index or source is sources[-1]:
+                    raise
+                # What is missing, the index has too: the sha256 holds both together.
+                self._telemetry.store_failed("objects", problem)
+                continue
+            return source
+        raise StoreUnavailable("object store", "it no longer has the file")
+
+
+class _Receiving:
+    """A file on its way into its draft, over as many tries as that takes."""
+
+    def __init__(self, fill: Fill, draft: Draft, source: _Source, telemetry: Telemetry) -> None:
+        self._fill = fill
+        self._draft = draft
+        self._source = source
+        self._telemetry = telemetry
+        self._validator: str | None = None
+
+    async def all(self) -> None:
+        """Until the end. Raises `UpstreamError`, `StoreUnavailable`."""
+        while True:
+            before = self._draft.size_bytes
+            try:
+                await self._with_retries()
+                break
+            except UpstreamUnavailable:
+                if not self._can_go_on() or self._draft.size_bytes < before + _PROGRESS_BYTES:
+                    raise
         # The page's word on the size counts where there is no hash to hold the file against.
-        for announced in (fill.size_bytes, None if wanted.digests else wanted.size_bytes):
-            if announced not in (None, draft.size_bytes):
-                raise UpstreamMalformed(
-                    upstream.name,
-                    wanted.url,
-                    f"it announced {announced} bytes and sent {draft.size_bytes}",
-                )
-        sha256 = draft.verify(wanted.filename, wanted.digests, wanted.url)
-        key = BlobKey(project=wanted.project, filename=wanted.filename, sha256=sha256)
-        return await asyncio.to_thread(draft.commit, key)
+        wanted, received = self._fill.wanted, self._draft.size_bytes
+        for announced in (self._fill.size_bytes, None if wanted.digests else wanted.size_bytes):
+            if announced not in (None, received):
+                raise self._malformed(f"it announced {announced} bytes and sent {received}")
 
-    async def _receive(self, fill: Fill, draft: Draft, upstream: Upstream) -> None:
-        """All bytes into the draft; where upstream breaks off, ask for the rest."""
+    def _can_go_on(self) -> bool:
+        """Whether anything could tell halves of two files from one."""
+        is_known = self._fill.wanted.digests or is_strong(self._validator)
+        return bool(is_known) or not self._draft.size_bytes
 
+    async def _with_retries(self) -> None:
         def verdict(problem: Exception) -> bool | float:
             if isinstance(problem, UpstreamUnavailable):
                 self._telemetry.log.info(
                     "download broke off",
-                    file=fill.wanted.filename,
-                    received_bytes=draft.size_bytes,
+                    file=self._fill.wanted.filename,
+                    received_bytes=self._draft.size_bytes,
                     problem=problem.problem,
                 )
-            if draft.size_bytes and not fill.wanted.digests:
-                return False  # nothing could tell halves of two files from one
-            return worth_another_try(problem, _LONGEST_WAIT_SECONDS)
+            return self._can_go_on() and worth_another_try(problem, _LONGEST_WAIT_SECONDS)
 
         async for attempt in stamina.retry_context(
-            on=verdict,
-            attempts=_ATTEMPTS,
-            timeout=None,
-            wait_initial=0.1,
-            wait_jitter=0.2,
+            on=verdict, attempts=_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.2
         ):
             with attempt:
-                await self._receive_once(fill, draft, upstream)
+                await self._once()
 
-    @staticmethod
-    async def _receive_once(fill: Fill, draft: Draft, upstream: Upstream) -> None:
-        async with upstream.file(fill.wanted.url, start=draft.size_bytes) as stream:
-            if not (fill.wanted.digests or stream.is_delimited):
-                raise UpstreamMalformed(
-                    upstream.name,
-                    fill.wanted.url,
-                    "with neither a hash nor a length, nobody can tell whether the file is whole",
-                )
-            if fill.size_bytes is None:
-                fill.size_bytes = stream.size_bytes
-            elif stream.size_bytes not in (None, fill.size_bytes):
-                raise UpstreamMalformed(
-                    upstream.name, fill.wanted.url, "the file changed its size under way"
-                )
+    async def _once(self) -> None:
+        start = self._draft.size_bytes
+        if start and self._draft.is_whole(self._fill.wanted.digests):
+            return  # only the end of the answer was lost, or the process that had fetched it
+        async with self._source.fetch(start, validator=self._validator) as stream:
+            self._check(stream)
+            self._validator = stream.validator
             async with aclosing(stream.chunks) as chunks:
+                skip = start - stream.start
                 async for chunk in chunks:
-                    before = draft.size_bytes
-                    if before + len(chunk) > (fill.wanted.size_bytes or sys.maxsize):
-                        raise UpstreamMalformed(
-                            upstream.name,
-                            fill.wanted.url,
-                            f"it sends more than the {fill.wanted.size_bytes} bytes of its page",
-                        )
-                    await asyncio.to_thread(draft.write, chunk)
-                    if fill.size_bytes is None:
-                        # What came before this piece cannot be the end of the file.
-                        fill.reveal(before)
-                    else:
-                        fill.reveal(min(draft.size_bytes, fill.size_bytes - WITHHELD_BYTES))
+                    # A server that knows no ranges sends all again.
+                    if skip < len(chunk):
+                        await self._append(chunk[skip:])
+                    skip = max(0, skip - len(chunk))
+
+    def _check(self, stream: FileStream) -> None:
+        wanted, fill = self._fill.wanted, self._fill
+        if not (wanted.digests or stream.is_delimited):
+            raise self._malformed(
+                "with neither a hash nor a length, nobody can tell whether the file is whole"
+            )
+        # A part without hashes is joined to what comes only where that begins behind it.
+        is_another = self._draft.size_bytes > stream.start and not wanted.digests
+        known = fill.size_bytes
+        if is_another or (known is not None and stream.size_bytes not in (None, known)):
+            raise self._malformed("the file changed under way")
+        if stream.size_bytes is not None and known is None:
+            fill.size_bytes = stream.size_bytes
+            self._draft.say(size=stream.size_bytes, is_from_index=self._source.is_index)
+
+    async def _append(self, data: bytes) -> None:
+        wanted, draft = self._fill.wanted, self._draft
+        if draft.size_bytes + len(data) > (wanted.size_bytes or sys.maxsize):
+            raise self._malformed(f"it sends more than the {wanted.size_bytes} bytes of its page")
+        await asyncio.to_thread(draft.write, data)
+        self._fill.reveal(draft.size_bytes)
+
+    def _malformed(self, problem: str) -> UpstreamMalformed:
+        return UpstreamMalformed(self._source.name, self._fill.wanted.url, problem)
+
+
+def _name(wanted: Wanted) -> str:
+    """What stands for the file while it is fetched, in all processes and on all machines."""
+    parts = (wanted.project, wanted.filename, wanted.sha256 or wanted.url)
+    return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()

@@ -145,6 +145,14 @@ class Offline(UpstreamError):
         super().__init__(index, url, "it is not asked while cache.offline is set")
 
 
+class FillFailed(UpstreamError):
+    """Another process fetched the file for all, and could not. `status` is that of its error."""
+
+    def __init__(self, index: str, url: str, problem: str, status: int) -> None:
+        super().__init__(index, url, problem)
+        self.status = status  # type: ignore[misc] # of this one error, not of the class
+
+
 class DigestMismatch(ProxyError):
     """Upstream sent other bytes than its page promised; nothing of them is kept."""
 

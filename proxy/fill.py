@@ -1,21 +1,29 @@
-"""A file on its way from upstream to the store, and those who read it meanwhile.
+"""A file on its way into the store, and those who read it meanwhile.
 
 Pure waiting and reading: who fetches the bytes and decides that they are right is the
 business of `downloads.py`. A reader follows the draft on disk at its own pace, so a slow
-client slows nobody and holds nothing in memory; it sees only what was revealed.
+client slows nobody and holds nothing in memory; it sees only what was revealed. A part that
+lies far ahead of what has arrived is asked for at the far side by itself.
 """
 
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import BinaryIO
+from types import TracebackType
+from typing import Self
 
-from proxy.errors import ProxyError, StoreUnavailable
+from proxy.errors import ProxyError, StoreUnavailable, UpstreamError
 from proxy.simple.model import ProjectName
-from proxy.storage.blobs import Blob, Draft
+from proxy.storage.blobs import Blob, BlobKey
+from proxy.transport import Fetch
 
 READ_BYTES = 1 << 18
+FAR_BYTES = 1 << 20
+"""How far a part must lie ahead of a fill to be asked for by itself."""
+WITHHELD_BYTES = 1 << 16
+"""The end of a file that no reader sees before the whole is verified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +47,16 @@ class Wanted:
 
 
 class Fill:
-    """A file on its way from upstream to the store, and what its readers may see of it."""
+    """A file on its way into the store, and what its readers may see of it."""
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.size_bytes: int | None = None
-        self.blob: Blob | None = None
-        self._draft: Draft | None = None
+        self.key: BlobKey | None = None
+        self.is_from_index = True
+        """False where the object store has the file."""
         self.readable_bytes = 0
+        self._fileno: int | None = None
         self._failure: ProxyError | None = None
         self._changed = asyncio.Event()
 
@@ -56,7 +66,7 @@ class Fill:
     @property
     def is_over(self) -> bool:
         """Whether nothing will change any more."""
-        return self.blob is not None or self._failure is not None
+        return self.key is not None or self._failure is not None
 
     async def until_readable(self, position: int) -> int:
         """Wait until there are bytes at `position`; how many may be read in all by then.
@@ -70,34 +80,47 @@ class Fill:
             raise self._failure
         return self.readable_bytes
 
-    def open(self) -> BinaryIO:
-        """A file to read from. Raises the fill's failure, `StoreUnavailable`."""
-        if self.blob is not None:
-            return self.blob.open()
-        if self._failure is not None or self._draft is None:
+    def open(self) -> int:
+        """A descriptor to read from. Raises the fill's failure."""
+        if self._failure is not None or self._fileno is None:
             raise self._failure or AssertionError("a fill is opened when it has readable bytes")
-        return os.fdopen(os.dup(self._draft.fileno), "rb", buffering=0)
+        return os.dup(self._fileno)
 
     # --- the writing side -----------------------------------------------------------------
 
-    def begin(self, draft: Draft) -> None:
-        """Bytes will be in `draft`."""
-        self._draft = draft
+    def begin(self, file_descriptor: int) -> None:
+        """Bytes will be in that file. Raises `StoreUnavailable` where readers had others."""
+        if self._fileno is not None:
+            is_same = os.path.samestat(os.fstat(self._fileno), os.fstat(file_descriptor))
+            if self.readable_bytes and not is_same:
+                raise StoreUnavailable("blob store", "the process that fetched the file has died")
+            os.close(self._fileno)
+        self._fileno = os.dup(file_descriptor)
 
-    def reveal(self, up_to: int) -> None:
-        """Let readers see the first `up_to` bytes."""
-        self.readable_bytes = max(self.readable_bytes, up_to)
-        self._wake()
+    def reveal(self, written_bytes: int) -> None:
+        """Let readers see what is there: all but the end, wherever that may turn out to be."""
+        end = written_bytes if self.size_bytes is None else self.size_bytes
+        self._reveal(min(written_bytes, end - WITHHELD_BYTES))
 
-    def complete(self, blob: Blob) -> None:
-        """The whole file is verified and kept."""
-        self.blob = blob
-        self.size_bytes = blob.size_bytes
-        self.reveal(blob.size_bytes)
+    def complete(self, key: BlobKey, size_bytes: int) -> None:
+        """The whole file is there and verified."""
+        self.key = key
+        self.size_bytes = size_bytes
+        self._reveal(size_bytes)
 
     def fail(self, failure: ProxyError) -> None:
         """There will be no more bytes."""
         self._failure = failure
+        self._wake()
+
+    def close(self) -> None:
+        """Let go of the file. Those who opened it read on."""
+        if self._fileno is not None:
+            os.close(self._fileno)
+            self._fileno = None
+
+    def _reveal(self, up_to: int) -> None:
+        self.readable_bytes = max(self.readable_bytes, up_to)
         self._wake()
 
     def _wake(self) -> None:
@@ -106,65 +129,111 @@ class Fill:
 
 
 class Download:
-    """A file that can be read, complete or still growing."""
+    """A file that can be read, complete or still growing. Open, until `close` or `with` ends."""
 
-    def __init__(self, source: Blob | Fill, *, joined: bool = False) -> None:
-        self._source = source
+    def __init__(
+        self, source: Blob | Fill, *, joined: bool = False, elsewhere: Fetch | None = None
+    ) -> None:
+        self._fill = source if isinstance(source, Fill) else None
+        self._key = source.key
+        self._size_bytes = source.size_bytes
+        self._elsewhere = elsewhere
         self.joined = joined
         """Whether another request had begun the fill."""
+        self.was_kept = not (isinstance(source, Fill) and source.is_from_index)
+        """Whether the file was in a store of ours when it was asked for."""
+        self.is_complete = source.key is not None
+        """Whether the whole file was there when it was asked for."""
+        self.fileno = source.open() if isinstance(source, Fill) else source.fileno
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self.fileno)
 
     @property
-    def blob(self) -> Blob | None:
-        """The complete file, once there is one."""
-        return self._source if isinstance(self._source, Blob) else self._source.blob
-
-    @property
-    def was_kept(self) -> bool:
-        """Whether the file was in the store when it was asked for."""
-        return isinstance(self._source, Blob)
+    def key(self) -> BlobKey | None:
+        """What the complete file is called; None while it grows."""
+        return self._fill.key if self._fill else self._key
 
     @property
     def size_bytes(self) -> int | None:
         """The size; None while upstream has not told."""
-        return self._source.size_bytes
+        return self._fill.size_bytes if self._fill else self._size_bytes
 
     @property
     def sha256(self) -> str | None:
         """The sha256; None while it is not known."""
-        if self.blob is not None:
-            return self.blob.key.sha256
-        return self._source.wanted.sha256 if isinstance(self._source, Fill) else None
+        if self.key is not None:
+            return self.key.sha256
+        return self._fill.wanted.sha256 if self._fill else None
 
-    async def completed(self) -> Blob:
-        """Wait for the whole file. Raises the fill's failure."""
-        if isinstance(self._source, Fill):
-            while self._source.blob is None:
-                await self._source.until_readable(self._source.readable_bytes)
-            return self._source.blob
-        return self._source
+    async def completed(self) -> int:
+        """Wait for the whole file; its size. Raises the fill's failure."""
+        while self.key is None and self._fill is not None:
+            await self._fill.until_readable(self._fill.readable_bytes)
+        assert self.size_bytes is not None, "a complete file has a size"
+        return self.size_bytes
 
     async def read(self, start: int, stop: int | None) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to before `stop` (None: the end), as they come.
 
         Raises the fill's failure in the middle where the file turns out to be wrong.
         """
-        if isinstance(self._source, Fill):
-            await self._source.until_readable(start)
-        with self._source.open() as file:
-            position = start
-            while stop is None or position < stop:
-                readable = await self._readable(position)
-                end = readable if stop is None else min(stop, readable)
-                if end <= position:
-                    return
-                count = min(READ_BYTES, end - position)
-                data = await asyncio.to_thread(os.pread, file.fileno(), count, position)
-                if not data:
-                    raise StoreUnavailable("blob store", "a kept file is shorter than it was")
-                position += len(data)
-                yield data
+        position = start
+        if self._is_far(start) and stop is not None:
+            async with aclosing(self._directly(start, stop)) as pieces:
+                async for piece in pieces:
+                    position += len(piece)
+                    yield piece
+        while stop is None or position < stop:
+            readable = await self._readable(position)
+            end = readable if stop is None else min(stop, readable)
+            if end <= position:
+                return
+            count = min(READ_BYTES, end - position)
+            data = await asyncio.to_thread(os.pread, self.fileno, count, position)
+            if not data:
+                raise StoreUnavailable("blob store", "a kept file is shorter than it was")
+            position += len(data)
+            yield data
 
     async def _readable(self, position: int) -> int:
-        if isinstance(self._source, Fill):
-            return await self._source.until_readable(position)
-        return self._source.size_bytes
+        if self._fill is not None:
+            return await self._fill.until_readable(position)
+        return self._size_bytes or 0
+
+    def _is_far(self, start: int) -> bool:
+        return (
+            self._fill is not None
+            and not self._fill.is_over
+            and start > self._fill.readable_bytes + FAR_BYTES
+        )
+
+    async def _directly(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """The part from the far side; what does not come, the fill will have."""
+        if self._elsewhere is None:
+            return
+        left = stop - start
+        try:
+            async with self._elsewhere(start, stop) as stream:
+                if stream.start != start or stream.size_bytes not in (None, self.size_bytes):
+                    return  # it knows no ranges, or has another file by now
+                async with aclosing(stream.chunks) as chunks:
+                    async for chunk in chunks:
+                        yield chunk[:left]
+                        left -= len(chunk)
+                        if left <= 0:
+                            return
+        except (UpstreamError, StoreUnavailable):
+            return

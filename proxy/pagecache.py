@@ -4,11 +4,12 @@ Shared by the project pages (`catalog.py`) and the project lists (`root_list.py`
 differ only in how a body is fetched and read. What they hand in is `refresh`: ask upstream
 and return what is to be kept.
 
-1. The record is recalled: from memory for a second, then from the store. So what one process
-   learns or forgets reaches the others within that second, and while the store is away,
+1. The record is recalled: from memory for half a second, then from the store. So what one
+   process learns or forgets reaches the others within that time, and while the store is away,
    memory is all there is and answers go on.
 2. `freshness` says what the record is good for. Fresh: that is the answer.
-3. Otherwise upstream is asked: once, however many ask, in a task that outlives them.
+3. Otherwise upstream is asked: once, however many ask, here, in other processes and on other
+   machines, in a task that outlives them.
 4. If upstream fails, or is slow while there is something to show, a page that is not too old
    stands in. What upstream said is absent never stands in: that could be an outage's word.
 """
@@ -22,17 +23,24 @@ from typing import Generic, TypeVar
 
 from cachetools import LRUCache, TTLCache
 
-from proxy.errors import Offline, StoreUnavailable, UpstreamError
+from proxy.errors import Offline, StoreUnavailable, UpstreamError, UpstreamTimeout
 from proxy.flight import Flight
 from proxy.freshness import ABSENCE_LIFETIME, Stamp, Verdict, judge, lifetime_of
 from proxy.journey import Journey, Outcome
 from proxy.settings import Cache
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import PageRecord, PageStore
+from proxy.storage.pages import ROOT_LIST, PageRecord, PageStore, page_key
+from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
-from proxy.upstream import NewPage, Upstream, Validators
+from proxy.upstream import (
+    LIST_DEADLINE_SECONDS,
+    PAGE_DEADLINE_SECONDS,
+    NewPage,
+    Upstream,
+    Validators,
+)
 
-TRUST_SECONDS = 1.0
+TRUST_SECONDS = 0.5
 """How long a record is believed without a look at the store."""
 PATIENCE_SECONDS = 3.0
 """How long a client that could have a stale page waits for a newer one."""
@@ -62,8 +70,10 @@ class PageCache(Generic[Content]):
         settings: Cache,
         telemetry: Telemetry,
         now: Callable[[], datetime],
+        turns: Turns,
     ) -> None:
         self._store = store
+        self._turns = turns
         self._settings = settings
         self._telemetry = telemetry
         self._now = now
@@ -139,7 +149,34 @@ class PageCache(Generic[Content]):
         refresh: Refresh[Content],
     ) -> asyncio.Task[Answer[Content]]:
         """Ask upstream without waiting for the answer."""
-        return self._flight.start((upstream.name, project), lambda: refresh(record))
+        return self._flight.start(
+            (upstream.name, project), lambda: self._in_turn(upstream, project, record, refresh)
+        )
+
+    async def _in_turn(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        record: PageRecord | None,
+        refresh: Refresh[Content],
+    ) -> Answer[Content]:
+        """Ask upstream, unless another process or machine has just done so."""
+        key = (upstream.name, project)
+        patience = PAGE_DEADLINE_SECONDS if project != ROOT_LIST else LIST_DEADLINE_SECONDS
+        try:
+            async with self._turns.take(page_key(*key), patience) as had_to_wait:
+                if had_to_wait:
+                    self._trusted.pop(key, None)
+                    newer = await self.recall(upstream, project)
+                    if newer is not None and self.judge(newer) is Verdict.FRESH:
+                        ttl = newer.stamp.fresh_until - self._now()
+                        journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
+                        return Answer(record=newer, journey=journey)
+                return await refresh(record)
+        except TimeoutError as problem:
+            raise UpstreamTimeout(
+                upstream.name, upstream.index.url, "another process waits for its answer, too long"
+            ) from problem
 
     def judge(self, record: PageRecord | None) -> Verdict:
         """What the record is good for now."""

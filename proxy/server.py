@@ -1,10 +1,12 @@
-"""Runs the application on a port until a signal says stop; requests in flight finish first."""
+"""Runs the application on sockets until a signal says stop; requests in flight finish first."""
 
 import asyncio
 import errno
+import os
 import resource
 import signal
 import socket
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -23,8 +25,18 @@ _THREADS = 64
 """They wait for disks and for name servers: a few that hang must not take all of them."""
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `ConfigError` where that cannot begin."""
+async def serve(
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    *,
+    ready: Callable[[], None] = lambda: None,
+    parent: int | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `ConfigError` where that cannot begin.
+
+    `ready` is called when clients are answered. `parent` is a descriptor that is closed on its
+    other side when nobody looks after this process any more: a reason to stop, too.
+    """
     log = structlog.get_logger("wheelkeep")
     _allow_many_descriptors()
     stop = asyncio.Event()
@@ -32,6 +44,12 @@ async def serve(settings: Settings) -> None:
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "wheelkeep"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if parent is None:
+        loop.add_signal_handler(
+            signal.SIGHUP, log.warning, "SIGHUP: with one worker, restart to read the settings anew"
+        )
+    else:
+        loop.add_reader(parent, stop.set)
     async with application(settings) as app:
         runner = web.AppRunner(
             app,
@@ -42,49 +60,68 @@ async def serve(settings: Settings) -> None:
         )
         await runner.setup()
         try:
-            await _listen(runner, settings)
+            for listening in sockets:
+                # For asyncio, the backlog is also how often it accepts in one turn. Out of
+                # descriptors, each of these tries is logged and begins a series of its own.
+                await web.SockSite(runner, listening, backlog=1).start()
+                listening.listen(_BACKLOG)
             log.info(
                 "serving",
                 version=__version__,
+                pid=os.getpid(),
                 urls=[f"http://{_shown(*address[:2])}/simple/" for address in runner.addresses],
                 indexes=[index.url for index in settings.index],
                 cache=str(settings.cache.dir),
                 pages="redis" if settings.cache.redis else "embedded",
+                blobs=settings.cache.blobs or "disk",
             )
+            ready()
             await stop.wait()
-            log.info("stopping", grace_seconds=GRACE_SECONDS)
+            if parent is not None:
+                loop.remove_reader(parent)
+            log.info("stopping", pid=os.getpid(), grace_seconds=GRACE_SECONDS)
         finally:
             await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
-    host, port = settings.server.host, settings.server.port
+def listen(host: str, port: int, count: int = 1) -> list[list[socket.socket]]:
+    """Bind each address of the host that this machine has, `count` times; a list for each time.
+
+    The kernel spreads connections over sockets that share an address. Raises `ConfigError`.
+    """
     try:
-        for listening in await _sockets(host, port):
-            # For asyncio, the backlog is also how often it accepts in one turn. Out of
-            # descriptors, each of these tries is logged and begins a series of its own.
-            await web.SockSite(runner, listening, backlog=1).start()
-            listening.listen(_BACKLOG)
+        addresses = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        # Alone, since two servers that share a port by mistake would not be told.
+        first = _bind(addresses, is_shared=False)
+        if count == 1:
+            return [first]
+        names = [(one.family, one.getsockname()) for one in first]
+        for one in first:
+            one.close()
+        found = [(family, None, None, None, name) for family, name in names]
+        return [_bind(found, is_shared=True) for _ in range(count)]
     except OSError as problem:
         key = "server.port" if problem.errno in (errno.EADDRINUSE, errno.EACCES) else "server.host"
         reason = problem.strerror or str(problem)
         raise ConfigError(f"{key}: cannot listen on {host}:{port}: {reason}") from problem
 
 
-async def _sockets(host: str, port: int) -> list[socket.socket]:
-    """One for each address of the host that this machine has. Raises `OSError` without any."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    sockets, missing = [], None
-    for family, _, _, _, address in dict.fromkeys(found):
+def _bind(addresses: Sequence[tuple[object, ...]], *, is_shared: bool) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    missing = None
+    for family, _, _, _, address in dict.fromkeys(addresses):
         try:
-            sockets.append(socket.create_server(address, family=family))
+            one = socket.create_server(address, family=family, reuse_port=is_shared)  # type: ignore[arg-type]
         except OSError as problem:
             # "localhost" has an IPv6 address also where there is no IPv6.
             if problem.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 raise
             missing = problem
+            continue
+        one.listen(_BACKLOG)
+        sockets.append(one)
     if missing is not None and not sockets:
         raise missing
     return sockets

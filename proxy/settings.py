@@ -8,6 +8,7 @@ Everything that is wrong ends in a `ConfigError` whose one line names the key.
 """
 
 import difflib
+import math
 import os
 import re
 import tomllib
@@ -58,6 +59,16 @@ def parse_duration(value: object) -> object:
     raise ValueError("is not a duration; write it like 90s, 10m, 36h, 7d or P7D")
 
 
+def usable_cores() -> int:
+    """How many cores this process may keep busy: what it is bound to, and its cgroup's share."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores or 1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroups, or "max"
+        return cores or 1
+
+
 def _not_negative(value: timedelta) -> timedelta:
     if value < timedelta(0):
         raise ValueError("must not be negative")
@@ -83,11 +94,18 @@ class Server(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(3141, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    workers: int = Field(1, ge=1, description="processes sharing the port")
+    workers: int = Field(
+        1, ge=1, description="processes sharing the port; auto: one per usable core"
+    )
     base_path: str = Field("", description="prefix of all URLs, when served below one")
     hot_path: bool = Field(True, description="ready answers ahead of the framework")
     tls_cert: str = Field("", description="certificate chain (PEM) to serve https with")
     tls_key: str = Field("", description="private key (PEM) of that certificate")
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _auto_is_counted(cls, value: object) -> object:
+        return usable_cores() if value == "auto" else value
 
 
 class Cache(Section):
@@ -101,7 +119,9 @@ class Cache(Section):
         repr=False,
         description="redis://… or rediss://…: pages shared between machines; empty: in dir",
     )
-    blobs: str = Field("", description="s3://bucket/prefix …: blobs in an object store; empty: dir")
+    blobs: str = Field(
+        "", description="s3://bucket/prefix, gs://… or az://…: blobs shared between machines"
+    )
     max_size: ByteSize = Field(ByteSize(20 * 1024**3), description="of blobs on disk")
     page_ttl: Duration | None = Field(
         None, description="how long a page is fresh; empty: what upstream's Cache-Control says"
@@ -120,6 +140,13 @@ class Cache(Section):
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("blobs", mode="after")
+    @classmethod
+    def _is_object_store(cls, value: str) -> str:
+        if value and not re.match(r"(s3|gs|az)://[^/]", value):
+            raise ValueError("must be like s3://bucket/prefix, gs://bucket or az://container")
+        return value
 
     @field_validator("redis", mode="after")
     @classmethod
@@ -219,11 +246,9 @@ class Settings(BaseSettings):
 # Keys of the configuration whose feature this version does not have yet. Taking a value and
 # not keeping to it would be worse than refusing it, most of all where it is about safety.
 _NOT_BUILT = (
-    "server.workers",
     "server.base_path",
     "server.tls_cert",
     "server.tls_key",
-    "cache.blobs",
     "policy.min_age",
     "policy.min_age_exempt",
     "policy.allow",

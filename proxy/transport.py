@@ -1,16 +1,47 @@
 """The HTTP client that all indexes share, and the one place where its errors become ours."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 import aiohttp
 from yarl import URL
 
 from proxy import __version__
 from proxy.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout, UpstreamUnavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStream:
+    """A file on its way, or a part of one."""
+
+    start: int
+    """Where in the file the chunks begin: 0 where the far side knows no ranges."""
+    size_bytes: int | None
+    """Of the whole file, where the far side tells."""
+    is_delimited: bool
+    """Whether a connection that breaks off can be told from the file's end."""
+    validator: str | None = None
+    """What the far side lets this file be recognised by (RFC 9110 §13.1.5, If-Range)."""
+    chunks: AsyncGenerator[bytes, None]
+
+
+class Fetch(Protocol):
+    """Opens a file at some far side: an index, or the object store.
+
+    `start` below 0 asks for that many bytes at the end; `stop` is where the part ends (None:
+    the end of the file). A file that is not the one with `validator` comes from its beginning.
+    """
+
+    def __call__(
+        self, start: int = 0, stop: int | None = None, validator: str | None = None
+    ) -> AbstractAsyncContextManager[FileStream]:
+        """Raises `UpstreamError`, `StoreUnavailable`; also while the chunks are read."""
+
 
 LONGEST_HEAD_BYTES = 64 << 10
 """Of a status line, and of each header."""
@@ -88,3 +119,22 @@ def new_session() -> aiohttp.ClientSession:
         max_field_size=LONGEST_HEAD_BYTES,
         trust_env=True,
     )
+
+
+def byte_range(start: int, stop: int | None) -> str:
+    """The Range header for the bytes from `start` to before `stop` (RFC 9110 §14.1.2)."""
+    if start < 0:
+        return f"bytes={start}"
+    return f"bytes={start}-{'' if stop is None else stop - 1}"
+
+
+def validator_of(headers: Mapping[str, str]) -> str | None:
+    """What to send as If-Range: a strong ETag, else the date (RFC 9110 §13.1.5)."""
+    etag = headers.get("ETag", "")
+    found = etag if is_strong(etag) else headers.get("Last-Modified")
+    return found if found and found.isascii() else None
+
+
+def is_strong(validator: str | None) -> bool:
+    """Whether it says that two files with it are the same to the byte (RFC 9110 §8.8.1)."""
+    return validator is not None and validator.startswith('"')

@@ -9,6 +9,7 @@ Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -35,7 +36,15 @@ from proxy.errors import (
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
-from proxy.transport import as_ours, as_written, retry_after_seconds, worth_another_try
+from proxy.transport import (
+    FileStream,
+    as_ours,
+    as_written,
+    byte_range,
+    retry_after_seconds,
+    validator_of,
+    worth_another_try,
+)
 
 ACCEPT = (
     "application/vnd.pypi.simple.v1+json, "
@@ -55,6 +64,7 @@ _CHUNK = 1 << 18
 _FILE_BUFFER = 1 << 20
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MOST_REDIRECTS = 10
+_CONTENT_RANGE = re.compile(r"\Abytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)\s*\Z", re.ASCII)
 
 _Ask = Callable[[], Awaitable["Unchanged | NewPage"]]
 
@@ -93,16 +103,6 @@ class NewPage:
         """A header that can be kept and sent on: None where it holds other than ASCII."""
         value = self.headers.get(name)
         return value if value is not None and value.isascii() else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileStream:
-    """A file on its way. `size_bytes` is what upstream announced, where it did."""
-
-    size_bytes: int | None
-    is_delimited: bool
-    """Whether a connection that breaks off can be told from the file's end."""
-    chunks: AsyncGenerator[bytes, None]
 
 
 class Upstream:
@@ -174,10 +174,12 @@ class Upstream:
         return await self._guarded(url, LIST_DEADLINE_SECONDS, ask)
 
     @asynccontextmanager
-    async def file(self, url: str, start: int = 0) -> AsyncIterator[FileStream]:
-        """The file at `url`, an absolute link of one of the index's pages, from byte `start`.
+    async def file(
+        self, url: str, start: int = 0, stop: int | None = None, validator: str | None = None
+    ) -> AsyncIterator[FileStream]:
+        """The file at `url`, an absolute link of one of the index's pages, or a part of it.
 
-        Raises `UpstreamFileMissing`, `UpstreamError`; also while the chunks are read.
+        See `Fetch`. Raises `UpstreamFileMissing`, `UpstreamError`; also while chunks are read.
         """
         self._refuse_when_offline(url)
         timeout = aiohttp.ClientTimeout(
@@ -185,8 +187,10 @@ class Upstream:
         )
         # A coded file would be another file: what the index hashed is the file as it is.
         headers = {"Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
+        if start or stop is not None:
+            headers["Range"] = byte_range(start, stop)
+            if validator is not None:
+                headers["If-Range"] = validator
         with as_ours(self.name, url):
             address = as_written(url)
             async with self._session.get(
@@ -204,17 +208,18 @@ class Upstream:
                     raise UpstreamFileMissing(
                         self.name, url, f"it lists the file, and answers {response.status} for it"
                     )
-                skip = start
-                if response.status == 206 and start:
-                    self._check_range(response, url, start)
-                    skip = 0
+                begins_at, size = 0, response.content_length
+                if response.status == 206 and "Range" in headers:
+                    begins_at, size = self._part_of(response, url, start)
                 elif response.status != 200:
                     raise self._refused(response, url)
-                length = response.content_length
+                is_chunked = "Transfer-Encoding" in response.headers
                 yield FileStream(
-                    size_bytes=None if length is None else length + start - skip,
-                    is_delimited=length is not None or "Transfer-Encoding" in response.headers,
-                    chunks=self._skipping(self._counted(response), skip),
+                    start=begins_at,
+                    size_bytes=size,
+                    is_delimited=response.content_length is not None or is_chunked,
+                    validator=validator_of(response.headers),
+                    chunks=self._counted(response),
                 )
 
     # --- one request ----------------------------------------------------------------------
@@ -276,10 +281,15 @@ class Upstream:
             url=str(response.url),
         )
 
-    def _check_range(self, response: aiohttp.ClientResponse, url: str, start: int) -> None:
+    def _part_of(
+        self, response: aiohttp.ClientResponse, url: str, start: int
+    ) -> tuple[int, int | None]:
+        """Where the part begins, and the size of the whole file, where that is told."""
         given = response.headers.get("Content-Range", "")
-        if not given.startswith(f"bytes {start}-"):
+        match = _CONTENT_RANGE.match(given)
+        if match is None or (start >= 0 and int(match[1]) != start):
             raise UpstreamMalformed(self.name, url, f"it sent the range {given!r}")
+        return int(match[1]), int(match[2]) if match[2] != "*" else None
 
     async def _read(self, response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
         """The decoded body in pieces; a body that grows past `most` is a failure."""
@@ -300,14 +310,6 @@ class Upstream:
         while chunk := await response.content.readany():
             self._telemetry.upstream_sent(self.name, len(chunk))
             yield chunk
-
-    @staticmethod
-    async def _skipping(chunks: AsyncIterator[bytes], skip: int) -> AsyncGenerator[bytes, None]:
-        """Without the first `skip` bytes: a server that knows no ranges sends all again."""
-        async for chunk in chunks:
-            if skip < len(chunk):
-                yield chunk[skip:]
-            skip = max(0, skip - len(chunk))
 
     async def _identified(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType

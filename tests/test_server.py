@@ -1,15 +1,13 @@
 """Where the server listens."""
 
-import asyncio
 import errno
 import socket
+from contextlib import ExitStack
 
 import pytest
-from aiohttp import web
 
 from proxy.errors import ConfigError
-from proxy.server import _listen
-from proxy.settings import load
+from proxy.server import listen
 
 BOTH = [
     (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
@@ -18,29 +16,34 @@ BOTH = [
 
 
 @pytest.mark.parametrize("has_ipv4", [True, False])
-async def test_a_host_of_which_not_every_address_is_here(
+def test_a_host_of_which_not_every_address_is_here(
     monkeypatch: pytest.MonkeyPatch, has_ipv4: bool
 ) -> None:
     """It is served on those that are; without any, the setting is named."""
     create_server = socket.create_server
 
-    async def both(*_: object, **__: object) -> list[object]:
-        return list(BOTH)
-
-    def without_ipv6(address: tuple[str, int], *, family: int) -> socket.socket:
+    def without_ipv6(address: tuple[str, int], *, family: int, **how: bool) -> socket.socket:
         if family == socket.AF_INET6 or not has_ipv4:
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
-        return create_server(address, family=family)
+        return create_server(address, family=family, **how)
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: list(BOTH))
     monkeypatch.setattr(socket, "create_server", without_ipv6)
-    runner = web.AppRunner(web.Application())
-    await runner.setup()
-    settings = load(flags={"server": {"host": "localhost"}})
     if has_ipv4:
-        await _listen(runner, settings)
-        assert [address[0] for address in runner.addresses] == ["127.0.0.1"]
+        ((one,),) = listen("localhost", 3141)
+        assert one.getsockname()[0] == "127.0.0.1"
+        one.close()
     else:
         with pytest.raises(ConfigError, match="cannot listen on localhost:3141"):
-            await _listen(runner, settings)
-    await runner.cleanup()
+            listen("localhost", 3141)
+
+
+def test_several_workers_share_a_port_and_two_servers_do_not() -> None:
+    """Sockets for each worker on one port; another server is told that it is taken."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(one) for (one,) in listen("127.0.0.1", 0, 3)]
+        (port,) = {one.getsockname()[1] for one in sockets}
+
+        for workers in (1, 3):
+            with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}"):
+                listen("127.0.0.1", port, workers)

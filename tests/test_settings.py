@@ -106,7 +106,10 @@ def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ('[[index]]\nname = "a"\n[[index]]\nname = "a"', r"index\.name: 'a' is given twice"),
         ("[server\nport = 1", r"a\.toml: .*line 1"),
         ('[policy]\ndeny = ["x"]', r"policy\.deny: this version of wheelkeep cannot do that yet"),
-        ("[server]\nworkers = 2", r"server\.workers: this version"),
+        ("[server]\nbase_path = '/x'", r"server\.base_path: this version"),
+        ("[server]\nworkers = 'many'", r"server\.workers: 'many'"),
+        ("[server]\nworkers = 0", r"server\.workers: 0"),
+        ("[cache]\nblobs = 'http://x'", r"cache\.blobs: 'http://x': must be like s3://"),
     ],
 )
 def test_wrong_settings_are_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:

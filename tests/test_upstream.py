@@ -167,12 +167,23 @@ async def test_retry_after_is_respected(
 
 
 async def test_the_rest_of_a_file(index: Upstream, upstream: FakeUpstream) -> None:
-    """From byte 4 on, whether the server knows ranges or sends all again."""
+    """From byte 4 on; a server that knows no ranges begins anew, and the stream says so."""
+    url = upstream.root + FILE
     upstream.handlers[FILE] = answering(b"456789", status=206, Content_Range="bytes 4-9/10")
-    assert await received(index, upstream.root + FILE, start=4) == b"456789"
-    upstream.handlers[FILE] = answering(b"0123456789")
+    async with index.file(url, 4, validator='"v1"') as stream:
+        assert (stream.start, stream.size_bytes) == (4, 10)
+    upstream.handlers[FILE] = answering(b"0123456789", ETag='"v2"')
+    async with index.file(url, 4, 6) as stream:
+        assert (stream.start, stream.size_bytes, stream.validator) == (0, 10, '"v2"')
+    upstream.handlers[FILE] = answering(b"789", status=206, Content_Range="bytes 7-9/*")
+    async with index.file(url, -3) as stream:
+        assert (stream.start, stream.size_bytes) == (7, None)
 
-    assert await received(index, upstream.root + FILE, start=4) == b"456789"
+    asked = [
+        (request.headers.get("Range"), request.headers.get("If-Range"))
+        for request in upstream.requests
+    ]
+    assert asked == [("bytes=4-", '"v1"'), ("bytes=4-5", None), ("bytes=-3", None)]
 
 
 @pytest.mark.parametrize("given", ["bytes 0-9/10", "bytes 5-9/10", "", "items 4-9/10"])

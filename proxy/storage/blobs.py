@@ -1,28 +1,37 @@
 """Blobs on disk: the files themselves, each under its name only once complete and verified.
 
     blobs/{project}/{filename}/{sha256}   what was once served under that name
-    parts/{random}.part                   what is still being fetched
+    parts/                                what is still being fetched (`drafts.py`)
+    blobs.sqlite                          how much there is, what was used last (`ledger.py`)
 
-A blob's path says all there is to know of it, so there is no table that could disagree
-with the disk. A draft is written to `parts/`, on the same file system, and renamed after
-its bytes and then its folder were synced: whatever moment the machine stops at, a path under
-`blobs/` holds the whole file. A part is locked by the process that writes it; one that
-nobody locks is left over from a crash and is removed at the next start.
+A draft is written to `parts/`, on the same file system, and renamed after its bytes and then
+its folder were synced: whatever moment the machine stops at, a path under `blobs/` holds the
+whole file. Blobs are bounded in bytes: what was used least recently goes, and never what
+somebody reads, which is locked (flock) for as long as it is open.
 
-Methods that touch the disk are blocking, and are called in a thread.
+Methods are blocking, and are called in a thread.
 """
 
-import fcntl
-import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
-from proxy.errors import ConfigError, DigestMismatch, StoreUnavailable
+from proxy.errors import ConfigError, StoreUnavailable
 from proxy.simple.model import ProjectName, is_digest, is_plain_filename
+from proxy.storage.drafts import Draft, Followed
+from proxy.storage.ledger import Ledger, Row, Totals
+from proxy.storage.locks import FileLock, lock, sweep
+
+_EVICTED_AT_ONCE = 64
+_WALKED_AT_ONCE = 1000
+_COMMIT_SECONDS = 600.0
+"""A row this young whose blob is not there is one that is just being committed."""
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,106 +42,67 @@ class BlobKey:
     filename: str
     sha256: str
 
+    @property
+    def path(self) -> str:
+        """Where the blob is, below the store's root."""
+        return f"{self.project}/{self.filename}/{self.sha256}"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+    @classmethod
+    def of_path(cls, path: str) -> "BlobKey | None":
+        """The key of what is at that path; None where it is no blob."""
+        parts = path.split("/")
+        if len(parts) != 3 or not is_digest("sha256", parts[2]):
+            return None
+        return cls(project=ProjectName(parts[0]), filename=parts[1], sha256=parts[2])
+
+
+@dataclass(slots=True, kw_only=True)
 class Blob:
-    """A complete file in the store."""
+    """A complete file, open: it can be read by `fileno` until it is closed, evicted or not."""
 
     key: BlobKey
-    path: Path
     size_bytes: int
-
-    def open(self) -> BinaryIO:
-        """The file, unbuffered. Raises `StoreUnavailable`.
-
-        Needs no thread: what `find` has just looked at, the kernel knows.
-        """
-        try:
-            return self.path.open("rb", buffering=0)
-        except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
-
-
-class Draft:
-    """A file being written: hashed as it grows, then committed under its name or dropped."""
-
-    def __init__(self, store: "DiskBlobs", file_descriptor: int, path: Path) -> None:
-        self._store = store
-        self._path = path
-        self._sha256 = hashlib.sha256()
-        self._others: dict[str, hashlib._Hash] = {}
-        self.fileno = file_descriptor
-        self.size_bytes = 0
-
-    def __repr__(self) -> str:
-        return f"<Draft {self._path.name}: {self.size_bytes} bytes>"
-
-    def expect(self, digests: Mapping[str, str]) -> None:
-        """Say which digests will be compared, before the first byte is written."""
-        self._others = {name: hashlib.new(name) for name in digests if name != "sha256"}
-
-    def write(self, data: bytes) -> None:
-        """Append. Raises `StoreUnavailable` on a full or broken disk."""
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self.fileno, view) :]
-        except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
-        self._sha256.update(data)
-        for running in self._others.values():
-            running.update(data)
-        self.size_bytes += len(data)
-
-    def verify(self, filename: str, digests: Mapping[str, str], url: str) -> str:
-        """The sha256 of what was written. Raises `DigestMismatch` where any digest differs."""
-        sha256 = self._sha256.hexdigest()
-        for algorithm, expected in digests.items():
-            running = self._others.get(algorithm)
-            actual = running.hexdigest() if running else sha256
-            if actual != expected:
-                raise DigestMismatch(filename, algorithm, expected, actual, url)
-        return sha256
-
-    def commit(self, key: BlobKey) -> Blob:
-        """Give the file its name. Raises `StoreUnavailable`."""
-        target = self._store.path(key)
-        try:
-            os.fsync(self.fileno)
-            self._store.make_folders(target.parent)
-            self._path.rename(target)
-            _sync_folder(target.parent)
-        except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
-        return Blob(key=key, path=target, size_bytes=self.size_bytes)
+    fileno: int
 
     def close(self) -> None:
-        """Let go of the file; one that was not committed is gone."""
-        self._path.unlink(missing_ok=True)
+        """Let go of the file."""
         os.close(self.fileno)
 
 
 class DiskBlobs:
-    """The blob store in a folder."""
+    """The blob store in a folder. `max_size_bytes` bounds the blobs in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_size_bytes: int) -> None:
         self._blobs = folder / "blobs"
         self._parts = folder / "parts"
+        self._ledger = Ledger(folder / "blobs.sqlite")
+        self._max_size_bytes = max_size_bytes
 
     def __repr__(self) -> str:
-        return f"<DiskBlobs in {self._blobs}>"
+        return f"<DiskBlobs in {self._blobs}, at most {self._max_size_bytes} bytes>"
 
     def prepare(self) -> None:
         """Make the folders and remove left-over parts. Raises `ConfigError`."""
         try:
             self._blobs.mkdir(parents=True, exist_ok=True)
             self.check_writable()
-        except OSError as problem:
-            raise ConfigError(
-                f"cache.dir: {self._blobs.parent} cannot be used: {problem.strerror}"
-            ) from None
+            self._ledger.totals()
+        except (OSError, StoreUnavailable) as problem:
+            reason = problem.strerror if isinstance(problem, OSError) else problem.problem
+            raise ConfigError(f"cache.dir: {self._blobs.parent} cannot be used: {reason}") from None
+        self.sweep_parts()
+
+    def sweep_parts(self) -> None:
+        """Remove what crashes left of files that were being fetched."""
+        for words in self._parts.glob("*.fill"):
+            with suppress(OSError):
+                if held := FileLock.take(words):
+                    words.with_suffix(".part").unlink(missing_ok=True)
+                    held.release()
+        # What is left lost its other half; one that is in use is locked.
         for part in self._parts.glob("*.part"):
-            _remove_unless_locked(part)
+            if not part.with_suffix(".fill").exists():
+                sweep(self._parts, part.name)
 
     def check_writable(self) -> None:
         """Write a file and remove it. Raises `OSError`."""
@@ -140,14 +110,20 @@ class DiskBlobs:
         with tempfile.TemporaryFile(dir=self._parts) as probe:
             probe.write(b"wheelkeep")
 
+    def close(self) -> None:
+        """Write down what was used last."""
+        self._ledger.close()
+
+    # --- reading --------------------------------------------------------------------------
+
     def path(self, key: BlobKey) -> Path:
         """Where the blob is or would be. The key's parts are checked once more, here."""
         if not is_plain_filename(key.filename) or not is_digest("sha256", key.sha256):
             raise ValueError(f"not a blob's key: {key}")
-        return self._blobs / key.project / key.filename / key.sha256
+        return self._blobs / key.path
 
     def find(self, project: ProjectName, filename: str, sha256: str | None) -> Blob | None:
-        """The blob of that name; without a sha256 the one that was kept last.
+        """The blob of that name, open; without a sha256 the one that was kept last.
 
         Raises `StoreUnavailable` where the disk cannot tell.
         """
@@ -156,41 +132,178 @@ class DiskBlobs:
             if found is None:
                 return None
             key = BlobKey(project=project, filename=filename, sha256=found)
-            path = self.path(key)
-            return Blob(key=key, path=path, size_bytes=path.stat().st_size)
+            descriptor = os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC)
+            # Not to be had only while it is being evicted; open, it can be read all the same.
+            lock(descriptor, exclusive=False)
+            blob = Blob(key=key, size_bytes=os.fstat(descriptor).st_size, fileno=descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as problem:
             raise StoreUnavailable("blob store", str(problem)) from problem
+        self._ledger.used(key.path, blob.size_bytes)
+        return blob
 
-    def draft(self) -> Draft:
-        """Begin a new file. Raises `StoreUnavailable`."""
-        try:
-            self._make_parts()
-            descriptor, name = tempfile.mkstemp(suffix=".part", dir=self._parts)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
-        return Draft(self, descriptor, Path(name))
-
-    def all(self) -> Iterator[Blob]:
+    def all(self) -> Iterator[tuple[BlobKey, Path]]:
         """Every blob, in no order. Walks the whole store."""
         for path in self._blobs.glob("*/*/*"):
-            if is_digest("sha256", path.name) and path.is_file():
-                key = BlobKey(
-                    project=ProjectName(path.parent.parent.name),
-                    filename=path.parent.name,
-                    sha256=path.name,
-                )
-                yield Blob(key=key, path=path, size_bytes=path.stat().st_size)
+            key = BlobKey.of_path(path.relative_to(self._blobs).as_posix())
+            if key is not None:
+                yield key, path
 
-    def make_folders(self, folder: Path) -> None:
+    def totals(self) -> Totals:
+        """How many blobs, how many bytes. Raises `StoreUnavailable`."""
+        return self._ledger.totals()
+
+    # --- writing --------------------------------------------------------------------------
+
+    def draft(self, name: str, digests: Mapping[str, str]) -> Draft | None:
+        """Begin a file, or go on with one that a process left; None: another one writes it.
+
+        `name` stands for the file that is wanted. Raises `StoreUnavailable`.
+        """
+        try:
+            self._make_parts()
+            held = FileLock.take(self._parts / f"{name}.fill")
+        except OSError as problem:
+            raise StoreUnavailable("blob store", str(problem)) from problem
+        if held is None:
+            return None
+        try:
+            return Draft.begin(held, self._parts / f"{name}.part", digests)
+        except BaseException:
+            held.release()
+            raise
+
+    def follow(self, name: str) -> Followed | None:
+        """The file that another process writes; None where it does not, yet or any more."""
+        return Followed.open(self._parts / f"{name}.part", self._parts / f"{name}.fill")
+
+    def commit(self, draft: Draft, key: BlobKey) -> bool:
+        """Give the file its name, and make room for it before.
+
+        False: it is larger than all room there is, and is not kept. Raises `StoreUnavailable`.
+        """
+        if draft.size_bytes > self._max_size_bytes:
+            return False
+        target = self.path(key)
+        try:
+            os.fsync(draft.fileno)
+            # A ledger that cannot be written costs the bound for a while, not the file: it
+            # hears of the blob when that is used.
+            with suppress(StoreUnavailable):
+                self._ledger.note(key.path, draft.size_bytes)
+                self.evict(sparing=key.path)
+            self._rename(draft.path, target)
+        except OSError as problem:
+            raise StoreUnavailable("blob store", str(problem)) from problem
+        return True
+
+    def drop(self, key: BlobKey) -> None:
+        """Remove a blob. Raises `StoreUnavailable`."""
+        try:
+            self.path(key).unlink(missing_ok=True)
+        except OSError as problem:
+            raise StoreUnavailable("blob store", str(problem)) from problem
+        self._ledger.forget([key.path])
+
+    def _rename(self, part: Path, target: Path) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._make_folders(target.parent)
+                part.rename(target)
+                _sync_folder(target.parent)
+                return
+            except FileNotFoundError:
+                # The last blob of that folder was evicted just now, and the folder with it.
+                if attempt == _ATTEMPTS - 1 or not part.exists():
+                    raise
+
+    # --- bounds ---------------------------------------------------------------------------
+
+    def evict(self, sparing: str = "") -> int:
+        """Remove what was used least recently until the rest fits; how many that were.
+
+        What somebody reads is left alone. Raises `StoreUnavailable`.
+        """
+        evicted = 0
+        self._ledger.flush()
+        after = 0.0
+        while (excess := self._ledger.totals().size_bytes - self._max_size_bytes) > 0:
+            rows = self._ledger.oldest(_EVICTED_AT_ONCE, after)
+            gone = []
+            for row in rows:
+                if excess <= 0:
+                    break
+                if row.path != sparing and self._remove(row):
+                    gone.append(row.path)
+                    excess -= row.size_bytes
+            self._ledger.forget(gone)
+            evicted += len(gone)
+            if not gone:
+                if len(rows) < _EVICTED_AT_ONCE or rows[-1].used_at == after:
+                    break  # all that is left is being read
+                after = rows[-1].used_at
+        return evicted
+
+    def _remove(self, row: Row) -> bool:
+        """Whether the blob of that row is gone now."""
+        path = self._blobs / row.path
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return row.used_at < time.time() - _COMMIT_SECONDS
+        except OSError:
+            return False
+        try:
+            if not lock(descriptor, exclusive=True):
+                return False
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+        with suppress(OSError):
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+        return True
+
+    def flush(self) -> None:
+        """Write down what was used last. Raises `StoreUnavailable`."""
+        self._ledger.flush()
+
+    def take_stock(self) -> None:
+        """Walk the disk, if the ledger does not know yet what is there."""
+        if self._ledger.totals().is_complete:
+            return
+        walk = self.all()
+        while found := list(islice(walk, _WALKED_AT_ONCE)):
+            rows = []
+            for key, path in found:
+                with suppress(FileNotFoundError):
+                    known = path.stat()
+                    used_at = max(known.st_atime, known.st_mtime)
+                    rows.append(Row(key.path, known.st_size, used_at))
+            self._ledger.note_found(rows)
+        self._ledger.complete()
+
+    # --- shared with other machines -------------------------------------------------------
+
+    def unshared(self, count: int) -> list[BlobKey]:
+        """Blobs that are not in the object store yet, last used first."""
+        keys = (BlobKey.of_path(row.path) for row in self._ledger.unshared(count))
+        return [key for key in keys if key is not None]
+
+    def mark_shared(self, key: BlobKey) -> None:
+        """The blob is in the object store too."""
+        self._ledger.share(key.path)
+
+    # --- folders --------------------------------------------------------------------------
+
+    def _make_folders(self, folder: Path) -> None:
         """Make the folder so that it survives a power cut."""
         if folder.is_dir():
             return
         if folder != self._blobs:
-            self.make_folders(folder.parent)
-        folder.mkdir(exist_ok=True)
+            self._make_folders(folder.parent)
+        folder.mkdir(exist_ok=True, parents=True)
         _sync_folder(folder.parent)
 
     def _make_parts(self) -> None:
@@ -209,13 +322,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove_unless_locked(part: Path) -> None:
-    try:
-        with part.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink(missing_ok=True)
-    except OSError:
-        # Locked: another process is writing it. Gone: another process removed it.
-        return

@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import BinaryIO
@@ -87,7 +88,8 @@ class FileHandlers:
             "X-Request-Id": note.request_id,
             "X-Content-Type-Options": "nosniff",
         }
-        return await self._send(request, download, headers)
+        with download:
+            return await self._send(request, download, headers)
 
     # --- which file -----------------------------------------------------------------------
 
@@ -120,12 +122,13 @@ class FileHandlers:
         self, project: ProjectName, listed: Listed, beside: str, download: Download
     ) -> None:
         """Once the whole file is here, its page may name its hash."""
-        blob = await download.completed()
+        await download.completed()
+        assert download.key is not None, "what is complete has a name"
         await self._catalog.learn(
             project,
             listed.index,
             listed.file.filename,
-            blob.key.sha256,
+            download.key.sha256,
             metadata=beside == _METADATA,
         )
 
@@ -172,7 +175,7 @@ class FileHandlers:
         size = download.size_bytes
         if size is None and is_range(wanted_range):
             # Where a part lies cannot be told before the end is known.
-            size = (await download.completed()).size_bytes
+            size = await download.completed()
         start, stop, status = 0, size, 200
         if size is not None:
             match choose_range(wanted_range, size):
@@ -200,11 +203,10 @@ class FileHandlers:
         start: int,
         stop: int | None,
     ) -> web.StreamResponse:
-        kept = download.blob if download.was_kept else None
         try:
-            if kept is not None and stop is not None:
-                with kept.open() as file:
-                    await response.prepare(request)
+            if download.is_complete and stop is not None:
+                await response.prepare(request)
+                with os.fdopen(download.fileno, "rb", buffering=0, closefd=False) as file:
                     await _send_by_kernel(request, file, start, stop)
             else:
                 await response.prepare(request)

@@ -10,6 +10,7 @@ from proxy.catalog import Catalog
 from proxy.errors import Forbidden, ProjectNotFound, ProxyError, StoreUnavailable
 from proxy.simple.model import ProjectName, normalize
 from proxy.storage.blobs import DiskBlobs
+from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.pages import PageStore
 from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE
@@ -21,11 +22,17 @@ class ServiceHandlers:
     """Handlers of everything that is no page and no file."""
 
     def __init__(
-        self, catalog: Catalog, pages: PageStore, blobs: DiskBlobs, telemetry: Telemetry
+        self,
+        catalog: Catalog,
+        pages: PageStore,
+        blobs: DiskBlobs,
+        shared: SharedBlobs | None,
+        telemetry: Telemetry,
     ) -> None:
         self._catalog = catalog
         self._pages = pages
         self._blobs = blobs
+        self._shared = shared
         self._telemetry = telemetry
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,14 +54,16 @@ class ServiceHandlers:
     async def readyz(self, request: web.Request) -> web.Response:
         """Whether clients should be sent here: 200, or 503 where files cannot be kept.
 
-        A page store or an index that is away is told and is no reason to send clients
-        elsewhere: answers go on without.
+        A page store, an object store or an index that is away is told, and is no reason to send
+        clients elsewhere: answers go on without.
         """
         request[NOTE].route = "readyz"
         checks = {
             "blobs": await _check(lambda: asyncio.to_thread(self._blobs.check_writable)),
             "pages": await _check(lambda: self._pages.record("", _PROBE)),
         }
+        if self._shared is not None:
+            checks["objects"] = await _check(self._shared.check)
         for upstream in self._catalog.upstreams:
             checks[f"index {upstream.name}"] = "failing" if upstream.is_failing else "ok"
         is_ready = checks["blobs"] == "ok"
@@ -78,16 +87,12 @@ class ServiceHandlers:
         """Counts since the start of this process, and what is kept."""
         request[NOTE].route = "stats"
 
-        def sizes() -> tuple[int, int]:
-            every = [blob.size_bytes for blob in self._blobs.all()]
-            return len(every), sum(every)
-
-        blobs, blob_bytes = await asyncio.to_thread(sizes)
+        blobs = await asyncio.to_thread(self._blobs.totals)
         try:
             pages: int | None = await self._pages.count()
         except StoreUnavailable:
             pages = None
-        kept = {"pages": pages, "blobs": blobs, "blob_bytes": blob_bytes}
+        kept = {"pages": pages, "blobs": blobs.blobs, "blob_bytes": blobs.size_bytes}
         return web.json_response({**self._telemetry.totals(), **kept}, headers=_NOT_CACHED)
 
     async def purge(self, request: web.Request) -> web.Response:

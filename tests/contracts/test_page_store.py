@@ -16,6 +16,7 @@ from proxy.simple.model import ProjectName
 from proxy.storage.pages import PageRecord, PageStore
 from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
+from proxy.storage.redis_client import RedisClient
 from tests.servers import RedisServer
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
@@ -36,13 +37,13 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             yield pages
             await pages.close()
         case "fakeredis":
-            pages = RedisPages(fakeredis.FakeAsyncRedis(), KEEP)
+            pages = RedisPages(RedisClient(fakeredis.FakeAsyncRedis()), KEEP)
             yield pages
             await pages.close()
         case "redis":
             server = RedisServer()
             await server.start()
-            pages = RedisPages.connect(server.url, KEEP)
+            pages = RedisPages(RedisClient.connect(server.url), KEEP)
             yield pages
             await pages.close()
             server.stop()
@@ -193,7 +194,7 @@ async def test_sqlite_sets_a_damaged_file_aside(tmp_path: Path) -> None:
 async def test_redis_keys_expire_and_are_the_documented_ones() -> None:
     """`page:{index}:{project}` and `body:{etag}`, each with a TTL, renewed by writing."""
     client = fakeredis.FakeAsyncRedis()
-    store = RedisPages(client, timedelta(days=2))
+    store = RedisPages(RedisClient(client), timedelta(days=2))
     await store.write("pypi", SIX, record("e1"), b"body")
     await client.expire("body:e1", 5)
     await store.write("pypi", SIX, record("e1"))
@@ -207,7 +208,7 @@ async def test_redis_keys_expire_and_are_the_documented_ones() -> None:
 async def test_redis_that_is_away_is_said_to_be_and_comes_back() -> None:
     """Every call ends in StoreUnavailable while Redis is away, soon at once, and not after."""
     server = RedisServer()
-    store = RedisPages.connect(server.url, KEEP)
+    store = RedisPages(RedisClient.connect(server.url), KEEP)
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
             await store.record("pypi", SIX)
@@ -231,7 +232,7 @@ async def test_redis_that_is_full_still_reads() -> None:
     """A write refused for want of memory is no reason to turn readers away."""
     server = RedisServer("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
     await server.start()
-    store = RedisPages.connect(server.url, KEEP)
+    store = RedisPages(RedisClient.connect(server.url), KEEP)
     try:
         await store.write("pypi", SIX, record("e1"), b"body")
         for number in range(20):

@@ -7,6 +7,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,7 +15,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from proxy.downloads import WITHHELD_BYTES
+from proxy.fill import WITHHELD_BYTES
+from proxy.storage.blobs import Blob, DiskBlobs
 from tests.conftest import MakeProxy
 from tests.fakes import (
     HTML,
@@ -220,14 +222,16 @@ async def test_a_kept_file_that_shrinks_while_it_is_sent(
     sha256 = upstream.add("six", NAME, CONTENT)
     await (await proxy.get(link(sha256))).read()
     blob = tmp_path / "cache/blobs/six" / NAME / sha256
-    size_of = Path.stat
-
-    def before_it_shrank(path: Path, **how: bool) -> object:
-        return before if path == blob else size_of(path, **how)
-
-    before = blob.stat()
     os.truncate(blob, 1000)
-    monkeypatch.setattr(Path, "stat", before_it_shrank)
+    find = DiskBlobs.find
+
+    def before_it_shrank(*arguments: Any) -> Blob | None:
+        blob = find(*arguments)
+        if blob is not None:
+            blob.size_bytes = len(CONTENT)
+        return blob
+
+    monkeypatch.setattr(DiskBlobs, "find", before_it_shrank)
 
     with pytest.raises(aiohttp.ClientPayloadError):
         await (await proxy.get(link(sha256))).read()
@@ -259,7 +263,7 @@ async def test_a_disk_that_cannot_be_written(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr("proxy.storage.blobs.os.write", full)
+        patched.setattr("proxy.storage.drafts.os.write", full)
         answer = await proxy.get(link(sha256))
         assert (answer.status, await answer.text()) == (
             503,

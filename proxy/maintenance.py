@@ -1,0 +1,136 @@
+"""What is done behind the answers: the bound of the cache kept, blobs shared, blobs verified.
+
+Every process writes down what it used. One process of the machine, whichever has the lock,
+also looks at what others left: blobs that no table knows yet, more than the bound allows,
+blobs that the object store could not take when they came.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.errors import StoreUnavailable
+from proxy.storage.blobs import BlobKey, DiskBlobs
+from proxy.storage.blobs_object import SharedBlobs
+from proxy.storage.locks import FileLock
+from proxy.telemetry import Telemetry
+
+_EVERY_SECONDS = 1.0
+_SHARED_EVERY = 60
+"""How many rounds lie between two looks at what is not in the object store yet."""
+_SHARED_AT_ONCE = 100
+_READ_BYTES = 1 << 20
+
+
+class Maintenance:
+    """The work of one process behind its answers. `lock` elects one of a machine's."""
+
+    def __init__(
+        self, store: DiskBlobs, shared: SharedBlobs | None, telemetry: Telemetry, lock: Path
+    ) -> None:
+        self._store = store
+        self._shared = shared
+        self._telemetry = telemetry
+        self._path = lock
+        self._held: FileLock | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Maintenance, {'elected' if self._held else 'not elected'}>"
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="maintenance")
+
+    async def close(self) -> None:
+        """Stop, and let another process be elected."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._held is not None:
+            await asyncio.to_thread(self._held.release)
+
+    async def _run(self) -> None:
+        rounds = 0
+        while True:
+            await self._guarded(self._round, rounds)
+            rounds += 1
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def _guarded(self, work: Callable[[int], Awaitable[None]], rounds: int) -> None:
+        try:
+            await work(rounds)
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("blobs", problem)
+        except OSError as problem:
+            self._telemetry.store_failed("locks", problem)
+        except Exception:
+            self._telemetry.log.exception("maintenance failed")
+
+    async def _round(self, rounds: int) -> None:
+        await asyncio.to_thread(self._store.flush)
+        if self._held is None:
+            self._held = await asyncio.to_thread(FileLock.take, self._path)
+        if self._held is None:
+            return
+        await asyncio.to_thread(self._store.take_stock)
+        evicted = await asyncio.to_thread(self._store.evict)
+        if evicted:
+            self._telemetry.log.info("evicted", blobs=evicted)
+        if self._shared is not None and rounds % _SHARED_EVERY == 0:
+            await self._share(self._shared)
+
+    async def _share(self, shared: SharedBlobs) -> None:
+        """Put into the object store what it does not have. Raises `StoreUnavailable`."""
+        while keys := await asyncio.to_thread(self._store.unshared, _SHARED_AT_ONCE):
+            for key in keys:
+                find = self._store.find
+                blob = await asyncio.to_thread(find, key.project, key.filename, key.sha256)
+                if blob is None:
+                    await asyncio.to_thread(self._store.drop, key)
+                    continue
+                try:
+                    if not await shared.has(key):
+                        await shared.upload(key, blob.fileno)
+                finally:
+                    blob.close()
+                await asyncio.to_thread(self._store.mark_shared, key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A blob that was read again."""
+
+    key: BlobKey
+    size_bytes: int
+    is_right: bool
+
+
+def verify(store: DiskBlobs) -> Iterator[Checked]:
+    """Read every blob again, in parallel, and drop those that are not what their name says.
+
+    Raises `StoreUnavailable`.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for checked in pool.map(_check, store.all()):
+            if checked is None:
+                continue
+            if not checked.is_right:
+                store.drop(checked.key)
+            yield checked
+
+
+def _check(found: tuple[BlobKey, Path]) -> Checked | None:
+    key, path = found
+    running, size = hashlib.sha256(), 0
+    with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:  # or evicted just now
+        while data := file.read(_READ_BYTES):
+            running.update(data)
+            size += len(data)
+        return Checked(key=key, size_bytes=size, is_right=running.hexdigest() == key.sha256)
+    return None

@@ -1,0 +1,221 @@
+"""Blobs in an object store (S3, Google Cloud Storage, Azure), shared between machines.
+
+    {prefix}/{project}/{filename}/{sha256}
+
+The disk of each machine stands in front of it. An object gets its name when its upload is
+complete, so what is found is whole; it is verified all the same when it comes down to a disk.
+An object store that is away costs speed: files come from upstream and stay on the disk that
+fetched them until they can be shared.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from functools import partial
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore, from_url
+
+from proxy.breaker import Breaker
+from proxy.errors import ConfigError, StoreUnavailable
+from proxy.simple.model import ProjectName
+from proxy.storage.blobs import BlobKey
+from proxy.storage.leases import Leases
+from proxy.telemetry import Telemetry
+from proxy.transport import Fetch, FileStream
+
+_CONNECT = timedelta(seconds=3)
+_QUESTION_SECONDS = 5.0
+_SILENCE_SECONDS = 20.0
+_PIECE_BYTES = 1 << 20
+_LOOK_SECONDS = 0.1
+PATIENCE_SECONDS = 12.0
+"""How long to wait for a file that another machine fetches: pip gives up after 15."""
+
+
+class SharedBlobs:
+    """The object store, and the leases that say which machine fetches what is not in it."""
+
+    def __init__(self, store: ObjectStore, leases: Leases | None, telemetry: Telemetry) -> None:
+        self._store = store
+        self._leases = leases
+        self._telemetry = telemetry
+        self._breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=15.0)
+
+    def __repr__(self) -> str:
+        return f"<SharedBlobs in {self._store!r}>"
+
+    @classmethod
+    def connect(cls, url: str, leases: Leases | None, telemetry: Telemetry) -> "SharedBlobs":
+        """The store at an s3://, gs:// or az:// URL; nothing is sent yet. Raises `ConfigError`.
+
+        Credentials and endpoint come from the environment, as the vendors' own tools have them.
+        """
+        try:
+            store = from_url(
+                url,
+                client_options={
+                    # The operator chooses the endpoint, and may well choose one nearby.
+                    "allow_http": True,
+                    "connect_timeout": _CONNECT,
+                    # Of a whole request: a large file takes as long as it takes.
+                    "timeout": timedelta(days=1),
+                },
+                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+            )
+        except (BaseError, ValueError) as problem:
+            raise ConfigError(f"cache.blobs: {_sentence(problem)}") from None
+        return cls(store, leases, telemetry)
+
+    async def check(self) -> None:
+        """Ask for something. Raises `StoreUnavailable`."""
+        await self.has(BlobKey(project=ProjectName("-"), filename="-", sha256="-"))
+
+    async def find(self, project: ProjectName, filename: str, sha256: str | None) -> BlobKey | None:
+        """The key of the file, if it is there; without a sha256 the one that was kept last.
+
+        An object store that is away has nothing.
+        """
+        try:
+            if sha256 is None:
+                return await self._latest(project, filename)
+            key = BlobKey(project=project, filename=filename, sha256=sha256)
+            return key if await self.has(key) else None
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("objects", problem)
+            return None
+
+    async def has(self, key: BlobKey) -> bool:
+        """Whether the file is there. Raises `StoreUnavailable`."""
+        with self._as_ours():
+            try:
+                async with asyncio.timeout(_QUESTION_SECONDS):
+                    await obstore.head_async(self._store, key.path)
+            except FileNotFoundError:
+                return False
+            return True
+
+    def fetch(self, key: BlobKey) -> Fetch:
+        """Opens that file, or a part of it."""
+        return partial(self._stream, key)
+
+    @asynccontextmanager
+    async def turn(self, key: BlobKey) -> AsyncIterator[bool]:
+        """Wait until the file is here, or it is this machine's turn to fetch it.
+
+        Whether it is here. Where others take too long or nobody can be asked, it is our turn.
+        """
+        patient_until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            is_here = await self.find(key.project, key.filename, key.sha256) is not None
+            if is_here or self._leases is None or time.monotonic() > patient_until:
+                yield is_here
+                return
+            try:
+                lease = await self._leases.take(key.path)
+            except StoreUnavailable as problem:
+                self._telemetry.store_failed("leases", problem)
+                yield False
+                return
+            if lease is not None:
+                try:
+                    # Its last holder may have put the file there just now.
+                    yield await self.find(key.project, key.filename, key.sha256) is not None
+                finally:
+                    await lease.release()
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def upload(self, key: BlobKey, source: bytes | int) -> None:
+        """Put a whole, verified file there: bytes, or an open file. Raises `StoreUnavailable`."""
+        with self._as_ours():
+            if isinstance(source, bytes):
+                await obstore.put_async(self._store, key.path, source)
+            else:
+                await obstore.put_async(self._store, key.path, _pieces(source))
+
+    async def delete(self, key: BlobKey) -> None:
+        """Remove a file that turned out to be damaged. Raises `StoreUnavailable`."""
+        with self._as_ours():
+            await obstore.delete_async(self._store, key.path)
+
+    # --- one question ---------------------------------------------------------------------
+
+    async def _latest(self, project: ProjectName, filename: str) -> BlobKey | None:
+        with self._as_ours():
+            async with asyncio.timeout(_QUESTION_SECONDS):
+                found = await obstore.list(self._store, f"{project}/{filename}").collect_async()
+        for meta in sorted(found, key=lambda meta: meta["last_modified"], reverse=True):
+            if key := BlobKey.of_path(meta["path"]):
+                return key
+        return None
+
+    @asynccontextmanager
+    async def _stream(
+        self,
+        key: BlobKey,
+        start: int = 0,
+        stop: int | None = None,
+        validator: str | None = None,  # noqa: ARG002 - what has this key never changes
+    ) -> AsyncIterator[FileStream]:
+        """See `Fetch`."""
+        with self._as_ours():
+            async with asyncio.timeout(_QUESTION_SECONDS):
+                if stop is not None:
+                    got = await obstore.get_async(
+                        self._store, key.path, options={"range": (start, stop)}
+                    )
+                elif start:
+                    got = await obstore.get_async(
+                        self._store, key.path, options={"range": {"offset": start}}
+                    )
+                else:
+                    got = await obstore.get_async(self._store, key.path)
+        yield FileStream(
+            start=got.range[0],
+            size_bytes=got.meta["size"],
+            is_delimited=True,
+            chunks=self._chunks(got),
+        )
+
+    async def _chunks(self, got: "obstore.GetResult") -> AsyncGenerator[bytes, None]:
+        pieces = aiter(got.stream(min_chunk_size=_PIECE_BYTES))
+        while True:
+            with self._as_ours():
+                try:
+                    async with asyncio.timeout(_SILENCE_SECONDS):
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+            yield bytes(piece)
+
+    @contextmanager
+    def _as_ours(self) -> Iterator[None]:
+        """Breaker, and obstore's errors turned into ours."""
+        if not self._breaker.allows(time.monotonic()):
+            raise StoreUnavailable("object store", "it failed a moment ago")
+        try:
+            yield
+        except FileNotFoundError as problem:
+            self._breaker.succeeded()
+            raise StoreUnavailable("object store", "it no longer has the file") from problem
+        except (BaseError, OSError, TimeoutError) as problem:
+            self._breaker.failed(time.monotonic())
+            raise StoreUnavailable("object store", _sentence(problem)) from problem
+        self._breaker.succeeded()
+
+
+async def _pieces(fileno: int) -> AsyncIterator[bytes]:
+    position = 0
+    while data := await asyncio.to_thread(os.pread, fileno, _PIECE_BYTES, position):
+        position += len(data)
+        yield data
+
+
+def _sentence(problem: BaseException) -> str:
+    """The first line: what follows is the library's own debugging."""
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]

@@ -1,0 +1,186 @@
+"""What lies in the blob store of this machine: how much, and what was used last.
+
+The disk says what there is; this table only saves walking it. Every blob on disk has a row,
+since a row is written before its blob gets its name and removed after the blob is. So a crash
+can leave a row without a blob, which costs nothing, and never a blob that nobody would evict.
+A table that is new (or was damaged) is filled by one walk of the disk, behind everything else.
+
+All methods are blocking, and raise `StoreUnavailable`.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.errors import StoreUnavailable
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS blobs (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, used_at REAL NOT NULL,
+    is_shared INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS blobs_by_use ON blobs (used_at, size);
+CREATE INDEX IF NOT EXISTS blobs_to_share ON blobs (used_at) WHERE NOT is_shared;
+CREATE TABLE IF NOT EXISTS totals (blobs INTEGER, bytes INTEGER, is_complete INTEGER);
+INSERT INTO totals SELECT 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM totals);
+CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON blobs BEGIN
+    UPDATE totals SET blobs = blobs + 1, bytes = bytes + new.size;
+END;
+CREATE TRIGGER IF NOT EXISTS changed AFTER UPDATE OF size ON blobs BEGIN
+    UPDATE totals SET bytes = bytes + new.size - old.size;
+END;
+CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON blobs BEGIN
+    UPDATE totals SET blobs = blobs - 1, bytes = bytes - old.size;
+END;
+"""
+_NOTE = """
+INSERT INTO blobs (path, size, used_at) VALUES (?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET size = excluded.size, used_at = max(used_at, excluded.used_at)
+"""
+_NOTE_IF_NEW = "INSERT OR IGNORE INTO blobs (path, size, used_at) VALUES (?, ?, ?)"
+_BUSY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A blob: its path below the store's folder, its size, and when it was used (Unix time)."""
+
+    path: str
+    size_bytes: int
+    used_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What there is in all. `is_complete`: whether the disk was walked since the table is new."""
+
+    blobs: int
+    size_bytes: int
+    is_complete: bool
+
+
+class Ledger:
+    """The table, in a file of its own that the processes of a machine share."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._turn = threading.Lock()
+        self._used: dict[str, Row] = {}
+
+    def __repr__(self) -> str:
+        return f"<Ledger in {self._path}>"
+
+    def note(self, path: str, size_bytes: int) -> None:
+        """A blob is about to get that path."""
+        self._write(_NOTE, [(path, size_bytes, time.time())])
+
+    def used(self, path: str, size_bytes: int) -> None:
+        """The blob was used just now. Kept in memory until `flush`; never blocks."""
+        self._used[path] = Row(path, size_bytes, time.time())
+
+    def flush(self) -> None:
+        """Write down what was used."""
+        used, self._used = self._used, {}
+        if used:
+            rows = [(row.path, row.size_bytes, row.used_at) for row in used.values()]
+            self._write(_NOTE, rows)
+
+    def note_found(self, rows: Iterable[Row]) -> None:
+        """Blobs that a walk of the disk came by; what is known of one already counts more."""
+        self._write(_NOTE_IF_NEW, [(row.path, row.size_bytes, row.used_at) for row in rows])
+
+    def complete(self) -> None:
+        """The whole disk was walked."""
+        self._write("UPDATE totals SET is_complete = 1", [()])
+
+    def share(self, path: str) -> None:
+        """The blob is in the object store too."""
+        self._write("UPDATE blobs SET is_shared = 1 WHERE path = ?", [(path,)])
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """These blobs are gone."""
+        self._write("DELETE FROM blobs WHERE path = ?", [(path,) for path in paths])
+
+    def oldest(self, count: int, after: float) -> list[Row]:
+        """The blobs that were used least recently, from those on that were used at `after`."""
+        query = "SELECT path, size, used_at FROM blobs WHERE used_at >= ? ORDER BY used_at LIMIT ?"
+        return self._rows(query, (after, count))
+
+    def unshared(self, count: int) -> list[Row]:
+        """Blobs that are not in the object store, last used first."""
+        query = (
+            "SELECT path, size, used_at FROM blobs WHERE NOT is_shared "
+            "ORDER BY used_at DESC LIMIT ?"
+        )
+        return self._rows(query, (count,))
+
+    def totals(self) -> Totals:
+        """How many blobs, and how many bytes."""
+        with self._open() as connection:
+            blobs, size, complete = connection.execute("SELECT * FROM totals").fetchone()
+            return Totals(blobs, size, bool(complete))
+
+    def close(self) -> None:
+        """Write down what was used, and let go of the file."""
+        try:
+            self.flush()
+        finally:
+            with self._turn:
+                self._drop()
+
+    # --- the file -------------------------------------------------------------------------
+
+    def _rows(self, query: str, arguments: tuple[float, ...] | tuple[float, int]) -> list[Row]:
+        with self._open() as connection:
+            return [Row(*row) for row in connection.execute(query, arguments)]
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        with self._open() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(statement, rows)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with self._turn:
+            try:
+                if self._connection is None:
+                    self._connection = self._connect()
+                yield self._connection
+            except (sqlite3.Error, OSError) as problem:
+                # Opened anew the next time: somebody may have emptied the cache's folder.
+                self._drop()
+                raise StoreUnavailable("blob ledger", f"{self._path}: {problem}") from problem
+
+    def _connect(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._new_connection()
+        except sqlite3.DatabaseError as problem:
+            if isinstance(problem, sqlite3.OperationalError):
+                raise
+            self._path.unlink()  # no database; what it said is on the disk too
+            return self._new_connection()
+
+    def _new_connection(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # A row must not be lost at a power cut whose blob is there.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,77 @@
+"""Locks between the processes of one machine, which the kernel lets go of when a holder dies.
+
+A lock is a file: whoever has it locked (flock) has the lock, and removes the file before
+letting go of it, so that nothing is left but what a crash leaves, and that is unlocked.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class FileLock:
+    """A lock that is held. Get one with `take`."""
+
+    def __init__(self, path: Path, file_descriptor: int) -> None:
+        self.path = path
+        self.fileno = file_descriptor
+
+    def __repr__(self) -> str:
+        return f"<FileLock {self.path.name}>"
+
+    @classmethod
+    def take(cls, path: Path) -> "FileLock | None":
+        """The lock, or None where another holds it. Raises `OSError`."""
+        while True:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            descriptor = os.open(path, flags, 0o644)
+            if not lock(descriptor, exclusive=True):
+                os.close(descriptor)
+                return None
+            # Its last holder may have removed the file between our opening and locking it.
+            if is_at(descriptor, path):
+                return cls(path, descriptor)
+            os.close(descriptor)
+
+    def release(self) -> None:
+        """Let go of it."""
+        if is_at(self.fileno, self.path):
+            self.path.unlink(missing_ok=True)
+        os.close(self.fileno)
+
+
+def lock(file_descriptor: int, *, exclusive: bool) -> bool:
+    """Lock an open file, or change the lock that its opening has; say whether that succeeded."""
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    try:
+        fcntl.flock(file_descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(file_descriptor: int) -> None:
+    """Let go of what `lock` locked."""
+    fcntl.flock(file_descriptor, fcntl.LOCK_UN)
+
+
+def is_at(file_descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that has this path now."""
+    try:
+        return os.path.samestat(os.fstat(file_descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove the files of a folder that no process has locked: what crashes left."""
+    for path in folder.glob(pattern):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if lock(descriptor, exclusive=True):
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)

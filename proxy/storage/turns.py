@@ -1,0 +1,76 @@
+"""One at a time: over the processes of a machine, and over machines that share a Redis.
+
+Whoever had to wait finds, as a rule, that what it came for is done. Where nobody can be asked,
+because Redis is away or the disk is full, everybody has a turn at once: the same thing is then
+done more than once, and nothing breaks.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from proxy.errors import StoreUnavailable
+from proxy.storage.leases import Leases
+from proxy.storage.locks import FileLock, sweep
+from proxy.telemetry import Telemetry
+
+_LOOK_SECONDS = 0.01
+_LOOK_AT_REDIS_SECONDS = 0.05
+
+
+class Turns:
+    """Gives out turns. `folder` is for the locks of this machine."""
+
+    def __init__(self, folder: Path, leases: Leases | None, telemetry: Telemetry) -> None:
+        self._folder = folder
+        self._leases = leases
+        self._telemetry = telemetry
+
+    def __repr__(self) -> str:
+        return f"<Turns in {self._folder}>"
+
+    def prepare(self) -> None:
+        """Make the folder, and remove what crashes left. Raises `OSError`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        sweep(self._folder, "*.lock")
+
+    @asynccontextmanager
+    async def take(self, name: str, patience_seconds: float) -> AsyncIterator[bool]:
+        """Wait for the turn; whether another had it meanwhile. Raises `TimeoutError`."""
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(patience_seconds):
+                had_to_wait = await self._lock(stack, name)
+                if self._leases is not None:
+                    had_to_wait |= await self._lease(stack, self._leases, name)
+            yield had_to_wait
+
+    async def _lock(self, stack: AsyncExitStack, name: str) -> bool:
+        path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.lock"
+        had_to_wait = False
+        while True:
+            try:
+                held = await asyncio.to_thread(FileLock.take, path)
+            except OSError as problem:
+                self._telemetry.store_failed("locks", problem)
+                return had_to_wait
+            if held is not None:
+                stack.push_async_callback(asyncio.to_thread, held.release)
+                return had_to_wait
+            had_to_wait = True
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _lease(self, stack: AsyncExitStack, leases: Leases, name: str) -> bool:
+        had_to_wait = False
+        while True:
+            try:
+                lease = await leases.take(name)
+            except StoreUnavailable as problem:
+                self._telemetry.store_failed("leases", problem)
+                return had_to_wait
+            if lease is not None:
+                stack.push_async_callback(lease.release)
+                return had_to_wait
+            had_to_wait = True
+            await asyncio.sleep(_LOOK_AT_REDIS_SECONDS)
