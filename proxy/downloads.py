@@ -262,11 +262,7 @@ class Downloads:
         fill.reveal(draft.size_bytes)
         async with self._sources(wanted, upstream) as sources:
             source = await self._fetch_from(sources, fill, draft)
-            key = BlobKey(
-                project=wanted.project,
-                filename=wanted.filename,
-                sha256=draft.verify(wanted.filename, wanted.digests, wanted.url),
-            )
+            key = await self._verified(source, wanted, draft)
             is_kept = await asyncio.to_thread(self._store.commit, draft, key)
             if not is_kept:
                 self._telemetry.log.info("larger than cache.max_size", file=wanted.filename)
@@ -276,6 +272,20 @@ class Downloads:
             elif is_kept:
                 with suppress(StoreUnavailable):
                     await asyncio.to_thread(self._store.mark_shared, key)
+
+    async def _verified(self, source: _Source, wanted: Wanted, draft: Draft) -> BlobKey:
+        """What to call the file. Raises `DigestMismatch`."""
+        try:
+            sha256 = draft.verify(wanted.filename, wanted.digests, wanted.url)
+        except DigestMismatch:
+            if self._shared is not None and wanted.sha256 is not None and not source.is_index:
+                key = BlobKey(
+                    project=wanted.project, filename=wanted.filename, sha256=wanted.sha256
+                )
+                with suppress(StoreUnavailable):
+                    await self._shared.delete(key)
+            raise
+        return BlobKey(project=wanted.project, filename=wanted.filename, sha256=sha256)
 
     def _complete(self, name: str, fill: Fill, draft: Draft, key: BlobKey, size: int) -> None:
         draft.say(kept=key.sha256, bytes=size)

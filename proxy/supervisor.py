@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -81,8 +81,7 @@ class Supervisor:
         gc.freeze()  # a collection in a worker would copy what it shares
         for slot in range(server.workers):
             self._workers[slot] = self._fork(slot)
-        if not all(worker.wait(_READY_SECONDS) for worker in self._workers.values()):
-            return self._stop() or 1
+        first = {worker.pid for worker in self._workers.values()}
         while True:
             due = min(self._due.values(), default=None)
             select.select([wake_up], [], [], due and max(0.0, due - time.monotonic()))
@@ -92,7 +91,11 @@ class Supervisor:
                     return 0
                 if number == signal.SIGHUP:
                     self._renew()
-            self._bury()
+            for worker, status in self._bury():
+                if status > 0 and worker.pid in first and not worker.wait(0):
+                    self._stop()
+                    return status  # it could not even begin, and has said why
+                worker.forget()
             self._replace()
 
     # --- workers --------------------------------------------------------------------------
@@ -140,29 +143,22 @@ class Supervisor:
             return 1
         return 0
 
-    def _bury(self) -> None:
-        """Note which workers have died, and when each may be replaced."""
+    def _bury(self) -> Iterator[tuple[_Worker, int]]:
+        """Note which workers have died, how, and when each may be replaced."""
         slots = {worker.pid: slot for slot, worker in self._workers.items()}
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in _ended():
             slot = slots.get(pid)
             if slot is None:
                 continue  # one that was renewed, and has finished
             worker = self._workers.pop(slot)
-            worker.forget()
             lived = time.monotonic() - worker.started_at
-            exit_status = os.waitstatus_to_exitcode(status)
-            self._log.error("worker died", pid=pid, status=exit_status, lived_seconds=round(lived))
+            self._log.error("worker died", pid=pid, status=status, lived_seconds=round(lived))
             # One that dies at once would otherwise be replaced as fast as the machine can.
             short = self._short_lives.get(slot, 0) + 1 if lived < _SHORT_LIFE_SECONDS else 0
             self._short_lives[slot] = short
             pause = min(_LONGEST_PAUSE_SECONDS, 0.05 * 2**short) if short else 0.0
             self._due[slot] = time.monotonic() + pause
+            yield worker, status
 
     def _replace(self) -> None:
         for slot, moment in list(self._due.items()):
@@ -192,25 +188,32 @@ class Supervisor:
             _tell(old.pid, signal.SIGTERM)
         self._log.info("renewed", workers=len(self._workers))
 
-    def _stop(self) -> int:
-        """Let all finish; the exit status of one that could not even begin, else 0."""
+    def _stop(self) -> None:
+        """Let all finish."""
         for worker in self._workers.values():
             _tell(worker.pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS + _MARGIN_SECONDS
-        failed = 0
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return failed
-            if pid:
-                failed = max(failed, os.waitstatus_to_exitcode(status))
-            elif time.monotonic() > deadline:
+        while self._workers:
+            ended = {pid for pid, _ in _ended()}
+            self._workers = {
+                slot: worker for slot, worker in self._workers.items() if worker.pid not in ended
+            }
+            if time.monotonic() > deadline:
                 for worker in self._workers.values():
                     _tell(worker.pid, signal.SIGKILL)
-                deadline = float("inf")
-            else:
-                time.sleep(0.02)
+            time.sleep(0.02)
+
+
+def _ended() -> Iterator[tuple[int, int]]:
+    """Processes of ours that have ended, and their exit statuses."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, os.waitstatus_to_exitcode(status)
 
 
 def _tell(pid: int, number: signal.Signals) -> None:

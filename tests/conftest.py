@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from proxy.app import application
 from proxy.settings import load
 from tests.fakes import Clock, FakeUpstream
+from tests.servers import RedisServer, S3Server
 
 MakeProxy = Callable[..., Awaitable[TestClient]]
 
@@ -73,3 +74,21 @@ async def make_proxy(
 @pytest.fixture
 async def proxy(make_proxy: MakeProxy) -> TestClient:
     return await make_proxy()
+
+
+@pytest.fixture
+async def s3(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[S3Server]:
+    server = S3Server()
+    await server.start()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[RedisServer]:
+    server = RedisServer()
+    await server.start()
+    yield server
+    server.stop()

@@ -1,6 +1,7 @@
 """Real processes that tests start on free ports and stop again."""
 
 import asyncio
+import io
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from lxml import etree
 
 
 def free_port() -> int:
@@ -67,6 +69,80 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class S3Server:
+    """A real S3 server process, with one bucket."""
+
+    bucket = "wheels"
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/team"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """How clients find it."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_REGION": "us-east-1",
+        }
+
+    async def start(self) -> None:
+        command = ["-c", "import sys; from moto.server import main; main(sys.argv[1:])"]
+        self._process = subprocess.Popen(
+            [sys.executable, *command, "-H", "127.0.0.1", "-p", str(self.port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        async with aiohttp.ClientSession() as session:
+            for _ in range(300):
+                try:
+                    async with session.put(f"{self._bucket_url}") as answer:
+                        assert answer.status == 200, await answer.text()
+                        return
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.1)
+        raise AssertionError("the S3 server did not start")
+
+    async def objects(self) -> dict[str, int]:
+        """Sizes by key."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self._bucket_url}?list-type=2") as answer,
+        ):
+            listing = etree.fromstring(await answer.read())
+            return {
+                found.findtext("{*}Key", ""): int(found.findtext("{*}Size", ""))
+                for found in listing.iterfind("{*}Contents")
+            }
+
+    async def put(self, key: str, content: bytes) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.put(f"{self._bucket_url}/{key}", data=io.BytesIO(content)) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @property
+    def _bucket_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{self.bucket}"
 
 
 class Wheelkeep:

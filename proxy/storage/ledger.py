@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import stamina
+
 from proxy.errors import StoreUnavailable
 
 _SCHEMA = """
@@ -166,6 +168,8 @@ class Ledger:
             self._path.unlink()  # no database; what it said is on the disk too
             return self._new_connection()
 
+    # Processes that start together are in each other's way for a moment.
+    @stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_BUSY_SECONDS, wait_max=0.2)
     def _new_connection(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiosqlite
+import stamina
 
 from proxy.errors import StoreUnavailable
 from proxy.simple.model import ProjectName
@@ -63,6 +64,8 @@ class SqlitePages:
         return cls(connection, path, keep)
 
     @staticmethod
+    # Processes that start together are in each other's way for a moment.
+    @stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_OPENING_SECONDS, wait_max=0.2)
     async def _connect(path: Path) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(path, timeout=_OPENING_SECONDS, isolation_level=None)
         try:

@@ -1,0 +1,210 @@
+"""Core metadata made for wheels whose index has none: read out of the wheel, and remembered.
+
+Made when a client asks for it, so that a page of thousands of files costs nothing. Of a wheel
+that is not here, only the end is asked for; of one at a server that knows no ranges, or whose
+end does not do, the whole, which is then kept. What was made is kept like any file; which
+metadata belongs to which wheel is noted in the page store under the wheel's sha256.
+
+Read first: PEP 658 (metadata beside the file).
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+
+from proxy.downloads import Downloads
+from proxy.errors import (
+    MetadataUnreadable,
+    ProxyError,
+    StoreUnavailable,
+    UpstreamError,
+    UpstreamMalformed,
+)
+from proxy.fill import Download, Wanted
+from proxy.flight import Flight
+from proxy.simple.wheel import TAIL_BYTES, MissingBytes, Pieces, UnreadableWheel, read_metadata
+from proxy.storage.pages import PageStore
+from proxy.storage.turns import Turns
+from proxy.telemetry import Telemetry
+from proxy.transport import Fetch
+from proxy.upstream import Upstream
+
+SUFFIX = ".metadata"
+_MOST_PIECES = 8
+_MOST_BYTES = 32 << 20
+_PIECE_BYTES = 64 << 10
+_PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """The core metadata of a wheel. `was_kept`: whether it had been made before."""
+
+    sha256: str
+    data: bytes
+    was_kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Note:
+    """What is known of a wheel's metadata: its sha256, or why there is none."""
+
+    sha256: str | None = None
+    problem: str = ""
+
+
+class MadeMetadata:
+    """Makes core metadata, once for all who ask."""
+
+    def __init__(
+        self, downloads: Downloads, pages: PageStore, turns: Turns, telemetry: Telemetry
+    ) -> None:
+        self._downloads = downloads
+        self._pages = pages
+        self._turns = turns
+        self._telemetry = telemetry
+        self._flight: Flight[Metadata] = Flight()
+
+    def __repr__(self) -> str:
+        return f"<MadeMetadata: {self._flight!r}>"
+
+    async def of(self, wheel: Wanted, known_sha256: str | None, upstream: Upstream) -> Metadata:
+        """The metadata of that wheel. `known_sha256`: what its page says of it by now.
+
+        Raises `MetadataUnreadable` where there is none in it, `UpstreamError`,
+        `StoreUnavailable`.
+        """
+        if known_sha256 is not None:
+            kept = await self._kept(wheel, known_sha256)
+            if kept is not None:
+                return kept
+        name = f"metadata/{wheel.project}/{wheel.filename}/{wheel.sha256 or wheel.url}"
+        return await self._flight.join(name, lambda: self._in_turn(name, wheel, upstream))
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        await self._flight.close()
+
+    # --- what was made before -------------------------------------------------------------
+
+    async def _in_turn(self, name: str, wheel: Wanted, upstream: Upstream) -> Metadata:
+        note = await self._noted(wheel)
+        if note is None:
+            try:
+                async with self._turns.take(name, _PATIENCE_SECONDS) as had_to_wait:
+                    note = await self._noted(wheel) if had_to_wait else None
+                    if note is None:
+                        return await self._make(wheel, upstream)
+            except TimeoutError:
+                return await self._make(wheel, upstream)
+        if note.sha256 is None:
+            raise MetadataUnreadable(wheel.filename, note.problem)
+        return await self._kept(wheel, note.sha256) or await self._make(wheel, upstream)
+
+    async def _kept(self, wheel: Wanted, sha256: str) -> Metadata | None:
+        download = await self._downloads.kept(wheel.project, wheel.filename + SUFFIX, sha256)
+        if download is None:
+            return None
+        with download:
+            return Metadata(sha256=sha256, data=await _all_of(download), was_kept=True)
+
+    async def _noted(self, wheel: Wanted) -> _Note | None:
+        if wheel.sha256 is None:
+            return None
+        try:
+            data = await self._pages.fact(_key(wheel.sha256))
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("pages", problem)
+            return None
+        try:
+            return msgspec.json.decode(data, type=_Note) if data is not None else None
+        except msgspec.DecodeError:
+            return None
+
+    async def _note(self, wheel: Wanted, note: _Note) -> None:
+        if wheel.sha256 is None:
+            return
+        try:
+            await self._pages.write_fact(_key(wheel.sha256), msgspec.json.encode(note))
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("pages", problem)
+
+    # --- making it ------------------------------------------------------------------------
+
+    async def _make(self, wheel: Wanted, upstream: Upstream) -> Metadata:
+        try:
+            data = await self._read(wheel, upstream)
+        except UnreadableWheel as problem:
+            self._telemetry.log.warning("no metadata", file=wheel.filename, problem=str(problem))
+            # Only of a wheel that was verified is it certain that this will never change.
+            if wheel.digests:
+                await self._note(wheel, _Note(problem=str(problem)))
+            raise MetadataUnreadable(wheel.filename, str(problem)) from problem
+        key = await self._downloads.keep(wheel.project, wheel.filename + SUFFIX, data)
+        await self._note(wheel, _Note(sha256=key.sha256))
+        return Metadata(sha256=key.sha256, data=data, was_kept=False)
+
+    async def _read(self, wheel: Wanted, upstream: Upstream) -> bytes:
+        here = await self._downloads.on_disk(wheel)
+        if here is None:
+            data = await self._from_its_end(wheel, upstream)
+            if data is not None:
+                return data
+            here = await self._downloads.open(wheel, upstream)
+        with here:
+            await here.completed()
+            return await asyncio.to_thread(_read_file, here.fileno, wheel.filename)
+
+    async def _from_its_end(self, wheel: Wanted, upstream: Upstream) -> bytes | None:
+        """The metadata by parts of the wheel; None where only the whole can help."""
+        try:
+            fetch = await self._downloads.elsewhere(wheel, upstream)
+            return await _read_parts(fetch, wheel)
+        except (UnreadableWheel, UpstreamMalformed) as problem:
+            # Parts are not verified: the whole tells whether that is the wheel's fault.
+            reason = str(problem)
+        except UpstreamError as problem:
+            if problem.status != _UNSATISFIABLE_RANGES:
+                raise
+            reason = str(problem)
+        self._telemetry.log.info("metadata needs the whole", file=wheel.filename, reason=reason)
+        return None
+
+
+_UNSATISFIABLE_RANGES = UpstreamError.status
+
+
+async def _read_parts(fetch: Fetch, wheel: Wanted) -> bytes | None:
+    """The metadata by parts. None: the far side knows no ranges."""
+    start = -TAIL_BYTES
+    if wheel.size_bytes is not None:
+        start = max(0, wheel.size_bytes - TAIL_BYTES)
+    # A part that begins at 0 says so by where it ends, or it would be the whole.
+    async with fetch(start, wheel.size_bytes) as stream:
+        if stream.size_bytes is None or stream.size_bytes - stream.start > TAIL_BYTES:
+            return None
+        size = stream.size_bytes
+        pieces = Pieces(size)
+        begins_at = stream.start
+        async with aclosing(stream.chunks) as chunks:
+            pieces.add(begins_at, await _at_most(chunks, size - begins_at))
+    received = 0
+    for _ in range(_MOST_PIECES):
+        try:
+            return await asyncio.to_thread(read_metadata, pieces, wheel.filename)
+        except MissingBytes as missing:
+            start, stop = missing.start, max(missing.stop, missing.start + _PIECE_BYTES)
+        stop = min(stop, size)
+        received += stop - start
+        if received > _MOST_BYTES:
+            return None
+        async with fetch(start, stop) as stream:
+            if stream.start != start or stream.size_bytes != size:
+                return None
+            async with aclosing(stream.chunks) as chunks:
+                pieces.add(start, await _at_most(chunks, stop - start))
+    return None

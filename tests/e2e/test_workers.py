@@ -1,0 +1,290 @@
+"""Several processes on one port: one fetch, one purge, no request lost."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.fakes import FakeUpstream, cut_after, eventually, gated, serving_ranges
+from tests.servers import Wheelkeep, wheelkeep
+
+CONTENT = os.urandom(3_000_000)
+NAME = "six-1.0.tar.gz"
+
+
+def workers_of(server: Wheelkeep) -> list[int]:
+    """The processes that the supervisor has started."""
+    path = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def file_url(server: Wheelkeep, sha256: str) -> str:
+    return f"{server.url}/files/six/{sha256}/{NAME}"
+
+
+async def get(url: str, **headers: str) -> tuple[int, bytes]:
+    """By a connection of its own, so that any worker may have it."""
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+        return answer.status, await answer.read()
+
+
+async def parts_are_gone(cache: Path) -> None:
+    async def none_left() -> bool:
+        return os.listdir(cache / "parts") == []
+
+    await eventually(none_left)
+
+
+async def test_cold_clients_of_all_workers_cause_one_request(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """64 at once, over two workers: one page and one file of upstream, right for everybody."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    gate = asyncio.Event()
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = gated(CONTENT, 1_000_000, gate)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        pages = await asyncio.gather(*(get(f"{server.index_url}six/") for _ in range(64)))
+        asyncio.get_running_loop().call_later(0.5, gate.set)
+        files = await asyncio.gather(*(get(file_url(server, sha256)) for _ in range(64)))
+
+        assert Counter(status for status, _ in pages) == {200: 64}
+        assert Counter(files) == {(200, CONTENT): 64}
+        assert (upstream.count("/simple/six/"), upstream.count(path)) == (1, 1)
+        await parts_are_gone(tmp_path / "cache")
+
+
+async def test_a_failure_is_everybodys(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A wrong file is wrong for the clients of all workers, and is fetched once."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    gate = asyncio.Event()
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = gated(b"!" + CONTENT[1:], 1_000, gate)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        asyncio.get_running_loop().call_later(0.5, gate.set)
+        answers = await asyncio.gather(
+            *(get(file_url(server, sha256)) for _ in range(16)), return_exceptions=True
+        )
+
+        for answer in answers:
+            was_cut = isinstance(answer, aiohttp.ClientPayloadError)
+            assert was_cut or (isinstance(answer, tuple) and answer[0] == 502)
+        assert upstream.count(path) == 1
+        await parts_are_gone(tmp_path / "cache")
+        del upstream.handlers[path]
+        assert await get(file_url(server, sha256)) == (200, CONTENT)
+
+
+async def test_a_worker_dies_in_the_middle_of_a_fill(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The readers of the other worker get the whole file: it goes on where the dead one was."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    gate = asyncio.Event()
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = serving_ranges(CONTENT, gated(CONTENT, 1_000_000, gate))
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        url = file_url(server, sha256)
+        downloads = [asyncio.ensure_future(get(url)) for _ in range(16)]
+
+        async def is_begun() -> bool:
+            return upstream.count(path) == 1
+
+        await eventually(is_begun)
+        await asyncio.sleep(0.3)
+        (writer,) = [pid for pid in workers_of(server) if writes_a_part(pid)]
+        os.kill(writer, signal.SIGKILL)
+        answers = await asyncio.gather(*downloads, return_exceptions=True)
+        gate.set()
+
+        whole = [answer for answer in answers if answer == (200, CONTENT)]
+        assert whole
+        for answer in answers:
+            assert answer == (200, CONTENT) or isinstance(answer, aiohttp.ClientError)
+        assert [request.headers.get("Range") for request in upstream.requests][-1] == (
+            "bytes=1000000-"
+        )
+        await parts_are_gone(tmp_path / "cache")
+        assert await get(url) == (200, CONTENT)
+
+
+def writes_a_part(pid: int) -> bool:
+    """Whether the process has an open part that it may write."""
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        link = f"/proc/{pid}/fd/{name}"
+        if os.readlink(link).endswith(".part"):
+            flags = Path(f"/proc/{pid}/fdinfo/{name}").read_text().split("flags:")[1].split()[0]
+            if int(flags, 8) & os.O_ACCMODE == os.O_RDWR:
+                return True
+    return False
+
+
+async def test_a_dead_worker_is_replaced(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Again and again, and clients notice nothing but the connections that it had."""
+    upstream.add("six", NAME)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        for _ in range(3):
+            before = workers_of(server)
+            assert len(before) == 2
+            os.kill(before[0], signal.SIGKILL)
+            for _ in range(20):
+                assert (await get(f"{server.index_url}six/"))[0] == 200
+
+            async def is_replaced(before: list[int] = before) -> bool:
+                now = workers_of(server)
+                return len(now) == 2 and before[0] not in now
+
+            await eventually(is_replaced)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_no_request_is_lost_when_workers_are_renewed(
+    upstream: FakeUpstream, tmp_path: Path, workers: str
+) -> None:
+    """SIGHUP under load: new processes, and an answer for everyone who asks meanwhile."""
+    upstream.add("six", NAME)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", workers
+    ) as server:
+        before = workers_of(server)
+        failures: list[object] = []
+        ends_at = time.monotonic() + 3
+
+        async def ask() -> None:
+            while time.monotonic() < ends_at:
+                try:
+                    status, _ = await get(f"{server.index_url}six/")
+                except aiohttp.ClientError as problem:
+                    failures.append(problem)
+                else:
+                    if status != 200:
+                        failures.append(status)
+
+        asking = [asyncio.ensure_future(ask()) for _ in range(8)]
+        await asyncio.sleep(0.3)
+        server.process.send_signal(signal.SIGHUP)
+        await asyncio.gather(*asking)
+
+        assert failures == []
+        if workers == "2":
+            after = workers_of(server)
+            assert len(after) == 2
+            assert not set(before) & set(after)
+
+
+async def test_new_settings_come_with_a_renewal(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """SIGHUP reads the file anew; one that is wrong is told, and the old ones go on."""
+    upstream.add("six", NAME)
+    config = tmp_path / "wheelkeep.toml"
+    index = f'[[index]]\nurl = "{upstream.url}"\n'
+    config.write_text(index)
+    flags = ("--config", str(config), "--workers", "2")
+    async with wheelkeep(tmp_path / "cache", *flags) as server:
+        config.write_text(f"{index}[cache]\nnonsense = 1\n")
+        server.process.send_signal(signal.SIGHUP)
+
+        async def is_told() -> bool:
+            return "nonsense: there is no such setting" in server.log.read_text()
+
+        await eventually(is_told)
+        assert (await get(f"{server.index_url}six/"))[0] == 200
+        config.write_text(f'{index}name = "other"\n')
+        server.process.send_signal(signal.SIGHUP)
+
+        async def is_there() -> bool:
+            return (await get(f"{server.url}/index/other/simple/six/"))[0] == 200
+
+        await eventually(is_there)
+
+
+async def test_a_purge_is_seen_by_all_workers_within_a_second(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """So is a page that another worker has fetched anew."""
+    upstream.add("six", NAME)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        url = f"{server.index_url}six/"
+        await asyncio.gather(*(get(url) for _ in range(20)))
+        upstream.add("six", "six-2.0.tar.gz")
+        async with aiohttp.ClientSession() as session, session.delete(f"{server.url}/cache/six"):
+            purged_at = time.monotonic()
+        await asyncio.sleep(0.9 - (time.monotonic() - purged_at))
+
+        answers = await asyncio.gather(*(get(url) for _ in range(20)))
+        assert all(b"six-2.0.tar.gz" in body for _, body in answers)
+        assert upstream.count("/simple/six/") == 2
+
+
+async def test_a_stop_lets_downloads_finish(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """SIGTERM to the supervisor: what is being answered is answered, then all are gone."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    gate = asyncio.Event()
+    upstream.handlers[upstream.path_of(NAME)] = gated(CONTENT, 1_000_000, gate)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        downloads = [asyncio.ensure_future(get(file_url(server, sha256))) for _ in range(8)]
+        await asyncio.sleep(0.5)
+        workers = workers_of(server)
+        server.process.terminate()
+        await asyncio.sleep(0.3)
+        gate.set()
+
+        assert Counter(await asyncio.gather(*downloads)) == {(200, CONTENT): 8}
+        assert await asyncio.wait_for(server.process.wait(), 10) == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+        await parts_are_gone(tmp_path / "cache")
+
+
+async def test_workers_do_not_outlive_their_supervisor(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Killed, it leaves nobody behind that would hold the port."""
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        workers = workers_of(server)
+        server.process.kill()
+
+        async def all_gone() -> bool:
+            return not any(is_alive(pid) for pid in workers)
+
+        await eventually(all_gone)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_an_upstream_that_breaks_off_is_asked_for_the_rest(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Once for all workers; each reader gets the whole."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = serving_ranges(CONTENT, cut_after(CONTENT, 1_500_000))
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        files = await asyncio.gather(*(get(file_url(server, sha256)) for _ in range(16)))
+
+        assert Counter(files) == {(200, CONTENT): 16}
+        assert upstream.count(path) == 2
