@@ -26,6 +26,7 @@ from proxy.catalog import Catalog
 from proxy.downloads import Downloads
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.maintenance import Maintenance
+from proxy.metadata import MadeMetadata
 from proxy.pagecache import PageCache
 from proxy.root_list import RootLists
 from proxy.settings import Cache, Settings
@@ -83,6 +84,7 @@ async def application(
         pages: PageCache[Project] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(pages.close)
         catalog = Catalog(upstreams, pages)
+        stack.push_async_callback(catalog.close)
 
         lists: PageCache[None] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(lists.close)
@@ -92,6 +94,8 @@ async def application(
 
         downloads = Downloads(blobs, telemetry, shared)
         stack.push_async_callback(downloads.close)
+        made_metadata = MadeMetadata(downloads, store, turns, telemetry)
+        stack.push_async_callback(made_metadata.close)
         maintenance = Maintenance(blobs, shared, telemetry, cache.dir / "maintenance.lock")
         stack.push_async_callback(maintenance.close)
         ready = ReadyPages()
@@ -105,7 +109,7 @@ async def application(
             },
         )
         app.on_response_prepare.append(on_prepare)
-        files = FileHandlers(catalog, downloads, telemetry)
+        files = FileHandlers(catalog, downloads, made_metadata, telemetry)
         stack.push_async_callback(files.close)
         app.add_routes(PageHandlers(catalog, root_lists, ready, now).routes())
         app.add_routes(files.routes())

@@ -6,7 +6,8 @@ speak. How a page is kept, renewed and served stale is told in `pagecache.py`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from proxy.errors import (
     StoreUnavailable,
     UpstreamMalformed,
 )
+from proxy.flight import Flight
 from proxy.freshness import Verdict
 from proxy.journey import Journey
 from proxy.pagecache import Answer, PageCache, validators_of
@@ -40,6 +42,10 @@ _CONTENTS_BYTES = 64 << 20
 _BYTES_PER_BYTE_OF_JSON = 4
 """What a content takes in memory, roughly, for each byte of its JSON."""
 _PARSE_IN_THREAD_BYTES = 1 << 18
+_LESSON_SECONDS = 0.2
+
+Lesson = Callable[[File], File]
+"""The file with what was found out of it; the very same where that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,8 @@ class Catalog:
         self._contents: LRUCache[str, tuple[int, Project]] = LRUCache(
             _CONTENTS_BYTES, getsizeof=lambda entry: entry[0] * _BYTES_PER_BYTE_OF_JSON
         )
-        self._learning = asyncio.Lock()
+        self._lessons: dict[tuple[str, ProjectName], dict[str, Lesson]] = {}
+        self._learning: Flight[None] = Flight()
 
     def __repr__(self) -> str:
         return f"<Catalog of {', '.join(self._upstreams)}>"
@@ -130,21 +137,36 @@ class Catalog:
             raise FileNotListed(project, filename)
         raise ProjectNotFound(project)
 
-    async def learn(
-        self, project: ProjectName, index: str, filename: str, sha256: str, *, metadata: bool
+    def learn(self, project: ProjectName, index: str, filename: str, lesson: Lesson) -> None:
+        """Note behind the answer what was found out of a file whose index does not say it."""
+        key = (index, project)
+        lessons = self._lessons.setdefault(key, {})
+        before = lessons.get(filename)
+        lessons[filename] = (lambda file: lesson(before(file))) if before else lesson
+        self._learning.start(key, partial(self._write_lessons, self.upstream(index), project))
+
+    async def _write_lessons(self, upstream: Upstream, project: ProjectName) -> None:
+        while (upstream.name, project) in self._lessons:
+            # A resolver asks for many files of a page: one new page for all of them.
+            await asyncio.sleep(_LESSON_SECONDS)
+            lessons = self._lessons.pop((upstream.name, project))
+            with suppress(TimeoutError):
+                await self._apply(upstream, project, lessons)
+
+    async def _apply(
+        self, upstream: Upstream, project: ProjectName, lessons: Mapping[str, Lesson]
     ) -> None:
-        """Note the sha256 of a file (or of its core metadata) whose index gives none."""
-        upstream = self.upstream(index)
-        # Two files of one page learned at once must not undo each other.
-        async with self._learning:
-            record = await self._cache.recall(upstream, project)
+        async with self._cache.changing(upstream, project) as record:
             before = await self._load(record)
-            if record is None or before is None:
+            after = before.with_lessons(lessons) if before else None
+            if record is None or after is None or after is before:
                 return
-            after = before.with_sha256(filename, sha256, metadata=metadata)
-            if after is not before:
-                etag, body = await self._pack(after)
-                await self._cache.write(upstream, project, replace(record, etag=etag), body)
+            etag, body = await self._pack(after)
+            await self._cache.write(upstream, project, replace(record, etag=etag), body)
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        await self._learning.close()
 
     async def purge(self, project: ProjectName | None = None) -> int:
         """Forget the project's pages, or all pages; say how many.
@@ -199,6 +221,7 @@ class Catalog:
                 )
             case NewPage():
                 content = await self._parse(upstream, project, answer)
+                content = content.offering_metadata()
                 if previous is not None:
                     content = content.with_sha256s_of(previous)
                 etag, body = await self._pack(content)

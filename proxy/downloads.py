@@ -98,13 +98,10 @@ class Downloads:
 
         Raises `UpstreamError`, `DigestMismatch`, `StoreUnavailable`.
         """
-        if _name(wanted) not in self._fills and wanted.sha256 is not None:
-            # Without a sha256, what is kept under the name may be another file by now; it
-            # stands in only where upstream cannot be asked.
-            find = partial(self._store.find, wanted.project, wanted.filename, wanted.sha256)
-            kept = await asyncio.to_thread(find)
-            if kept is not None:
-                return Download(kept)
+        # Without a sha256, what is kept under the name may be another file by now; it stands
+        # in only where upstream cannot be asked.
+        if _name(wanted) not in self._fills and (kept := await self.on_disk(wanted)):
+            return kept
         try:
             return await self._filled(wanted, upstream)
         except UpstreamError:
@@ -112,6 +109,22 @@ class Downloads:
             if instead is None:
                 raise
             return instead
+
+    async def on_disk(self, wanted: Wanted) -> Download | None:
+        """The file, if it is here by now. Raises `StoreUnavailable`."""
+        if wanted.sha256 is None:
+            return None
+        find = partial(self._store.find, wanted.project, wanted.filename, wanted.sha256)
+        kept = await asyncio.to_thread(find)
+        return None if kept is None else Download(kept)
+
+    async def elsewhere(self, wanted: Wanted, upstream: Upstream) -> Fetch:
+        """Where to ask for parts of a file that is not on disk."""
+        if self._shared is not None and wanted.sha256 is not None:
+            key = await self._shared.find(wanted.project, wanted.filename, wanted.sha256)
+            if key is not None:
+                return self._shared.fetch(key)
+        return partial(upstream.file, wanted.url)
 
     async def keep(self, project: ProjectName, filename: str, data: bytes) -> BlobKey:
         """Keep a file that was made here. Raises `StoreUnavailable`."""

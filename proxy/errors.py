@@ -170,6 +170,17 @@ class DigestMismatch(ProxyError):
         )
 
 
+class MetadataUnreadable(ProxyError):
+    """The page claims core metadata that was yet to be made, and the wheel has none to read."""
+
+    status = 502
+
+    def __init__(self, filename: str, problem: str) -> None:
+        super().__init__(f"The core metadata of {filename} cannot be read: {problem}")
+        self.filename = filename
+        self.problem = problem
+
+
 class StoreUnavailable(ProxyError):
     """A store could not be reached. On reading a page this counts as a miss."""
 

@@ -27,7 +27,7 @@ class Flight(Generic[Result]):
     def start(self, key: Hashable, work: Callable[[], Awaitable[Result]]) -> asyncio.Task[Result]:
         """The task that works on `key`: the running one, or a new one."""
         running = self._tasks.get(key)
-        if running is not None:
+        if running is not None and not running.done():
             return running
 
         async def run() -> Result:
@@ -53,7 +53,8 @@ class Flight(Generic[Result]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _landed(self, key: Hashable, task: asyncio.Task[Result]) -> None:
-        del self._tasks[key]
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
         if not task.cancelled():
             # Every waiter may have left; the error was theirs to see, not the loop's to report.
             task.exception()

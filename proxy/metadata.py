@@ -9,8 +9,7 @@ Read first: PEP 658 (metadata beside the file).
 """
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -19,10 +18,11 @@ import msgspec
 from proxy.downloads import Downloads
 from proxy.errors import (
     MetadataUnreadable,
-    ProxyError,
+    Offline,
     StoreUnavailable,
     UpstreamError,
-    UpstreamMalformed,
+    UpstreamFileMissing,
+    UpstreamUnavailable,
 )
 from proxy.fill import Download, Wanted
 from proxy.flight import Flight
@@ -163,19 +163,19 @@ class MadeMetadata:
         """The metadata by parts of the wheel; None where only the whole can help."""
         try:
             fetch = await self._downloads.elsewhere(wheel, upstream)
-            return await _read_parts(fetch, wheel)
-        except (UnreadableWheel, UpstreamMalformed) as problem:
-            # Parts are not verified: the whole tells whether that is the wheel's fault.
+            data = await _read_parts(fetch, wheel)
+        except (UpstreamUnavailable, UpstreamFileMissing, Offline):
+            raise
+        except (UnreadableWheel, UpstreamError) as problem:
+            # It may refuse parts and still have the file; and parts are not verified, so only
+            # the whole can tell whether that is the wheel's fault.
             reason = str(problem)
-        except UpstreamError as problem:
-            if problem.status != _UNSATISFIABLE_RANGES:
-                raise
-            reason = str(problem)
+        else:
+            if data is not None:
+                return data
+            reason = "its server knows no ranges"
         self._telemetry.log.info("metadata needs the whole", file=wheel.filename, reason=reason)
         return None
-
-
-_UNSATISFIABLE_RANGES = UpstreamError.status
 
 
 async def _read_parts(fetch: Fetch, wheel: Wanted) -> bytes | None:
@@ -208,3 +208,29 @@ async def _read_parts(fetch: Fetch, wheel: Wanted) -> bytes | None:
             async with aclosing(stream.chunks) as chunks:
                 pieces.add(start, await _at_most(chunks, stop - start))
     return None
+
+
+async def _at_most(chunks: AsyncIterable[bytes], count: int) -> bytes:
+    """The first `count` bytes: a server may send more than it was asked for."""
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) >= count:
+            break
+    return bytes(data[:count])
+
+
+async def _all_of(download: Download) -> bytes:
+    async with aclosing(download.read(0, await download.completed())) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+def _read_file(file_descriptor: int, filename: str) -> bytes:
+    """Raises `UnreadableWheel`."""
+    # A descriptor of its own position: others may read from the same opening.
+    with open(f"/dev/fd/{file_descriptor}", "rb") as file:  # noqa: PTH123
+        return read_metadata(file, filename)
+
+
+def _key(wheel_sha256: str) -> str:
+    return f"metadata:{wheel_sha256}"

@@ -16,7 +16,8 @@ and return what is to be kept.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -152,6 +153,19 @@ class PageCache(Generic[Content]):
         return self._flight.start(
             (upstream.name, project), lambda: self._in_turn(upstream, project, record, refresh)
         )
+
+    @asynccontextmanager
+    async def changing(
+        self, upstream: Upstream, project: ProjectName
+    ) -> AsyncIterator[PageRecord | None]:
+        """The record as it is, while no process and no machine changes it.
+
+        Raises `TimeoutError` where others take too long.
+        """
+        key = (upstream.name, project)
+        async with self._turns.take(page_key(*key), PATIENCE_SECONDS):
+            self._trusted.pop(key, None)
+            yield await self.recall(upstream, project)
 
     async def _in_turn(
         self,

@@ -174,6 +174,21 @@ def cut_after(content: bytes, count: int, *, length: int | None = None) -> Handl
     return handler
 
 
+def with_ranges(content: bytes, *, etag: str = "") -> Handler:
+    """Serve a file as a web server does: whole, or the range that is asked for."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        headers = {"ETag": etag} if etag else {}
+        asked = request.http_range
+        if asked.start is None and asked.stop is None:
+            return web.Response(body=content, headers=headers)
+        start, stop, _ = asked.indices(len(content))
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
+        return web.Response(status=206, body=content[start:stop], headers=headers)
+
+    return handler
+
+
 def serving_ranges(content: bytes, first: Handler) -> Handler:
     """Answer the first question by `first` and ranges rightly from then on."""
     asked = 0

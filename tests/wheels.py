@@ -14,14 +14,16 @@ def metadata(project: str, version: str, requires: Sequence[str] = ()) -> bytes:
 def wheel(project: str, version: str, requires: Sequence[str] = (), padding: int = 0) -> bytes:
     """A wheel with one module that knows its version; `padding` makes it that much larger."""
     folder = f"{project}-{version}.dist-info"
-    files = {
+    files = {}
+    if padding:
+        files[f"{project}_data/padding.bin"] = bytes(range(256)) * (padding // 256)
+    # As builders do it: what describes the wheel stands at its end.
+    files |= {
         f"{project}.py": f"version = {version!r}\n".encode(),
         f"{folder}/METADATA": metadata(project, version, requires),
         f"{folder}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\n"
         b"Root-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    if padding:
-        files[f"{project}_data/padding.bin"] = bytes(range(256)) * (padding // 256)
     record = "".join(f"{name},,\n" for name in files) + f"{folder}/RECORD,,\n"
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:

@@ -11,7 +11,7 @@ Read first: PEP 503 (names), PEP 691 (JSON), PEP 700 (size, upload-time), PEP 71
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NewType
@@ -24,7 +24,9 @@ ProjectName = NewType("ProjectName", str)
 # PyPA "Names and normalization"; \Z, because $ would let a trailing newline in.
 _NAME = re.compile(r"\A[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
 _LONGEST_NAME = 255
-_METADATA_KEYS = ("core-metadata", "data-dist-info-metadata", "dist-info-metadata")
+MADE_METADATA = "_made-metadata"
+"""The key of an entry for what wheelkeep says of metadata; it never leaves the cache."""
+METADATA_KEYS = ("core-metadata", "data-dist-info-metadata", "dist-info-metadata")
 _HEXADECIMAL = re.compile(r"\A[0-9a-f]+\Z")
 _UNSAFE_IN_FILENAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 
@@ -101,8 +103,22 @@ class File:
             return self
         digests = {**offered, "sha256": sha256}
         return File(
-            {**self.entry, **{key: digests for key in _METADATA_KEYS if self.entry.get(key)}}
+            {**self.entry, **{key: digests for key in METADATA_KEYS if self.entry.get(key)}}
         )
+
+    def with_made_metadata(self, sha256: str | None) -> "File":
+        """The same file, its metadata made by wheelkeep with this sha256, or not to be made."""
+        if self.made_metadata is None:
+            return self
+        said = {"sha256": sha256} if sha256 is not None else False
+        return (
+            self if self.entry[MADE_METADATA] == said else File({**self.entry, MADE_METADATA: said})
+        )
+
+    def lacks_metadata(self, is_index_aware: bool) -> bool:
+        """Whether the index says nothing of core metadata, or says no and knows no better."""
+        said = [self.entry[key] for key in METADATA_KEYS if key in self.entry]
+        return not said or (not is_index_aware and not any(said))
 
     @property
     def size_bytes(self) -> int | None:
@@ -139,7 +155,7 @@ class File:
 
         PEP 714: `core-metadata` counts before the older keys.
         """
-        for key in _METADATA_KEYS:
+        for key in METADATA_KEYS:
             value = self.entry.get(key)
             if value is True:
                 return {}
@@ -148,6 +164,24 @@ class File:
             if value is not None:
                 return None
         return None
+
+    @property
+    def made_metadata(self) -> Mapping[str, str] | bool | None:
+        """What wheelkeep itself can say of a wheel whose index offers no core metadata.
+
+        True: it is made when somebody asks. Digests: it was. False: there is none to be read
+        in the wheel. None: the index offers it, or it is no wheel.
+        """
+        value = self.entry.get(MADE_METADATA)
+        return _digests(value) or None if isinstance(value, dict) else value
+
+    @property
+    def claimed_metadata(self) -> Mapping[str, str] | None:
+        """What a page says of the core metadata, whoever made it; None: there is none."""
+        made = self.made_metadata
+        if isinstance(made, bool):
+            return {} if made else None
+        return made if made is not None else self.core_metadata
 
     @property
     def gpg_sig(self) -> bool | None:
@@ -193,18 +227,31 @@ class Project:
                 return file
         return None
 
-    def with_sha256(self, filename: str, sha256: str, *, metadata: bool = False) -> "Project":
-        """The page where the file (or its core metadata) has this sha256, if it had none.
+    def with_lessons(self, lessons: Mapping[str, Callable[[File], File]]) -> "Project":
+        """The page with what was learned of files, by their names.
 
         Returns the very same page where there is nothing to add.
         """
-        found = self.find(filename)
-        if found is None:
+        files = tuple(
+            lesson(file) if (lesson := lessons.get(file.filename)) else file for file in self.files
+        )
+        if all(after is before for after, before in zip(files, self.files, strict=True)):
             return self
-        better = found.with_metadata_sha256(sha256) if metadata else found.with_sha256(sha256)
-        if better is found:
-            return self
-        files = tuple(better if file is found else file for file in self.files)
+        return Project(document=self.document, files=files)
+
+    def offering_metadata(self) -> "Project":
+        """The page with core metadata to be made for the wheels that its index offers none of.
+
+        An index that offers it for some files is believed where it says that others have none;
+        one that offers it for no file may know nothing of core metadata.
+        """
+        is_known = any(file.core_metadata is not None for file in self.files)
+        files = tuple(
+            File({**file.entry, MADE_METADATA: True})
+            if file.filename.endswith(".whl") and file.lacks_metadata(is_known)
+            else file
+            for file in self.files
+        )
         return Project(document=self.document, files=files)
 
     def with_sha256s_of(self, previous: "Project") -> "Project":
@@ -222,6 +269,8 @@ def _learned(file: File, before: File | None) -> File:
         return file
     if before.sha256 is not None:
         file = file.with_sha256(before.sha256)
+    if file.made_metadata is not None and before.made_metadata is not None:
+        file = File({**file.entry, MADE_METADATA: before.entry[MADE_METADATA]})
     if before.core_metadata and "sha256" in before.core_metadata:
         file = file.with_metadata_sha256(before.core_metadata["sha256"])
     return file

@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from proxy.simple.model import File, Project, ProjectName
+from proxy.simple.model import MADE_METADATA, File, Project, ProjectName
 from proxy.simple.negotiate import Format
 
 # Raise it whenever the bytes made from the same model change: it is part of every page's ETag.
-REVISION = 1
+REVISION = 2
 
 NO_SHA256 = "-"
 """Stands in a link for the sha256 of a file whose index gives none."""
@@ -55,11 +55,21 @@ def render_project(project: Project, name: ProjectName, view: View, format: Form
 
 
 def _project_json(project: Project, name: ProjectName, view: View) -> bytes:
-    files = [{**file.entry, "url": view.link(name, file)} for file in project.files]
+    files = [_entry(file, view.link(name, file)) for file in project.files]
     # `meta` and `name` first, for the people who look at it.
     meta = project.document.get("meta", {"api-version": "1.0"})
     document = {"meta": meta, "name": str(name), **project.document, "files": files}
     return _ENCODER.encode(document)
+
+
+def _entry(file: File, link: str) -> Mapping[str, Any]:
+    entry = {**file.entry, "url": link}
+    if entry.pop(MADE_METADATA, None) is not None:
+        claim = file.claimed_metadata
+        # PEP 714: the older name too, for clients that know only that.
+        for key in ("core-metadata", "data-dist-info-metadata"):
+            entry[key] = False if claim is None else dict(claim) or True
+    return entry
 
 
 def _project_html(project: Project, name: ProjectName, view: View) -> str:
@@ -92,8 +102,8 @@ def _anchor(file: File, link: str) -> str:
     attributes = {"href": link + fragment}
     if file.requires_python is not None:
         attributes["data-requires-python"] = file.requires_python
-    if file.core_metadata is not None:
-        claim = next((f"{name}={value}" for name, value in file.core_metadata.items()), "true")
+    if (claimed := file.claimed_metadata) is not None:
+        claim = next((f"{name}={value}" for name, value in claimed.items()), "true")
         # PEP 714: both names, for clients that know only the older one.
         attributes |= {"data-core-metadata": claim, "data-dist-info-metadata": claim}
     if file.yanked is not None:

@@ -93,7 +93,7 @@ class Pieces(io.RawIOBase):
 def read_metadata(wheel: io.RawIOBase | io.BufferedIOBase, filename: str) -> bytes:
     """The METADATA file of the wheel. Raises `UnreadableWheel`, and whatever reading raises."""
     try:
-        with zipfile.ZipFile(wheel) as archive:  # type: ignore[arg-type] # it only reads and seeks
+        with zipfile.ZipFile(wheel) as archive:
             info = _metadata_of(archive, filename)
             with archive.open(info) as file:
                 data = file.read(LARGEST_METADATA_BYTES + 1)
@@ -116,7 +116,7 @@ def _metadata_of(archive: zipfile.ZipFile, filename: str) -> zipfile.ZipInfo:
     ]
     if len(found) > 1:
         # Others may lie in it by accident; its own is called like the wheel.
-        name = canonicalize_name(filename.split("-")[0])
+        name = canonicalize_name(filename.split("-", maxsplit=1)[0])
         found = [info for info in found if canonicalize_name(info.filename.split("-")[0]) == name]
     if len(found) != 1:
         raise UnreadableWheel(f"it has {len(found) or 'no'} METADATA files")

@@ -98,5 +98,11 @@ class PageStore(Protocol):
     async def count(self) -> int:
         """How many pages are kept. May take seconds in a large store."""
 
+    async def fact(self, key: str) -> bytes | None:
+        """Something small that was noted, which no purge touches."""
+
+    async def write_fact(self, key: str, value: bytes) -> None:
+        """Note something small: `metadata:{sha256 of a wheel}`, say."""
+
     async def close(self) -> None:
         """Let go of connections."""

@@ -86,6 +86,14 @@ class RedisPages:
 
         return await self._client.ask(walk, within=10.0)
 
+    async def fact(self, key: str) -> bytes | None:
+        """See `PageStore`."""
+        return await self._get(key)
+
+    async def write_fact(self, key: str, value: bytes) -> None:
+        """See `PageStore`."""
+        await self._client.ask(lambda: self._redis.set(key, value, ex=self._keep_seconds))
+
     async def close(self) -> None:
         """See `PageStore`."""
         await self._client.close()

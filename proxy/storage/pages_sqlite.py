@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS pages (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pages_by_etag ON pages (etag);
 CREATE TABLE IF NOT EXISTS bodies (key TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS facts (
+    key TEXT PRIMARY KEY, value BLOB NOT NULL, expires_at REAL NOT NULL
+) WITHOUT ROWID;
 """
 _DROP_UNUSED = """
 DELETE FROM bodies WHERE key = ? AND NOT EXISTS (SELECT 1 FROM pages WHERE etag = ?)
@@ -133,6 +136,7 @@ class SqlitePages:
         """See `PageStore`."""
         async with self._transaction() as connection:
             await connection.execute("DELETE FROM pages WHERE expires_at < ?", (time.time(),))
+            await connection.execute("DELETE FROM facts WHERE expires_at < ?", (time.time(),))
             await connection.execute(
                 "DELETE FROM bodies WHERE key NOT IN "
                 "(SELECT 'body:' || etag FROM pages WHERE etag IS NOT NULL)"
@@ -144,6 +148,18 @@ class SqlitePages:
             cursor = await self._connection.execute("SELECT count(*) FROM pages")
             row = await cursor.fetchone()
             return int(row[0]) if row else 0
+
+    async def fact(self, key: str) -> bytes | None:
+        """See `PageStore`."""
+        return await self._row("SELECT value FROM facts WHERE key = ?", key)
+
+    async def write_fact(self, key: str, value: bytes) -> None:
+        """See `PageStore`."""
+        expires_at = time.time() + self._keep.total_seconds()
+        async with self._transaction() as connection:
+            await connection.execute(
+                "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, value, expires_at)
+            )
 
     async def close(self) -> None:
         """See `PageStore`."""

@@ -18,6 +18,7 @@ from proxy.downloads import Downloads
 from proxy.errors import (
     BadRequest,
     FileNotListed,
+    MetadataUnreadable,
     ProjectNotFound,
     ProxyError,
     StoreUnavailable,
@@ -26,10 +27,11 @@ from proxy.errors import (
 from proxy.fill import Download, Wanted
 from proxy.flight import Flight
 from proxy.journey import Journey, Outcome
-from proxy.simple.model import ProjectName, is_digest, is_plain_filename, normalize
+from proxy.metadata import SUFFIX, MadeMetadata
+from proxy.simple.model import File, ProjectName, is_digest, is_plain_filename, normalize
 from proxy.simple.render import NO_SHA256
 from proxy.telemetry import Telemetry
-from proxy.web.access import NOTE, cut
+from proxy.web.access import NOTE, Note, cut
 from proxy.web.ranges import (
     Part,
     Unsatisfiable,
@@ -41,16 +43,22 @@ from proxy.web.ranges import (
 
 # Files never change, so nobody needs to ask again (RFC 8246).
 _CACHE_CONTROL = "public, max-age=31536000, immutable"
-_METADATA = ".metadata"
 _SIGNATURE = ".asc"
 
 
 class FileHandlers:
     """The handler of `/files/`."""
 
-    def __init__(self, catalog: Catalog, downloads: Downloads, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        downloads: Downloads,
+        made_metadata: MadeMetadata,
+        telemetry: Telemetry,
+    ) -> None:
         self._catalog = catalog
         self._downloads = downloads
+        self._made_metadata = made_metadata
         self._telemetry = telemetry
         self._learning: Flight[None] = Flight()
 
@@ -68,55 +76,36 @@ class FileHandlers:
         note.route = "file"
         project, sha256, filename = _names(request)
         note.project = project
-        if filename.endswith(_METADATA):
+        if filename.endswith(SUFFIX):
             note.route = "metadata"
-        download, index = await self._download(
-            project, sha256, filename, request.query.get("index")
-        )
-        note.journey = Journey(
-            outcome=Outcome.HIT if download.was_kept else Outcome.MISS,
-            forward_status=None if download.was_kept else 200,
-            stored=not download.was_kept,
-            collapsed=download.joined,
-            index=index,
-        )
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Cache-Control": _CACHE_CONTROL if sha256 else "no-cache",
-            "Accept-Ranges": "bytes",
-            "Cache-Status": note.journey.cache_status,
-            "X-Request-Id": note.request_id,
-            "X-Content-Type-Options": "nosniff",
-        }
-        with download:
-            return await self._send(request, download, headers)
-
-    # --- which file -----------------------------------------------------------------------
-
-    async def _download(
-        self, project: ProjectName, sha256: str | None, filename: str, index: str | None
-    ) -> tuple[Download, str | None]:
-        """The file, and the index that lists it where that is known.
-
-        A file that was kept outlives its listing, and the time when nobody can be asked: its
-        link names its hash, so it can be no other file. A project that is gone takes its
-        files along.
-        """
         try:
-            listed, beside = await self._listed(project, sha256, filename, index)
+            listed, beside = await self._listed(
+                project, sha256, filename, request.query.get("index")
+            )
         except (FileNotListed, UpstreamError):
+            # A file that was kept outlives its listing, and the time when nobody can be asked:
+            # its link names its hash, so it can be no other file. A project that is gone takes
+            # its files along.
             kept = await self._kept(project, sha256, filename)
             if kept is None:
                 raise
-            return kept, None
+            return await self._send_download(request, kept, None, sha256)
+        if beside == SUFFIX and listed.file.made_metadata is not None:
+            return await self._send_metadata(request, project, listed)
+        download = await self._download(project, listed, beside)
+        return await self._send_download(request, download, listed.index, sha256)
+
+    # --- which file -----------------------------------------------------------------------
+
+    async def _download(self, project: ProjectName, listed: Listed, beside: str) -> Download:
         wanted = _wanted(project, listed, beside)
         upstream = self._catalog.upstream(listed.index)
         download = await self._downloads.open(wanted, upstream)
         if wanted.sha256 is None and beside != _SIGNATURE and not download.was_kept:
             self._learning.start(
-                (project, filename), lambda: self._learn(project, listed, beside, download)
+                (project, wanted.filename), lambda: self._learn(project, listed, beside, download)
             )
-        return download, listed.index
+        return download
 
     async def _learn(
         self, project: ProjectName, listed: Listed, beside: str, download: Download
@@ -124,28 +113,26 @@ class FileHandlers:
         """Once the whole file is here, its page may name its hash."""
         await download.completed()
         assert download.key is not None, "what is complete has a name"
-        await self._catalog.learn(
-            project,
-            listed.index,
-            listed.file.filename,
-            download.key.sha256,
-            metadata=beside == _METADATA,
-        )
+        sha256 = download.key.sha256
+
+        def lesson(file: File) -> File:
+            return file.with_metadata_sha256(sha256) if beside else file.with_sha256(sha256)
+
+        self._catalog.learn(project, listed.index, listed.file.filename, lesson)
 
     async def _listed(
         self, project: ProjectName, sha256: str | None, filename: str, index: str | None
     ) -> tuple[Listed, str]:
         """The listed file, and what is asked for beside it: "", ".metadata" or ".asc"."""
-        for beside in (_METADATA, _SIGNATURE):
+        for beside in (SUFFIX, _SIGNATURE):
             stem = filename.removesuffix(beside)
             if stem == filename:
                 continue
             listed = await self._catalog.file(project, stem, sha256, index)
-            offered = (
-                listed.file.core_metadata is not None
-                if beside == _METADATA
-                else listed.file.gpg_sig is not False
-            )
+            file = listed.file
+            # What a page has claimed is never "not found", also where it could not be made.
+            is_claimed = file.core_metadata is not None or file.made_metadata is not None
+            offered = is_claimed if beside == SUFFIX else file.gpg_sig is not False
             if not offered:
                 raise FileNotListed(project, filename)
             return listed, beside
@@ -155,10 +142,63 @@ class FileHandlers:
         self, project: ProjectName, sha256: str | None, filename: str
     ) -> Download | None:
         # What stands beside a file is kept under the hash of its own bytes, not the link's.
-        own = None if filename.endswith((_METADATA, _SIGNATURE)) else sha256
+        own = None if filename.endswith((SUFFIX, _SIGNATURE)) else sha256
         return await self._downloads.kept(project, filename, own)
 
     # --- its bytes ------------------------------------------------------------------------
+
+    async def _send_metadata(
+        self, request: web.Request, project: ProjectName, listed: Listed
+    ) -> web.StreamResponse:
+        """Core metadata that is made here."""
+        note, file = request[NOTE], listed.file
+        if file.made_metadata is False:
+            raise MetadataUnreadable(file.filename, "there is none to be read in the wheel")
+        known = file.made_metadata.get("sha256") if isinstance(file.made_metadata, dict) else None
+        wheel = _wanted(project, listed, "")
+        upstream = self._catalog.upstream(listed.index)
+        note.journey = Journey(outcome=Outcome.ERROR, index=listed.index)
+        try:
+            made = await self._made_metadata.of(wheel, known, upstream)
+        except MetadataUnreadable:
+            if wheel.digests:
+                self._catalog.learn(
+                    project, listed.index, file.filename, lambda one: one.with_made_metadata(None)
+                )
+            raise
+        if known != made.sha256:
+            self._catalog.learn(
+                project,
+                listed.index,
+                file.filename,
+                lambda one: one.with_made_metadata(made.sha256),
+            )
+        note.journey = Journey(
+            outcome=Outcome.HIT if made.was_kept else Outcome.MISS,
+            stored=not made.was_kept,
+            index=listed.index,
+        )
+        headers = _headers(note, has_hash=wheel.sha256 is not None)
+        headers["ETag"] = f'"{made.sha256}"'
+        if matches(request.headers.get("If-None-Match"), made.sha256):
+            del headers["Content-Type"]
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=made.data, headers=headers | {"Accept-Ranges": "none"})
+
+    async def _send_download(
+        self, request: web.Request, download: Download, index: str | None, sha256: str | None
+    ) -> web.StreamResponse:
+        note = request[NOTE]
+        note.journey = Journey(
+            outcome=Outcome.HIT if download.was_kept else Outcome.MISS,
+            forward_status=None if download.was_kept else 200,
+            stored=not download.was_kept,
+            collapsed=download.joined,
+            index=index,
+        )
+        headers = _headers(note, has_hash=sha256 is not None)
+        with download:
+            return await self._send(request, download, headers)
 
     async def _send(
         self, request: web.Request, download: Download, headers: dict[str, str]
@@ -226,6 +266,17 @@ class FileHandlers:
         return response
 
 
+def _headers(note: Note, *, has_hash: bool) -> dict[str, str]:
+    return {
+        "Content-Type": "application/octet-stream",
+        "Cache-Control": _CACHE_CONTROL if has_hash else "no-cache",
+        "Accept-Ranges": "bytes",
+        "Cache-Status": note.journey.cache_status,
+        "X-Request-Id": note.request_id,
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
 def _names(request: web.Request) -> tuple[ProjectName, str | None, str]:
     """Project, sha256 (None for `-`) and file name. Raises `BadRequest`, `ProjectNotFound`."""
     given: Mapping[str, str] = request.match_info
@@ -242,7 +293,7 @@ def _names(request: web.Request) -> tuple[ProjectName, str | None, str]:
 def _wanted(project: ProjectName, listed: Listed, beside: str) -> Wanted:
     """What the downloads are asked for."""
     file = listed.file
-    digests = {"": file.hashes, _METADATA: file.core_metadata or {}, _SIGNATURE: {}}[beside]
+    digests = {"": file.hashes, SUFFIX: file.core_metadata or {}, _SIGNATURE: {}}[beside]
     parts = urlsplit(file.url)
     # PEP 658 appends to the path; a query stays where it is.
     url = urlunsplit(parts._replace(path=parts.path + beside, fragment=""))

@@ -1,0 +1,241 @@
+"""Core metadata for indexes that have none: claimed, made when asked for, remembered."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from tests.conftest import MakeProxy
+from tests.fakes import HTML, JSON, FakeUpstream, eventually, with_ranges
+from tests.wheels import metadata, wheel
+
+NAME = "six-1.0-py3-none-any.whl"
+WHEEL = wheel("six", "1.0", ["attrs"], padding=3_000_000)
+TEXT = metadata("six", "1.0", ["attrs"])
+TEXT_SHA256 = hashlib.sha256(TEXT).hexdigest()
+
+
+def add(upstream: FakeUpstream, content: bytes = WHEEL, name: str = NAME, **keys: Any) -> str:
+    """An HTML-only index has that wheel, on a server that knows ranges."""
+    upstream.speaks = HTML
+    sha256 = upstream.add("six", name, content, **keys)
+    upstream.handlers[upstream.path_of(name)] = with_ranges(content)
+    return f"/files/six/{sha256}/{name}.metadata"
+
+
+def ranges(upstream: FakeUpstream, name: str = NAME) -> list[str | None]:
+    path = upstream.path_of(name)
+    return [one.headers.get("Range") for one in upstream.requests if one.path == path]
+
+
+async def claims(proxy: TestClient) -> dict[str, Any]:
+    """What the page says of the metadata of each file."""
+    page = await proxy.get("/simple/six/", headers={"Accept": JSON})
+    return {one["filename"]: one.get("core-metadata") for one in (await page.json())["files"]}
+
+
+async def test_metadata_is_made_from_the_end_of_the_wheel(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Claimed before it is made; one small request; from then on its hash is on the page."""
+    link = add(upstream)
+    assert await claims(proxy) == {NAME: True}
+    answer = await proxy.get(link)
+
+    assert (answer.status, await answer.read()) == (200, TEXT)
+    assert answer.headers["ETag"] == f'"{TEXT_SHA256}"'
+    assert answer.headers["Cache-Status"] == "wheelkeep; fwd=miss; stored"
+    assert ranges(upstream) == ["bytes=-131072"]
+
+    async def is_learned() -> bool:
+        return await claims(proxy) == {NAME: {"sha256": TEXT_SHA256}}
+
+    await eventually(is_learned)
+    html = await (await proxy.get("/simple/six/")).text()
+    assert f'data-core-metadata="sha256={TEXT_SHA256}"' in html
+    assert "_made" not in html
+    assert "_made" not in await (await proxy.get("/simple/six/?format=" + JSON)).text()
+    again = await proxy.get(link)
+    assert (await again.read(), again.headers["Cache-Status"]) == (TEXT, "wheelkeep; hit")
+    same = await proxy.get(link, headers={"If-None-Match": f'"{TEXT_SHA256}"'})
+    assert same.status == 304
+    assert len(ranges(upstream)) == 1
+    kept = list((tmp_path / "cache/blobs/six" / f"{NAME}.metadata").iterdir())
+    assert [path.name for path in kept] == [TEXT_SHA256]
+
+
+async def test_it_is_remembered_by_the_wheels_hash(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """After a purge, a restart and with upstream's files gone, nobody is asked again."""
+    link = add(upstream)
+    proxy = await make_proxy()
+    assert await (await proxy.get(link)).read() == TEXT
+    assert (await proxy.delete("/cache/")).status == 200
+    await proxy.close()
+    del upstream.handlers[upstream.path_of(NAME)]
+    upstream.files.clear()
+    proxy = await make_proxy()
+
+    assert await (await proxy.get(link)).read() == TEXT
+
+
+async def test_many_who_ask_cause_one_request(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """However many resolvers want it at once."""
+    link = add(upstream)
+    answers = await asyncio.gather(*(proxy.get(link) for _ in range(20)))
+
+    assert [await answer.read() for answer in answers] == [TEXT] * 20
+    assert len(ranges(upstream)) == 1
+
+
+async def test_a_page_of_thousands_costs_nothing(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """Claimed for every wheel and for no sdist, and not one question asked for it."""
+    upstream.speaks = HTML
+    for number in range(500):
+        upstream.add("six", f"six-{number}-py3-none-any.whl", b"x")
+        upstream.add("six", f"six-{number}.tar.gz", b"x")
+    said = await claims(proxy)
+
+    assert {said[name] for name in said if name.endswith(".whl")} == {True}
+    assert {said[name] for name in said if name.endswith(".tar.gz")} == {None}
+    assert [one.path for one in upstream.requests] == ["/simple/six/"]
+
+
+@pytest.mark.parametrize("status", [200, 416, 501])
+async def test_a_server_without_ranges(
+    proxy: TestClient, upstream: FakeUpstream, status: int, tmp_path: Path
+) -> None:
+    """The whole wheel is fetched once, kept, and the metadata read from it."""
+    link = add(upstream)
+
+    async def without_ranges(request: web.Request) -> web.StreamResponse:
+        if "Range" in request.headers and status != 200:
+            return web.Response(status=status)
+        return web.Response(body=WHEEL)
+
+    upstream.handlers[upstream.path_of(NAME)] = without_ranges
+
+    assert await (await proxy.get(link)).read() == TEXT
+    assert ranges(upstream) == ["bytes=-131072", None]
+    assert await (await proxy.get(link.removesuffix(".metadata"))).read() == WHEEL
+    assert len(ranges(upstream)) == 2
+
+
+async def test_a_wheel_that_is_here_is_read_here(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """No question to upstream for what lies on our disk."""
+    link = add(upstream)
+    await (await proxy.get(link.removesuffix(".metadata"))).read()
+
+    assert await (await proxy.get(link)).read() == TEXT
+    assert ranges(upstream) == [None]
+
+
+@pytest.mark.parametrize("content", [b"no archive" * 100, wheel("six", "1.0")[:-40]])
+async def test_a_wheel_without_metadata_loses_its_claim(
+    proxy: TestClient, upstream: FakeUpstream, content: bytes
+) -> None:
+    """What was claimed is never 404; once that is certain, the page claims it no more."""
+    link = add(upstream, content)
+    assert await claims(proxy) == {NAME: True}
+    answer = await proxy.get(link)
+    assert answer.status == 502
+    assert "cannot be read" in await answer.text()
+
+    async def is_learned() -> bool:
+        return await claims(proxy) == {NAME: False}
+
+    await eventually(is_learned)
+    assert "core-metadata" not in await (await proxy.get("/simple/six/")).text()
+    asked = len(upstream.requests)
+    assert (await proxy.get(link)).status == 502
+    assert len(upstream.requests) == asked
+
+
+async def test_an_upstream_that_fails_is_no_verdict(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """502 for now; the claim stays, and the next who asks gets it."""
+    link = add(upstream)
+    await claims(proxy)
+    upstream.down_with = 500
+    assert (await proxy.get(link)).status == 502
+    upstream.down_with = None
+
+    assert await claims(proxy) == {NAME: True}
+    assert await (await proxy.get(link)).read() == TEXT
+
+
+async def test_an_index_that_has_metadata_is_believed(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """Where it offers it for some files, its "false" for another stands; silence does not."""
+    for name, keys in (
+        ("six-1.0-py3-none-any.whl", {"core-metadata": {"sha256": "0" * 64}}),
+        ("six-2.0-py3-none-any.whl", {"core-metadata": False}),
+        ("six-3.0-py3-none-any.whl", {}),
+    ):
+        upstream.add("six", name, name.encode(), **keys)
+
+    assert list((await claims(proxy)).values()) == [{"sha256": "0" * 64}, False, True]
+
+
+async def test_an_index_that_says_false_everywhere_knows_no_metadata(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """Then it is made for its wheels."""
+    upstream.add("six", NAME, WHEEL, **{"core-metadata": False})
+    upstream.add("six", "six-1.0.tar.gz", b"x", **{"core-metadata": False})
+
+    assert await claims(proxy) == {NAME: True, "six-1.0.tar.gz": False}
+
+
+async def test_a_new_page_keeps_what_was_learned(
+    proxy: TestClient, upstream: FakeUpstream, clock: Any
+) -> None:
+    """Of files that are the same; a file that was replaced is read anew."""
+    link = add(upstream)
+    await (await proxy.get(link)).read()
+
+    async def is_learned() -> bool:
+        return await claims(proxy) == {NAME: {"sha256": TEXT_SHA256}}
+
+    await eventually(is_learned)
+    add(upstream, wheel("six", "2.0"), "six-2.0-py3-none-any.whl")
+    clock.advance(minutes=11)
+
+    assert await claims(proxy) == {
+        NAME: {"sha256": TEXT_SHA256},
+        "six-2.0-py3-none-any.whl": True,
+    }
+
+
+@pytest.mark.parametrize("hashes", [{}, {"md5": hashlib.md5(WHEEL).hexdigest()}])
+async def test_wheels_without_a_sha256(
+    proxy: TestClient, upstream: FakeUpstream, hashes: dict[str, str]
+) -> None:
+    """Their metadata is made as well, and told by its hash."""
+    add(upstream, hashes=hashes)
+    answer = await proxy.get(f"/files/six/-/{NAME}.metadata")
+    assert await answer.read() == TEXT
+    assert answer.headers["Cache-Control"] == "no-cache"
+
+    async def is_learned() -> bool:
+        return await claims(proxy) == {NAME: {"sha256": TEXT_SHA256}}
+
+    await eventually(is_learned)
+
+
+async def test_a_cache_that_keeps_nothing_makes_it_all_the_same(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """With no room at all."""
+    link = add(upstream)
+    proxy = await make_proxy(max_size="0")
+
+    for _ in range(2):
+        assert await (await proxy.get(link)).read() == TEXT
