@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from proxy.catalog import Catalog
+from proxy.documents import Documents
 from proxy.downloads import Downloads
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.maintenance import Maintenance
@@ -43,6 +44,7 @@ from proxy.telemetry import Telemetry
 from proxy.transport import new_session
 from proxy.upstream import Upstream
 from proxy.web.access import access_middleware, on_prepare
+from proxy.web.documents import DocumentHandlers
 from proxy.web.files import FileHandlers
 from proxy.web.pages import PageHandlers
 from proxy.web.ready import ReadyPages
@@ -86,6 +88,10 @@ async def application(
         catalog = Catalog(upstreams, pages)
         stack.push_async_callback(catalog.close)
 
+        kept: PageCache[bytes] = PageCache(store, cache, telemetry, now, turns)
+        documents = Documents(catalog, kept)
+        stack.push_async_callback(documents.close)
+
         lists: PageCache[None] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(lists.close)
         root_lists = RootLists(catalog, lists, cache.dir / "lists")
@@ -113,6 +119,7 @@ async def application(
         stack.push_async_callback(files.close)
         app.add_routes(PageHandlers(catalog, root_lists, ready, now).routes())
         app.add_routes(files.routes())
+        app.add_routes(DocumentHandlers(documents, now).routes())
         app.add_routes(ServiceHandlers(catalog, store, blobs, shared, telemetry).routes())
         maintenance.start()
         yield app

@@ -72,6 +72,16 @@ class FileNotListed(ProxyError):
         self.filename = filename
 
 
+class DocumentNotFound(ProxyError):
+    """The index that has the project has no such document of it."""
+
+    status = 404
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The index has no such document as {name}.")
+        self.name = name
+
+
 class BadRequest(ProxyError):
     """The request cannot be understood."""
 

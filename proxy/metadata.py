@@ -9,6 +9,7 @@ Read first: PEP 658 (metadata beside the file).
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ class MadeMetadata:
         """The metadata by parts of the wheel; None where only the whole can help."""
         try:
             fetch = await self._downloads.elsewhere(wheel, upstream)
-            data = await _read_parts(fetch, wheel)
+            data = await self._read_parts(fetch, wheel)
         except (UpstreamUnavailable, UpstreamFileMissing, Offline):
             raise
         except (UnreadableWheel, UpstreamError) as problem:
@@ -177,37 +178,40 @@ class MadeMetadata:
         self._telemetry.log.info("metadata needs the whole", file=wheel.filename, reason=reason)
         return None
 
-
-async def _read_parts(fetch: Fetch, wheel: Wanted) -> bytes | None:
-    """The metadata by parts. None: the far side knows no ranges."""
-    start = -TAIL_BYTES
-    if wheel.size_bytes is not None:
-        start = max(0, wheel.size_bytes - TAIL_BYTES)
-    # A part that begins at 0 says so by where it ends, or it would be the whole.
-    async with fetch(start, wheel.size_bytes) as stream:
-        if stream.size_bytes is None or stream.size_bytes - stream.start > TAIL_BYTES:
-            return None
-        size = stream.size_bytes
-        pieces = Pieces(size)
-        begins_at = stream.start
-        async with aclosing(stream.chunks) as chunks:
-            pieces.add(begins_at, await _at_most(chunks, size - begins_at))
-    received = 0
-    for _ in range(_MOST_PIECES):
-        try:
-            return await asyncio.to_thread(read_metadata, pieces, wheel.filename)
-        except MissingBytes as missing:
-            start, stop = missing.start, max(missing.stop, missing.start + _PIECE_BYTES)
-        stop = min(stop, size)
-        received += stop - start
-        if received > _MOST_BYTES:
-            return None
-        async with fetch(start, stop) as stream:
-            if stream.start != start or stream.size_bytes != size:
+    async def _read_parts(self, fetch: Fetch, wheel: Wanted) -> bytes | None:
+        """The metadata by parts. None: the far side knows no ranges."""
+        start = -TAIL_BYTES
+        if wheel.size_bytes is not None:
+            start = max(0, wheel.size_bytes - TAIL_BYTES)
+        # A part that begins at 0 says so by where it ends, or it would be the whole.
+        async with fetch(start, wheel.size_bytes) as stream:
+            if stream.size_bytes is None or stream.size_bytes - stream.start > TAIL_BYTES:
                 return None
+            size = stream.size_bytes
+            begins_at = stream.start
             async with aclosing(stream.chunks) as chunks:
-                pieces.add(start, await _at_most(chunks, stop - start))
-    return None
+                tail = await _at_most(chunks, size - begins_at)
+        if begins_at == 0 and hashlib.sha256(tail).hexdigest() == wheel.sha256:
+            # All of a small wheel: whoever wants its metadata will want the wheel next.
+            await self._downloads.keep(wheel.project, wheel.filename, tail)
+        pieces = Pieces(size)
+        pieces.add(begins_at, tail)
+        received = 0
+        for _ in range(_MOST_PIECES):
+            try:
+                return await asyncio.to_thread(read_metadata, pieces, wheel.filename)
+            except MissingBytes as missing:
+                start, stop = missing.start, max(missing.stop, missing.start + _PIECE_BYTES)
+            stop = min(stop, size)
+            received += stop - start
+            if received > _MOST_BYTES:
+                return None
+            async with fetch(start, stop) as stream:
+                if stream.start != start or stream.size_bytes != size:
+                    return None
+                async with aclosing(stream.chunks) as chunks:
+                    pieces.add(start, await _at_most(chunks, stop - start))
+        return None
 
 
 async def _at_most(chunks: AsyncIterable[bytes], count: int) -> bytes:

@@ -143,10 +143,26 @@ class Upstream:
 
         Raises `ProjectNotFound`, `UpstreamError`.
         """
-        url = str(self._url / f"{project}/")
+        return await self.document(str(self._url / f"{project}/"), project, validators, ACCEPT)
+
+    def beside(self, path: str) -> str:
+        """The URL of something that stands beside the index: `pypi/six/json`, say."""
+        return str(self._url.join(URL(f"../{path}", encoded=True)))
+
+    async def document(
+        self,
+        url: str,
+        project: ProjectName,
+        validators: Validators | None = None,
+        accept: str = ACCEPT,
+    ) -> Unchanged | NewPage:
+        """What is at a URL, if it differs from what `validators` stand for.
+
+        Raises `ProjectNotFound` where nothing is there, `UpstreamError`.
+        """
 
         async def ask() -> Unchanged | NewPage:
-            async with self._get(url, validators) as response:
+            async with self._get(url, validators, accept) as response:
                 if (unchanged := self._checked(response, project, validators)) is not None:
                     return unchanged
                 body = b"".join([chunk async for chunk in self._read(response, LARGEST_PAGE_BYTES)])
@@ -226,9 +242,9 @@ class Upstream:
 
     @asynccontextmanager
     async def _get(
-        self, url: str, validators: Validators | None
+        self, url: str, validators: Validators | None, accept: str = ACCEPT
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        headers = {"Accept": ACCEPT}
+        headers = {"Accept": accept}
         if validators and validators.etag:
             headers["If-None-Match"] = validators.etag
         if validators and validators.last_modified:

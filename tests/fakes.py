@@ -158,18 +158,39 @@ def gated(content: bytes, count: int, gate: asyncio.Event, *, sized: bool = True
     return handler
 
 
-def cut_after(content: bytes, count: int, *, length: int | None = None) -> Handler:
+def cut_after(
+    content: bytes,
+    count: int,
+    *,
+    length: int | None = None,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    is_chunked: bool = False,
+) -> Handler:
     """Serve the first `count` bytes of a file, then break the connection."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        response.content_length = len(content) if length is None else length
+        response = web.StreamResponse(status=status, headers=headers)
+        if not is_chunked:
+            response.content_length = len(content) if length is None else length
         await response.prepare(request)
         await response.write(content[:count])
         await asyncio.sleep(0.05)
         assert request.transport is not None
         request.transport.close()
         return response
+
+    return handler
+
+
+def first_then(first: Handler, then: Handler) -> Handler:
+    """Answer the first question by one handler, and all others by another."""
+    asked = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        return await (first if asked == 1 else then)(request)
 
     return handler
 
@@ -191,18 +212,4 @@ def with_ranges(content: bytes, *, etag: str = "") -> Handler:
 
 def serving_ranges(content: bytes, first: Handler) -> Handler:
     """Answer the first question by `first` and ranges rightly from then on."""
-    asked = 0
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            return await first(request)
-        start = request.http_range.start or 0
-        return web.Response(
-            status=206,
-            body=content[start:],
-            headers={"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"},
-        )
-
-    return handler
+    return first_then(first, with_ranges(content))

@@ -41,10 +41,15 @@ class View:
 
     def link(self, project: ProjectName, file: File) -> str:
         """The relative link from the project's page to the file."""
-        path = "/".join((str(project), file.sha256 or NO_SHA256, quote(file.filename, safe="~+!")))
         # Without a hash, only the index's name tells one file from another of the same name.
         which = f"?index={quote(self.index)}" if self.index and not file.sha256 else ""
-        return f"{self.root}files/{path}{which}"
+        return link_to(project, file, self.root) + which
+
+
+def link_to(project: ProjectName, file: File, root: str) -> str:
+    """The link to the file. `root`: the relative way to the root of all URLs."""
+    path = "/".join((str(project), file.sha256 or NO_SHA256, quote(file.filename, safe="~+!")))
+    return f"{root}files/{path}"
 
 
 def render_project(project: Project, name: ProjectName, view: View, format: Format) -> bytes:

@@ -87,7 +87,7 @@ class PageStore(Protocol):
         """Keep the record, and its body where that is new. A body is never there without use."""
 
     async def delete(self, index: str, project: ProjectName) -> bool:
-        """Forget the page; say whether there was one."""
+        """Forget the page, and what is kept below its name; say whether there was one."""
 
     async def clear(self) -> int:
         """Forget all pages; say how many there were."""

@@ -57,7 +57,15 @@ class RedisPages:
 
     async def delete(self, index: str, project: ProjectName) -> bool:
         """See `PageStore`. The body is left to expire: another record may name it."""
-        return bool(await self._client.ask(lambda: self._redis.delete(page_key(index, project))))
+        key = page_key(index, project)
+
+        async def sweep() -> bool:
+            # Neither indexes nor projects have characters in their names that match others.
+            async for below in self._redis.scan_iter(match=f"{key}/*", count=_SCAN_COUNT):
+                await self._redis.delete(below)
+            return bool(await self._redis.delete(key))
+
+        return await self._client.ask(sweep, within=60.0)
 
     async def clear(self) -> int:
         """See `PageStore`."""

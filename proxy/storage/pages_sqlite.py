@@ -119,10 +119,15 @@ class SqlitePages:
         """See `PageStore`."""
         key = page_key(index, project)
         async with self._transaction() as connection:
-            before = await self._etag(key)
+            below = (f"{key}/", f"{key}0")  # "0" is what follows "/"
+            etags = await connection.execute_fetchall(
+                "SELECT etag FROM pages WHERE key = ? OR key > ? AND key < ?", (key, *below)
+            )
+            await connection.execute("DELETE FROM pages WHERE key > ? AND key < ?", below)
             cursor = await connection.execute("DELETE FROM pages WHERE key = ?", (key,))
-            if before is not None:
-                await connection.execute(_DROP_UNUSED, (body_key(before), before))
+            for (etag,) in etags:
+                if etag is not None:
+                    await connection.execute(_DROP_UNUSED, (body_key(etag), etag))
             return cursor.rowcount > 0
 
     async def clear(self) -> int:

@@ -61,7 +61,7 @@ class PageHandlers:
 
     async def add_slash(self, request: web.Request) -> web.StreamResponse:
         """`/simple` to `/simple/`."""
-        return _moved(request, "simple/")
+        return moved(request, "simple/")
 
     async def project(self, request: web.Request) -> web.StreamResponse:
         """A project's page."""
@@ -73,16 +73,16 @@ class PageHandlers:
             raise ProjectNotFound(ascii(given))
         has_slash = request.raw_path.partition("?")[0].endswith("/")
         if given != name or not has_slash:
-            return _moved(request, f"../{name}/" if has_slash else f"{name}/")
+            return moved(request, f"../{name}/" if has_slash else f"{name}/")
         note.project = name
         format, coding = _representation(request)
         page = await self._catalog.page(name, index)
         note.journey = page.journey
         view = View(index)
-        headers = self._headers(page.record, format)
+        headers = headers_of(page.record, format.content_type, self._now())
         etag = etag_for(page.etag, view, format, coding)
         if matches(request.headers.get("If-None-Match"), etag):
-            return _not_modified(etag, headers)
+            return not_modified(etag, headers)
         body = await self._ready.body(page, view, format, coding)
         if coding is Coding.GZIP:
             headers["Content-Encoding"] = coding.value
@@ -95,30 +95,32 @@ class PageHandlers:
         format, coding = _representation(request)
         listing = await self._root_lists.project_list(request.match_info.get("index"))
         note.journey = listing.journey
-        headers = self._headers(listing.record, format)
+        headers = headers_of(listing.record, format.content_type, self._now())
         etag = etag_for(listing.etag, View(), format, coding)
         if matches(request.headers.get("If-None-Match"), etag):
-            return _not_modified(etag, headers)
+            return not_modified(etag, headers)
         headers["Cache-Status"] = listing.journey.cache_status
         headers["X-Request-Id"] = note.request_id
         return await _stream_list(
             request, listing, format, coding, {**headers, "ETag": f'"{etag}"'}
         )
 
-    def _headers(self, record: PageRecord, format: Format) -> dict[str, str]:
-        age, lifetime = record.stamp.age(self._now()), record.stamp.lifetime
-        headers = {
-            "Content-Type": format.content_type,
-            "Vary": "Accept, Accept-Encoding",
-            "Cache-Control": f"public, max-age={round(lifetime.total_seconds())}",
-            "Age": str(round(age.total_seconds())),
-            # A name in a hostile page must not be run as a script by a browser.
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "default-src 'none'",
-        }
-        if record.serial is not None and record.serial.isdecimal():
-            headers["X-PyPI-Last-Serial"] = record.serial
-        return headers
+
+def headers_of(record: PageRecord, content_type: str, now: datetime) -> dict[str, str]:
+    """What is said of anything that is kept as a page is."""
+    age, lifetime = record.stamp.age(now), record.stamp.lifetime
+    headers = {
+        "Content-Type": content_type,
+        "Vary": "Accept, Accept-Encoding",
+        "Cache-Control": f"public, max-age={round(lifetime.total_seconds())}",
+        "Age": str(round(age.total_seconds())),
+        # A name in a hostile page must not be run as a script by a browser.
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'",
+    }
+    if record.serial is not None and record.serial.isdecimal():
+        headers["X-PyPI-Last-Serial"] = record.serial
+    return headers
 
 
 def _representation(request: web.Request) -> tuple[Format, Coding]:
@@ -127,13 +129,14 @@ def _representation(request: web.Request) -> tuple[Format, Coding]:
     return choose_format(accept, request.query.get("format")), choose_coding(encodings)
 
 
-def _moved(request: web.Request, to: str) -> web.Response:
+def moved(request: web.Request, to: str) -> web.Response:
     """A permanent redirect, relative: right below any prefix and behind any host name."""
     query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
     return web.Response(status=301, headers={"Location": quote(to, safe="./") + query})
 
 
-def _not_modified(etag: str, headers: Mapping[str, str]) -> web.Response:
+def not_modified(etag: str, headers: Mapping[str, str]) -> web.Response:
+    """The client has it already."""
     # RFC 9110 §15.4.5: what a 200 would have said of the page, without what describes bytes.
     kept = {name: value for name, value in headers.items() if name != "Content-Type"}
     return web.Response(status=304, headers={**kept, "ETag": f'"{etag}"'})

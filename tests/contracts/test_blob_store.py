@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -138,3 +141,160 @@ def test_a_disk_that_cannot_tell_is_not_an_absence(store: DiskBlobs, tmp_path: P
 
     with pytest.raises(StoreUnavailable):
         store.find(SIX, NAME, "0" * 64)
+
+
+def test_what_was_used_least_recently_goes(tmp_path: Path) -> None:
+    """The bound holds whenever a blob gets its name, and use decides who stays."""
+    store = DiskBlobs(tmp_path, 3000)
+    store.prepare()
+    first, second, third = (keep(store, bytes([n]) * 1000) for n in range(3))
+    assert found(store, sha256=first.sha256) == first  # used just now
+    fourth = keep(store, b"4" * 1500)
+
+    assert {key for key, _ in store.all()} == {first, fourth}
+    assert found(store, sha256=second.sha256) is None
+    assert store.totals().size_bytes == 2500
+    assert store.totals().blobs == 2
+    assert third not in {key for key, _ in store.all()}
+    store.close()
+
+
+def test_what_is_being_read_stays(tmp_path: Path) -> None:
+    """Even where that takes more room than there is; it goes when it is let go of."""
+    store = DiskBlobs(tmp_path, 2000)
+    store.prepare()
+    old = keep(store, b"1" * 1000)
+    blob = store.find(SIX, NAME, old.sha256)
+    assert blob is not None
+    other = DiskBlobs(tmp_path, 2000)  # as another process has it
+    new, newest = keep(other, b"2" * 1000), keep(other, b"3" * 1000)
+
+    assert {key for key, _ in store.all()} == {old, newest}
+    assert new not in {key for key, _ in store.all()}
+    blob.close()
+    keep(other, b"4" * 1000)
+    keep(other, b"5" * 1000)
+    assert found(store, sha256=old.sha256) is None
+    assert os.listdir(tmp_path / "blobs/six") == [NAME]
+    for one in (store, other):
+        one.close()
+
+
+def test_a_file_that_never_fits_is_not_kept(tmp_path: Path) -> None:
+    """And drives nothing else out."""
+    store = DiskBlobs(tmp_path, 2000)
+    store.prepare()
+    small = keep(store, b"1" * 1000)
+    draft = store.draft("name", {})
+    assert draft is not None
+    draft.write(b"2" * 2001)
+    key = BlobKey(project=SIX, filename=NAME, sha256=hashlib.sha256(b"2" * 2001).hexdigest())
+
+    assert not store.commit(draft, key)
+    draft.close()
+    assert [key for key, _ in store.all()] == [small]
+    assert parts(tmp_path) == []
+
+
+def test_folders_go_with_their_last_blob(tmp_path: Path) -> None:
+    """A cache that runs for years does not fill up with empty folders."""
+    store = DiskBlobs(tmp_path, 1000)
+    store.prepare()
+    for number in range(5):
+        keep(store, bytes([number]) * 1000, filename=f"six-{number}.tar.gz")
+
+    assert os.listdir(tmp_path / "blobs/six") == ["six-4.tar.gz"]
+
+
+def test_blobs_that_no_table_knows_are_found(tmp_path: Path) -> None:
+    """A cache of before, or one whose table was lost or damaged: walked once, then bounded."""
+    store = DiskBlobs(tmp_path, 10_000)
+    store.prepare()
+    keys = [keep(store, bytes([n]) * 1000) for n in range(5)]
+    store.close()
+    for number, key in enumerate(keys):
+        os.utime(store.path(key), (1000 + number, 1000 + number))
+    for name in ("blobs.sqlite-wal", "blobs.sqlite-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / "blobs.sqlite").write_bytes(b"no database at all" * 100)
+    store = DiskBlobs(tmp_path, 2500)
+    store.prepare()
+    assert store.totals().is_complete is False
+    store.take_stock()
+
+    assert store.totals().is_complete
+    assert (store.totals().blobs, store.totals().size_bytes) == (5, 5000)
+    assert store.evict() == 3
+    assert {key for key, _ in store.all()} == set(keys[3:])
+    store.close()
+
+
+def test_a_restart_does_not_walk_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is there again, also after a crash; order of use included."""
+    store = DiskBlobs(tmp_path, 10_000)
+    store.prepare()
+    store.take_stock()
+    keys = [keep(store, bytes([n]) * 1000) for n in range(5)]
+    found(store, sha256=keys[0].sha256)
+    store.flush()
+    # Nothing is closed: that is what a crash looks like.
+    store = DiskBlobs(tmp_path, 2000)
+    store.prepare()
+    monkeypatch.setattr(DiskBlobs, "all", lambda _: pytest.fail("walked"))
+    store.take_stock()
+    store.evict()
+
+    monkeypatch.undo()
+    assert {key for key, _ in store.all()} == {keys[0], keys[4]}
+
+
+def test_a_row_without_a_blob_costs_nothing(tmp_path: Path) -> None:
+    """A crash between the row and the name: the row goes when it is the oldest."""
+    store = DiskBlobs(tmp_path, 2000)
+    store.prepare()
+    gone, stays = keep(store, b"1" * 1000), keep(store, b"2" * 1000)
+    store.path(gone).unlink()
+    with closing(sqlite3.connect(tmp_path / "blobs.sqlite")) as connection, connection:
+        connection.execute("UPDATE blobs SET used_at = used_at - 3600")
+    newest = keep(store, b"3" * 1000)
+
+    assert {key for key, _ in store.all()} == {stays, newest}
+    assert store.totals().size_bytes == 2000
+
+
+def test_a_folder_emptied_under_our_feet(tmp_path: Path) -> None:
+    """Whoever deletes the cache while it is in use loses what was in it, and nothing else."""
+    store = DiskBlobs(tmp_path, 2000)
+    store.prepare()
+    keep(store, b"1" * 1000)
+    for path in (tmp_path / "blobs", tmp_path / "parts"):
+        shutil.rmtree(path)
+    for path in tmp_path.glob("blobs.sqlite*"):
+        path.unlink()
+
+    key = keep(store, b"2" * 1000)
+    assert found(store, sha256=key.sha256) == key
+
+
+def test_a_draft_that_its_writer_left_is_gone_on_with(store: DiskBlobs) -> None:
+    """By its hash, from where it stopped; without hashes it begins anew."""
+    sha256 = hashlib.sha256(b"first second").hexdigest()
+    for digests in ({"sha256": sha256}, {}):
+        draft = store.draft("name", digests)
+        assert draft is not None
+        assert store.draft("name", digests) is None
+        followed = store.follow("name")
+        assert followed is not None
+        draft.say(size=12)
+        draft.write(b"first ")
+        assert (followed.heard(), followed.written_bytes()) == ([{"size": 12}], 6)
+        assert not followed.is_abandoned()
+        draft.leave()
+        assert followed.is_abandoned()
+        heir = store.draft("name", digests)
+        assert heir is not None
+        assert heir.size_bytes == (6 if digests else 0)
+        heir.write(b"second")
+        assert heir.is_whole({"sha256": sha256}) == bool(digests)
+        followed.close()
+        heir.close()

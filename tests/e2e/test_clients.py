@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import HTML, JSON, FakeUpstream
+from tests.fakes import HTML, JSON, FakeUpstream, with_ranges
 from tests.servers import wheelkeep
 from tests.wheels import metadata, wheel
 
@@ -168,7 +168,52 @@ async def test_the_access_log_tells_the_outcome(upstream: FakeUpstream, tmp_path
 
     assert told == [
         ("simple", "miss", 200),
-        ("files", "miss", 200),
+        ("files", "miss", 200),  # its metadata, which took all of so small a wheel
+        ("files", "hit", 200),
         ("simple", "hit", 200),
         ("files", "hit", 200),
+        ("files", "hit", 200),
     ]
+
+
+async def uv_resolve(index_url: str, cwd: Path) -> str:
+    """What uv would install."""
+    (cwd / "requirements.in").write_text("alpha")
+    command = (sys.executable, "-m", "uv", "pip", "compile", "--no-header", "--no-annotate")
+    index = ("--python", sys.executable, "--index-url", index_url)
+    return await run(*command, *index, "--quiet", "requirements.in", cwd=cwd)
+
+
+async def pip_resolve(index_url: str, cwd: Path) -> str:
+    """What pip would install."""
+    command = (sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed")
+    report = await run(*command, "--quiet", "--report", "-", "--index-url", index_url, "alpha")
+    found = (one["metadata"] for one in json.loads(report)["install"])
+    return "".join(f"{one['name']}=={one['version']}\n" for one in found)
+
+
+@pytest.mark.parametrize("resolve", [uv_resolve, pip_resolve])
+async def test_resolving_against_an_index_without_metadata(
+    upstream: FakeUpstream, tmp_path: Path, resolve: object
+) -> None:
+    """No wheel is downloaded for that: one small request for each version that is looked at."""
+    assert callable(resolve)
+    upstream.speaks = HTML
+    for version in ("1.0", "2.0", "3.0"):
+        for project, requires in (("alpha", ["beta<3"]), ("beta", ["gamma"]), ("gamma", [])):
+            filename = f"{project}-{version}-py3-none-any.whl"
+            content = wheel(project, version, requires, padding=2_000_000)
+            upstream.add(project, filename, content)
+            upstream.handlers[upstream.path_of(filename)] = with_ranges(content)
+    async with wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server:
+        resolved = await resolve(server.index_url, tmp_path)
+        asked = len(upstream.requests)
+        again = await resolve(server.index_url, tmp_path)
+
+    for chosen in ("alpha==3.0", "beta==2.0", "gamma==3.0"):
+        assert chosen in resolved
+    assert again == resolved
+    assert len(upstream.requests) == asked
+    wheels = [one for one in upstream.requests if one.path.endswith(".whl")]
+    assert all(one.headers.get("Range") == "bytes=-131072" for one in wheels)
+    assert len(wheels) == 3

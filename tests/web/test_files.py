@@ -25,8 +25,10 @@ from tests.fakes import (
     FakeUpstream,
     cut_after,
     eventually,
+    first_then,
     gated,
     serving_ranges,
+    with_ranges,
 )
 
 CONTENT = bytes(range(256)) * 2000  # 512 kB: more than what is withheld
@@ -684,3 +686,172 @@ async def test_the_end_is_withheld_until_all_is_verified(
     gate.set()
 
     assert seen + await answer.read() == CONTENT
+
+
+BIG = os.urandom(4_000_000)
+
+
+async def test_a_far_range_of_a_cold_file_comes_at_once(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """Asked for by itself while the whole is on its way, and the whole is kept."""
+    sha256 = upstream.add("six", NAME, BIG)
+    gate = asyncio.Event()
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = first_then(gated(BIG, 100_000, gate), with_ranges(BIG))
+    for asked, expected in (
+        ("bytes=3999000-", BIG[-1000:]),
+        ("bytes=-500", BIG[-500:]),
+        ("bytes=2000000-2000999", BIG[2_000_000:2_001_000]),
+    ):
+        part = await proxy.get(link(sha256), headers={"Range": asked})
+        assert (part.status, await part.read()) == (206, expected)
+    gate.set()
+
+    assert await (await proxy.get(link(sha256))).read() == BIG
+    asked_for = [one.headers.get("Range") for one in upstream.requests if one.path == path]
+    assert asked_for == [
+        None,
+        "bytes=3999000-3999999",
+        "bytes=3999500-3999999",
+        "bytes=2000000-2000999",
+    ]
+    again = await proxy.get(link(sha256), headers={"Range": "bytes=-500"})
+    assert (again.headers["Cache-Status"], await again.read()) == ("wheelkeep; hit", BIG[-500:])
+
+
+@pytest.mark.parametrize("kind", ["no ranges", "another file", "breaks off", "fails"])
+async def test_a_far_range_that_does_not_come_is_waited_for(
+    proxy: TestClient, upstream: FakeUpstream, kind: str
+) -> None:
+    """From the fill, which is the same file for certain."""
+    sha256 = upstream.add("six", NAME, BIG)
+    gate = asyncio.Event()
+
+    async def odd(request: web.Request) -> web.StreamResponse:
+        gate.set()
+        match kind:
+            case "no ranges":
+                return web.Response(body=BIG)
+            case "another file":
+                return web.Response(
+                    status=206,
+                    body=b"!" * 1000,
+                    headers={"Content-Range": "bytes 3000000-3000999/5"},
+                )
+            case "breaks off":
+                headers = {"Content-Range": "bytes 3000000-3000999/4000000"}
+                return await cut_after(BIG[3_000_000:3_001_000], 500, status=206, headers=headers)(
+                    request
+                )
+            case _:
+                return web.Response(status=500)
+
+    upstream.handlers[upstream.path_of(NAME)] = first_then(gated(BIG, 100_000, gate), odd)
+    part = await proxy.get(link(sha256), headers={"Range": "bytes=3000000-3000999"})
+
+    assert (part.status, await part.read()) == (206, BIG[3_000_000:3_001_000])
+
+
+async def test_the_rest_is_asked_for_by_what_the_file_was_known_by(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """If-Range with the ETag of the first answer (RFC 9110 §13.1.5)."""
+    sha256 = upstream.add("six", NAME, BIG)
+    path = upstream.path_of(NAME)
+    broken = cut_after(BIG, 1_500_000, headers={"ETag": '"v1"'})
+    upstream.handlers[path] = first_then(broken, with_ranges(BIG, etag='"v1"'))
+
+    assert await (await proxy.get(link(sha256))).read() == BIG
+    rest = next(one for one in upstream.requests if "Range" in one.headers)
+    assert (rest.headers["Range"], rest.headers["If-Range"]) == ("bytes=1500000-", '"v1"')
+
+
+async def test_a_file_without_hashes_is_resumed_where_its_etag_vouches(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """The rest of the same file is joined; another file that came meanwhile never is."""
+    upstream.add("six", NAME, BIG, hashes={})
+    path = upstream.path_of(NAME)
+    broken = cut_after(BIG, 1_500_000, headers={"ETag": '"v1"'})
+    upstream.handlers[path] = first_then(broken, with_ranges(BIG, etag='"v1"'))
+    assert await (await proxy.get(link("-"))).read() == BIG
+    other = "six-2.0-py3-none-any.whl"
+    upstream.add("six", other, BIG, hashes={})
+    path = upstream.path_of(other)
+
+    async def replaced(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"!" * len(BIG), headers={"ETag": '"v2"'})
+
+    upstream.handlers[path] = first_then(broken, replaced)
+    await proxy.delete("/cache/six")
+    await asyncio.sleep(0.6)
+
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await (await proxy.get(link("-", other))).read()
+
+
+async def test_an_upstream_that_breaks_off_again_and_again(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """As long as it gets on, it is asked for the rest."""
+    content = os.urandom(9_000_000)
+    sha256 = upstream.add("six", NAME, content)
+
+    async def piecemeal(request: web.Request) -> web.StreamResponse:
+        start = request.http_range.start or 0
+        rest = content[start:]
+        headers = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+        status, headers = (206, headers) if start else (200, {})
+        return await cut_after(rest, 1_100_000, status=status, headers=headers)(request)
+
+    upstream.handlers[upstream.path_of(NAME)] = piecemeal
+
+    assert await (await proxy.get(link(sha256))).read() == content
+
+
+async def test_a_download_whose_end_was_lost(proxy: TestClient, upstream: FakeUpstream) -> None:
+    """All bytes came and the end of the chunked answer did not: the hash says that it is whole."""
+    sha256 = upstream.add("six", NAME, CONTENT, size=None)
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = cut_after(CONTENT, len(CONTENT), is_chunked=True)
+
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
+    assert upstream.count(path) == 1
+
+
+async def test_a_file_larger_than_the_cache_reaches_its_clients(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """All of them, whole, at one request; it is not kept, and drives nothing out."""
+    small = upstream.add("six", "six-0.1.tar.gz", b"x" * 1000)
+    sha256 = upstream.add("six", NAME, BIG)
+    gate = asyncio.Event()
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = gated(BIG, 1_000_000, gate)
+    proxy = await make_proxy(max_size="1MB")
+    await (await proxy.get(link(small, "six-0.1.tar.gz"))).read()
+    answers = await asyncio.gather(*(proxy.get(link(sha256)) for _ in range(8)))
+    gate.set()
+
+    assert all([await answer.read() == BIG for answer in answers])
+    assert upstream.count(path) == 1
+    assert [blob.name for blob in kept(tmp_path)] == [small]
+    await eventually(partial(nothing_is_left, tmp_path))
+
+
+async def test_the_cache_is_bounded(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Whatever is asked for, and every answer is right."""
+    names = [f"six-{number}.0.tar.gz" for number in range(30)]
+    hashes = {name: upstream.add("six", name, name.encode() * 10_000) for name in names}
+    proxy = await make_proxy(max_size="1MB")
+    for name in [*names, *reversed(names)]:
+        answer = await proxy.get(link(hashes[name], name))
+        assert await answer.read() == name.encode() * 10_000
+        assert sum(blob.stat().st_size for blob in kept(tmp_path)) <= 1_000_000
+
+    stats = await (await proxy.get("/stats")).json()
+    assert stats["blob_bytes"] == sum(blob.stat().st_size for blob in kept(tmp_path))
+    assert stats["blobs"] == len(kept(tmp_path))

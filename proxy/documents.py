@@ -1,0 +1,162 @@
+"""What else an index says of a project: PyPI's project JSON, and the provenance of a file.
+
+Kept and renewed like pages, by the same rules, under names below the project's own, so that a
+purge of the project takes them along. Only the index that has the project's page is asked: one
+without these documents lets no other index speak for the name.
+
+Read first: PyPI's JSON API and Integrity API (docs.pypi.org/api).
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import quote
+
+from proxy.catalog import Catalog
+from proxy.errors import DocumentNotFound, ProjectNotFound, UpstreamMalformed
+from proxy.journey import Journey
+from proxy.pagecache import Answer, PageCache, validators_of
+from proxy.simple.content import DamagedContent, etag_of, pack, unpack
+from proxy.simple.model import ProjectName
+from proxy.simple.parse import MalformedPage
+from proxy.simple.project_json import check, rewrite
+from proxy.storage.pages import PageRecord
+from proxy.upstream import Unchanged, Upstream
+
+JSON = "application/json"
+INTEGRITY = "application/vnd.pypi.integrity.v1+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document that is ready: its gzipped body, and what is said of it."""
+
+    etag: str
+    gzipped: bytes
+    content_type: str
+    record: PageRecord
+    journey: Journey
+
+    def identity(self) -> bytes:
+        """The body as it is."""
+        return unpack(self.gzipped, self.etag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A document: what it is called here, where its index has it, and how it is read."""
+
+    name: ProjectName
+    url: str
+    content_type: str
+    read: Callable[[bytes], bytes]
+
+
+class Documents:
+    """Answers documents."""
+
+    def __init__(self, catalog: Catalog, cache: PageCache[bytes]) -> None:
+        self._catalog = catalog
+        self._cache = cache
+
+    def __repr__(self) -> str:
+        return f"<Documents over {self._catalog!r}>"
+
+    async def project_json(self, project: ProjectName, version: str | None = None) -> Document:
+        """The project JSON, of the latest or of one version.
+
+        Raises `ProjectNotFound`, `DocumentNotFound`, `UpstreamError`.
+        """
+        page = await self._catalog.page(project)
+        upstream = self._catalog.upstream(page.index)
+        path = f"{project}/{version}/json" if version else f"{project}/json"
+        wanted = _Wanted(
+            name=ProjectName(path),
+            url=upstream.beside(f"pypi/{quote(path)}"),
+            content_type=JSON,
+            read=partial(rewrite, project=project, root="../" * (path.count("/") + 1)),
+        )
+        return await self._document(upstream, wanted)
+
+    async def provenance(self, project: ProjectName, version: str, filename: str) -> Document:
+        """The provenance of a file (PEP 740).
+
+        Raises `FileNotListed`, `ProjectNotFound`, `DocumentNotFound`, `UpstreamError`.
+        """
+        listed = await self._catalog.file(project, filename, None)
+        upstream = self._catalog.upstream(listed.index)
+        path = f"{project}/{version}/{filename}/provenance"
+        # PEP 740: null says that there is none.
+        if "provenance" in listed.file.entry and listed.file.provenance is None:
+            raise DocumentNotFound(path)
+        wanted = _Wanted(
+            name=ProjectName(path),
+            url=listed.file.provenance or upstream.beside(f"integrity/{quote(path)}"),
+            content_type=INTEGRITY,
+            read=check,
+        )
+        return await self._document(upstream, wanted)
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        await self._cache.close()
+
+    # --- one document ---------------------------------------------------------------------
+
+    async def _document(self, upstream: Upstream, wanted: _Wanted) -> Document:
+        refresh = partial(self._refresh, upstream, wanted)
+        answer = await self._cache.answer(upstream, wanted.name, refresh)
+        body = answer.content or await self._body(answer.record)
+        if body is None and answer.record.etag is not None:
+            answer = await self._cache.ask(upstream, wanted.name, None, refresh)
+            body = answer.content or await self._body(answer.record)
+        if body is None or answer.record.etag is None:
+            raise DocumentNotFound(wanted.name)
+        return Document(
+            etag=answer.record.etag,
+            gzipped=body,
+            content_type=wanted.content_type,
+            record=answer.record,
+            journey=answer.journey,
+        )
+
+    async def _refresh(
+        self, upstream: Upstream, wanted: _Wanted, record: PageRecord | None
+    ) -> Answer[bytes]:
+        previous = await self._body(record)
+        validators = validators_of(record if previous else None)
+        accept = f"{wanted.content_type}, {JSON};q=0.5"
+        try:
+            answer = await upstream.document(wanted.url, wanted.name, validators, accept)
+        except ProjectNotFound:
+            return await self._cache.note_absent(upstream, wanted.name)
+        if isinstance(answer, Unchanged):
+            assert record is not None, "304 is accepted only where validators were sent"
+            return await self._cache.note_unchanged(
+                upstream, wanted.name, record, answer.headers, previous
+            )
+
+        def read() -> tuple[str, bytes]:
+            body = wanted.read(answer.body)
+            return etag_of(body), pack(body)
+
+        try:
+            etag, body = await asyncio.to_thread(read)
+        except MalformedPage as problem:
+            raise UpstreamMalformed(upstream.name, answer.url, str(problem)) from problem
+        return await self._cache.note_new(upstream, wanted.name, answer, etag, body, body)
+
+    async def _body(self, record: PageRecord | None) -> bytes | None:
+        """The gzipped body a record names; None: not to be had."""
+        if record is None or record.etag is None:
+            return None
+        stored = await self._cache.body(record.etag)
+        if stored is None:
+            return None
+        try:
+            await asyncio.to_thread(unpack, stored, record.etag)
+        except DamagedContent as problem:
+            await self._cache.drop_body(record.etag, problem)
+            return None
+        return stored

@@ -1,0 +1,92 @@
+"""PyPI's other documents to clients: `/pypi/…/json` and `/integrity/…/provenance`."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+from aiohttp import web
+
+from proxy.documents import Document, Documents
+from proxy.errors import BadRequest, ProjectNotFound
+from proxy.simple.model import ProjectName, is_plain_filename, normalize
+from proxy.simple.negotiate import Coding, choose_coding
+from proxy.web.access import NOTE
+from proxy.web.pages import headers_of, moved, not_modified
+from proxy.web.ranges import matches
+
+_VERSION = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}\Z", re.ASCII)
+
+
+class DocumentHandlers:
+    """Handlers of `/pypi/` and `/integrity/`."""
+
+    def __init__(self, documents: Documents, now: Callable[[], datetime]) -> None:
+        self._documents = documents
+        self._now = now
+
+    def routes(self) -> list[web.RouteDef]:
+        """The URLs served here."""
+        return [
+            web.get("/pypi/{project}/json", self.project_json),
+            web.get("/pypi/{project}/{version}/json", self.project_json),
+            web.get("/integrity/{project}/{version}/{filename}/provenance", self.provenance),
+        ]
+
+    async def project_json(self, request: web.Request) -> web.StreamResponse:
+        """The project JSON, of the latest or of one version."""
+        request[NOTE].route = "json"
+        given, version = request.match_info["project"], request.match_info.get("version")
+        name = _project(given)
+        if version is not None:
+            _check_version(version)
+        if name != given:
+            return moved(
+                request,
+                f"../{'../' if version else ''}{name}/{f'{version}/' if version else ''}json",
+            )
+        return await self._send(request, name, await self._documents.project_json(name, version))
+
+    async def provenance(self, request: web.Request) -> web.StreamResponse:
+        """The provenance of a file."""
+        request[NOTE].route = "provenance"
+        given, filename = request.match_info["project"], request.match_info["filename"]
+        name, version = _project(given), request.match_info["version"]
+        _check_version(version)
+        if not is_plain_filename(filename):
+            raise BadRequest(f"{filename!a} is not the name of a file.")
+        if name != given:
+            return moved(request, f"../../../{name}/{version}/{filename}/provenance")
+        document = await self._documents.provenance(name, version, filename)
+        return await self._send(request, name, document)
+
+    async def _send(
+        self, request: web.Request, project: ProjectName, document: Document
+    ) -> web.StreamResponse:
+        note = request[NOTE]
+        note.project, note.journey = project, document.journey
+        encodings = ", ".join(request.headers.getall("Accept-Encoding", []))
+        coding = choose_coding(encodings)
+        headers = headers_of(document.record, document.content_type, self._now())
+        headers["Vary"] = "Accept-Encoding"
+        etag = f"{document.etag}.doc{'.gz' if coding is Coding.GZIP else ''}"
+        if matches(request.headers.get("If-None-Match"), etag):
+            return not_modified(etag, headers)
+        if coding is Coding.GZIP:
+            headers["Content-Encoding"] = coding.value
+            body = document.gzipped
+        else:
+            body = await asyncio.to_thread(document.identity)
+        return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
+
+
+def _project(given: str) -> ProjectName:
+    name = normalize(given)
+    if name is None:
+        raise ProjectNotFound(ascii(given))
+    return name
+
+
+def _check_version(version: str) -> None:
+    if not _VERSION.match(version):
+        raise BadRequest(f"{version!a} is not a version.")
