@@ -2,16 +2,19 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from proxy import __version__
-from proxy.errors import ConfigError
+from proxy.errors import ConfigError, StoreUnavailable
+from proxy.maintenance import verify as check_all
 from proxy.server import listen
 from proxy.server import serve as serve_until_stopped
 from proxy.settings import load
+from proxy.storage.blobs import DiskBlobs
 from proxy.supervisor import Supervisor
 from proxy.telemetry import set_up_logging
 
@@ -23,7 +26,7 @@ class Commands(click.Group):
         """See `click.Group`."""
         try:
             return super().invoke(ctx)
-        except ConfigError as problem:
+        except (ConfigError, StoreUnavailable) as problem:
             click.echo(f"wheelkeep: {problem}", err=True)
             sys.exit(2)
 
@@ -77,6 +80,45 @@ def serve(
         sys.exit(Supervisor(settings, lambda: load(config, given)).run())
     (sockets,) = listen(settings.server.host, settings.server.port)
     asyncio.run(serve_until_stopped(settings, sockets))
+
+
+def _cache_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Where the cache is, for the commands that work on it without a server."""
+    for option in (
+        click.option("--redis", help="redis://… URL of the pages."),
+        click.option("--cache-dir", help="Folder of pages and files."),
+        click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings."),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_cache_options
+def verify(config: Path | None, cache_dir: str | None, redis: str | None) -> None:
+    """Read every file of the cache again, and drop those that are not what they should be.
+
+    A file that is dropped is fetched anew when it is asked for. May run beside a server.
+    Exit status 1 where a file was dropped.
+    """
+    settings = load(config, {"cache": _given(dir=cache_dir, redis=redis)})
+    store = DiskBlobs(settings.cache.dir, settings.cache.max_size)
+    store.prepare()
+    total = store.totals()
+    checked = dropped = size_bytes = 0
+    with click.progressbar(
+        length=total.size_bytes, label="Reading", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as progress:
+        for blob in check_all(store):
+            checked += 1
+            size_bytes += blob.size_bytes
+            progress.update(blob.size_bytes)
+            if not blob.is_right:
+                dropped += 1
+                click.echo(f"dropped {blob.key.path}")
+    store.close()
+    click.echo(f"{checked} files, {size_bytes} bytes read: {dropped} dropped")
+    sys.exit(1 if dropped else 0)
 
 
 def _given(**flags: Any) -> dict[str, Any]:

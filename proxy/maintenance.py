@@ -53,7 +53,8 @@ class Maintenance:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._held is not None:
-            await asyncio.to_thread(self._held.release)
+            held, self._held = self._held, None
+            await asyncio.to_thread(held.release)
 
     async def _run(self) -> None:
         rounds = 0

@@ -19,6 +19,7 @@ from proxy.settings import Settings
 
 GRACE_SECONDS = 30.0
 """How long requests in flight may take to finish once a stop was asked for."""
+_DRAINING_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 75.0
 _BACKLOG = 1024
 _THREADS = 64
@@ -51,6 +52,8 @@ async def serve(
     else:
         loop.add_reader(parent, stop.set)
     async with application(settings) as app:
+        draining = _Draining()
+        app.on_response_prepare.append(draining.on_prepare)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -80,8 +83,34 @@ async def serve(
             if parent is not None:
                 loop.remove_reader(parent)
             log.info("stopping", pid=os.getpid(), grace_seconds=GRACE_SECONDS)
+            await draining.begin(sockets)
         finally:
             await runner.cleanup()
+
+
+class _Draining:
+    """The time between the last connection that is accepted and the end of the idle ones.
+
+    Who has just connected gets an answer, and each answer says that the next question goes
+    elsewhere: nobody sends one into a connection that is being closed.
+    """
+
+    def __init__(self) -> None:
+        self._has_begun = False
+
+    async def begin(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept nobody any more, and wait for what those who were accepted ask."""
+        self._has_begun = True
+        # asyncio forgets a connection that it accepted and has not yet set up when its server
+        # is closed: the client would wait for ever.
+        for listening in sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+        await asyncio.sleep(_DRAINING_SECONDS)
+
+    async def on_prepare(self, _: web.Request, response: web.StreamResponse) -> None:
+        """Signal handler of the application."""
+        if self._has_begun:
+            response.force_close()
 
 
 def listen(host: str, port: int, count: int = 1) -> list[list[socket.socket]]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import LockError, RedisError, ResponseError
 
 from proxy.breaker import Breaker
 from proxy.errors import ConfigError, StoreUnavailable
@@ -53,12 +53,15 @@ class RedisClient:
     async def ask(
         self, work: Callable[[], Awaitable[Result]], within: float = _WITHIN_SECONDS
     ) -> Result:
-        """Do it, unless Redis has just failed. Raises `StoreUnavailable`."""
+        """Do it, unless Redis has just failed. Raises `StoreUnavailable`, and `LockError`."""
         if not self._breaker.allows(time.monotonic()):
             raise StoreUnavailable("Redis", "it failed a moment ago")
         try:
             async with asyncio.timeout(within):
                 result = await work()
+        except LockError:
+            self._breaker.succeeded()  # it answered: the lock is another's
+            raise
         except ResponseError as problem:
             # Redis is there and refuses (maxmemory, READONLY): reading may well go on.
             raise StoreUnavailable("Redis", _sentence(problem)) from problem

@@ -51,12 +51,13 @@ class Turns:
         had_to_wait = False
         while True:
             try:
-                held = await asyncio.to_thread(FileLock.take, path)
+                # Not in a thread: whoever is cancelled meanwhile would never let go of it.
+                held = FileLock.take(path)
             except OSError as problem:
                 self._telemetry.store_failed("locks", problem)
                 return had_to_wait
             if held is not None:
-                stack.push_async_callback(asyncio.to_thread, held.release)
+                stack.callback(held.release)
                 return had_to_wait
             had_to_wait = True
             await asyncio.sleep(_LOOK_SECONDS)

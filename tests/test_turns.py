@@ -1,0 +1,124 @@
+"""One at a time, over processes and machines; and all at once where nobody can be asked."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import fakeredis
+import pytest
+
+from proxy.storage import leases as leases_module
+from proxy.storage.leases import Leases
+from proxy.storage.redis_client import RedisClient
+from proxy.storage.turns import Turns
+from proxy.telemetry import Telemetry
+from tests.servers import RedisServer
+
+
+def turns(folder: Path, leases: Leases | None = None) -> Turns:
+    made = Turns(folder, leases, Telemetry())
+    made.prepare()
+    return made
+
+
+async def overlaps(one: Turns, other: Turns) -> bool:
+    """Whether both can have the same turn at a time."""
+    async with one.take("six", 5):
+        try:
+            async with other.take("six", 0.3):
+                return True
+        except TimeoutError:
+            return False
+
+
+async def test_two_processes_take_turns(tmp_path: Path) -> None:
+    """Whoever waited is told; another name is nobody's business; nothing is left."""
+    one, other = turns(tmp_path / "turns"), turns(tmp_path / "turns")
+    assert not await overlaps(one, other)
+    async with one.take("six", 1) as had_to_wait, other.take("attrs", 1) as had_to_wait_too:
+        assert (had_to_wait, had_to_wait_too) == (False, False)
+
+    async def wait() -> bool:
+        async with other.take("six", 5) as had_to_wait:
+            return had_to_wait
+
+    async with one.take("six", 1):
+        waiting = asyncio.ensure_future(wait())
+        await asyncio.sleep(0.1)
+    assert await waiting
+    assert os.listdir(tmp_path / "turns") == []
+
+
+async def test_two_machines_take_turns(tmp_path: Path, redis: RedisServer) -> None:
+    """By a lease that is gone when it is not needed any more."""
+    clients = [RedisClient.connect(redis.url) for _ in range(2)]
+    one, other = (turns(tmp_path / str(n), Leases(client)) for n, client in enumerate(clients))
+    assert not await overlaps(one, other)
+    assert await clients[0].redis.keys("*") == []
+    for client in clients:
+        await client.close()
+
+
+async def test_a_lease_is_renewed_for_as_long_as_it_is_used(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It outlives its first end, and a holder that vanished by no more than its length."""
+    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(leases_module, "_RENEWED_EVERY_SECONDS", 0.1)
+    client = RedisClient.connect(redis.url)
+    one, other = Leases(client), Leases(client)
+    lease = await one.take("six")
+    assert lease is not None
+    await asyncio.sleep(1)
+    assert await other.take("six") is None
+    lease._renewing.cancel()  # as if its holder had died
+    await asyncio.sleep(0.6)
+
+    again = await other.take("six")
+    assert again is not None
+    await lease.release()  # comes too late, and takes nobody's lease away
+    assert await one.take("six") is None
+    await again.release()
+    await client.close()
+
+
+async def test_without_redis_everybody_has_a_turn(tmp_path: Path, redis: RedisServer) -> None:
+    """Also in the middle: work goes on, and nobody waits long."""
+    clients = [RedisClient.connect(redis.url) for _ in range(2)]
+    one, other = (turns(tmp_path / str(n), Leases(client)) for n, client in enumerate(clients))
+    async with one.take("six", 5):
+        redis.stop()
+        assert await overlaps(other, other) is False  # one machine still takes turns
+        async with asyncio.timeout(2), other.take("six", 5):
+            pass
+    for client in clients:
+        await client.close()
+
+
+async def test_a_turn_that_cannot_be_kept_is_given(tmp_path: Path) -> None:
+    """A folder that is gone, say: the same thing done twice breaks nothing."""
+    one = turns(tmp_path / "turns")
+    os.rmdir(tmp_path / "turns")
+
+    assert await overlaps(one, one)
+
+
+async def test_whoever_gives_up_waiting_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many give up at the moment when they might have had it; the next one has it soon."""
+    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 0.5)
+    client = RedisClient(fakeredis.FakeAsyncRedis())
+    one = turns(tmp_path / "turns", Leases(client))
+
+    async def impatient(seconds: float) -> None:
+        try:
+            async with one.take("six", seconds):
+                await asyncio.sleep(0.001)
+        except TimeoutError:
+            return
+
+    await asyncio.gather(*(impatient(0.001 * number) for number in range(100)))
+    async with one.take("six", 2):
+        assert len(os.listdir(tmp_path / "turns")) == 1
+    await client.close()
