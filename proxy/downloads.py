@@ -50,6 +50,7 @@ _PROGRESS_BYTES = 1 << 20
 """An upstream that sent so much before it broke off deserves another round of attempts."""
 _LONGEST_WAIT_SECONDS = 10.0
 _LOOK_SECONDS = 0.005
+_LONGEST_LOOK_SECONDS = 0.05
 """How often to look at a draft that another process writes."""
 
 
@@ -158,9 +159,10 @@ class Downloads:
         # Another request may have begun one while this one looked at the disk.
         joined = name in self._fills
         fill = self._fills[name] if joined else self._begin(name, wanted, upstream)
-        await fill.until_readable(0)
         elsewhere = partial(upstream.file, wanted.url) if upstream else None
-        return Download(fill, joined=joined, elsewhere=elsewhere)
+        with fill.held():
+            await fill.until_readable(0)
+            return Download(fill, joined=joined, elsewhere=elsewhere)
 
     def _begin(self, name: str, wanted: Wanted, upstream: Upstream | None) -> Fill:
         fill = self._fills[name] = Fill(wanted)
@@ -173,23 +175,24 @@ class Downloads:
 
     async def _run(self, name: str, fill: Fill, upstream: Upstream | None) -> None:
         """Fetch the file. Readers are told how it ended before the draft is let go of."""
-        wanted = fill.wanted
-        try:
-            await self._write_or_follow(name, fill, upstream)
-        except DigestMismatch as problem:
-            self._telemetry.digest_mismatched(problem)
-            self._end(name, fill, problem)
-        except ProxyError as problem:
-            self._telemetry.log.warning("fill failed", file=wanted.filename, problem=str(problem))
-            self._end(name, fill, problem)
-        except asyncio.CancelledError:
-            self._end(name, fill, StoreUnavailable("server", "it is stopping"))
-            raise
-        except Exception as problem:
-            self._telemetry.log.exception("fill failed", file=wanted.filename)
-            self._end(name, fill, ProxyError(f"Fetching {wanted.filename} failed: {problem!r}"))
-        finally:
-            fill.close()
+        with fill.held():
+            try:
+                await self._write_or_follow(name, fill, upstream)
+            except DigestMismatch as problem:
+                self._telemetry.digest_mismatched(problem)
+                self._end(name, fill, problem)
+            except ProxyError as problem:
+                self._telemetry.log.warning(
+                    "fill failed", file=fill.wanted.filename, problem=str(problem)
+                )
+                self._end(name, fill, problem)
+            except asyncio.CancelledError:
+                self._end(name, fill, StoreUnavailable("server", "it is stopping"))
+                raise
+            except Exception as problem:
+                self._telemetry.log.exception("fill failed", file=fill.wanted.filename)
+                sorry = ProxyError(f"Fetching {fill.wanted.filename} failed: {problem!r}")
+                self._end(name, fill, sorry)
 
     def _end(self, name: str, fill: Fill, failure: ProxyError | None = None) -> None:
         """Whoever asks from now on looks at the disk."""
@@ -221,6 +224,7 @@ class Downloads:
     async def _follow(fill: Fill, followed: Followed) -> None:
         """Reveal what another process writes. Returns when it has ended, or has died."""
         fill.begin(followed.fileno)
+        seen_bytes, pause = 0, _LOOK_SECONDS
         while True:
             # In this order: what is said before it lets go is heard.
             is_abandoned = followed.is_abandoned()
@@ -239,8 +243,12 @@ class Downloads:
                         raise FillFailed(index, fill.wanted.url, problem, status)
             if is_abandoned:
                 return
-            fill.reveal(followed.written_bytes())
-            await asyncio.sleep(_LOOK_SECONDS)
+            written_bytes = followed.written_bytes()
+            fill.reveal(written_bytes)
+            # Many may be followed, and a slow one need not be looked at as often.
+            is_growing, seen_bytes = written_bytes > seen_bytes, written_bytes
+            pause = _LOOK_SECONDS if is_growing else min(pause * 1.5, _LONGEST_LOOK_SECONDS)
+            await asyncio.sleep(pause)
 
     # --- this process writes --------------------------------------------------------------
 
@@ -267,8 +275,10 @@ class Downloads:
             find = partial(self._store.find, wanted.project, wanted.filename, wanted.sha256)
             kept = await asyncio.to_thread(find)
             if kept is not None:
-                fill.begin(kept.fileno)
-                kept.close()
+                try:
+                    fill.begin(kept.fileno)
+                finally:
+                    kept.close()
                 self._complete(name, fill, draft, kept.key, kept.size_bytes)
                 return
         fill.begin(draft.fileno)

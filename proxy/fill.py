@@ -8,8 +8,8 @@ lies far ahead of what has arrived is asked for at the far side by itself.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -57,6 +57,7 @@ class Fill:
         """False where the object store has the file."""
         self.readable_bytes = 0
         self._fileno: int | None = None
+        self._held = 0
         self._failure: ProxyError | None = None
         self._changed = asyncio.Event()
 
@@ -79,6 +80,16 @@ class Fill:
         if self._failure is not None and self.readable_bytes <= position:
             raise self._failure
         return self.readable_bytes
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Until the context ends, the file can be opened, whether or not the fill is over."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._close_if_unused()
 
     def open(self) -> int:
         """A descriptor to read from. Raises the fill's failure."""
@@ -113,9 +124,8 @@ class Fill:
         self._failure = failure
         self._wake()
 
-    def close(self) -> None:
-        """Let go of the file. Those who opened it read on."""
-        if self._fileno is not None:
+    def _close_if_unused(self) -> None:
+        if not self._held and self._fileno is not None:
             os.close(self._fileno)
             self._fileno = None
 

@@ -145,10 +145,12 @@ class DiskBlobs:
 
     def all(self) -> Iterator[tuple[BlobKey, Path]]:
         """Every blob, in no order. Walks the whole store."""
-        for path in self._blobs.glob("*/*/*"):
-            key = BlobKey.of_path(path.relative_to(self._blobs).as_posix())
-            if key is not None:
-                yield key, path
+        for project in _entries(self._blobs):
+            for filename in _entries(project.path):
+                for blob in _entries(filename.path):
+                    path = f"{project.name}/{filename.name}/{blob.name}"
+                    if key := BlobKey.of_path(path):
+                        yield key, Path(blob.path)
 
     def totals(self) -> Totals:
         """How many blobs, how many bytes. Raises `StoreUnavailable`."""
@@ -314,6 +316,12 @@ class DiskBlobs:
     def _latest(folder: Path) -> str | None:
         found = [entry for entry in os.scandir(folder) if is_digest("sha256", entry.name)]
         return max(found, key=lambda entry: entry.stat().st_mtime).name if found else None
+
+
+def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder; nothing where it is gone, or none."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        yield from entries
 
 
 def _sync_folder(folder: Path) -> None:

@@ -84,6 +84,25 @@ async def test_cold_clients_of_two_machines_cause_one_request(
             assert (tmp_path / name / "blobs/six" / NAME / sha256).read_bytes() == CONTENT
 
 
+async def test_a_purge_is_seen_by_all_machines_within_a_second(
+    upstream: FakeUpstream, tmp_path: Path, s3: S3Server, redis: RedisServer
+) -> None:
+    """And the page is fetched anew once for both."""
+    upstream.add("six", NAME)
+    async with AsyncExitStack() as stack:
+        machines = Machines(stack, upstream, tmp_path, s3, redis.url)
+        one, two = await machines.start("one"), await machines.start("two")
+        for server in (one, two):
+            assert (await get(f"{server.index_url}six/"))[0] == 200
+        upstream.add("six", "six-2.0.tar.gz")
+        async with aiohttp.ClientSession() as session, session.delete(f"{one.url}/cache/six"):
+            await asyncio.sleep(0.9)
+        pages = await asyncio.gather(*(get(f"{server.index_url}six/") for server in (one, two) * 8))
+
+        assert all(b"six-2.0.tar.gz" in body for _, body in pages)
+        assert upstream.count("/simple/six/") == 2
+
+
 async def test_a_new_machine_has_what_others_fetched(
     upstream: FakeUpstream, tmp_path: Path, s3: S3Server, redis: RedisServer
 ) -> None:

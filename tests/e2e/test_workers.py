@@ -61,6 +61,27 @@ async def test_cold_clients_of_all_workers_cause_one_request(
         await parts_are_gone(tmp_path / "cache")
 
 
+async def test_small_files_reach_the_clients_of_all_workers(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Of which nothing is to be seen before the end."""
+    contents = {f"six-{number}.tar.gz": os.urandom(1000) for number in range(20)}
+    hashes = {name: upstream.add("six", name, content) for name, content in contents.items()}
+    for name, content in contents.items():
+        gate = asyncio.Event()
+        asyncio.get_running_loop().call_later(1, gate.set)
+        upstream.handlers[upstream.path_of(name)] = gated(content, 500, gate)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "3"
+    ) as server:
+        names = list(contents) * 6
+        urls = [f"{server.url}/files/six/{hashes[name]}/{name}" for name in names]
+        answers = await asyncio.gather(*(get(url) for url in urls))
+
+        assert answers == [(200, contents[name]) for name in names]
+        assert [upstream.count(upstream.path_of(name)) for name in contents] == [1] * 20
+
+
 async def test_a_failure_is_everybodys(upstream: FakeUpstream, tmp_path: Path) -> None:
     """A wrong file is wrong for the clients of all workers, and is fetched once."""
     sha256 = upstream.add("six", NAME, CONTENT)
