@@ -34,7 +34,7 @@ from proxy.settings import Cache, Settings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.blobs_object import SharedBlobs
-from proxy.storage.leases import Leases
+from proxy.storage.leases import Leases, machine_name
 from proxy.storage.pages import PageStore, keep_for
 from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
@@ -74,7 +74,7 @@ async def application(
         stack.push_async_callback(store.close)
         if not cache.offline:  # nobody could fetch them again
             await _prune(store, telemetry)
-        leases = Leases(redis) if redis else None
+        leases = Leases(redis, machine_name(cache.dir / "machine")) if redis else None
         shared = SharedBlobs.connect(cache.blobs, leases, telemetry) if cache.blobs else None
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)

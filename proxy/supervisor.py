@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -28,7 +28,6 @@ from proxy.server import GRACE_SECONDS, listen, serve
 from proxy.settings import Settings
 
 _READY_SECONDS = 30.0
-_SHORT_LIFE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _MARGIN_SECONDS = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -42,20 +41,16 @@ class _Worker:
 
     pid: int
     ready: int
-    started_at: float = field(default_factory=time.monotonic)
+    has_answered: bool = False
 
     def wait(self, seconds: float) -> bool:
-        """Whether it answers; False where it died before, or takes longer."""
-        readable, _, _ = select.select([self.ready], [], [], seconds)
-        is_ready = bool(readable) and os.read(self.ready, 1) == b"1"
-        self.forget()
-        return is_ready
-
-    def forget(self) -> None:
-        """Do not listen to it any more."""
+        """Whether it answers, or has; False where it died before, or takes longer."""
         if self.ready >= 0:
+            readable, _, _ = select.select([self.ready], [], [], seconds)
+            self.has_answered = bool(readable) and os.read(self.ready, 1) == b"1"
             os.close(self.ready)
             self.ready = -1
+        return self.has_answered
 
 
 class Supervisor:
@@ -68,7 +63,7 @@ class Supervisor:
         self._sockets: list[list[socket.socket]] = []
         self._workers: dict[int, _Worker] = {}
         self._due: dict[int, float] = {}
-        self._short_lives: dict[int, int] = {}
+        self._failures: dict[int, int] = {}
         # A worker whose supervisor is gone reads the end of this pipe.
         self._watched, self._held_open = os.pipe()
 
@@ -91,11 +86,10 @@ class Supervisor:
                     return 0
                 if number == signal.SIGHUP:
                     self._renew()
-            for worker, status in self._bury():
-                if status > 0 and worker.pid in first and not worker.wait(0):
+            for pid, status in self._bury():
+                if status > 0 and pid in first:
                     self._stop()
                     return status  # it could not even begin, and has said why
-                worker.forget()
             self._replace()
 
     # --- workers --------------------------------------------------------------------------
@@ -143,22 +137,26 @@ class Supervisor:
             return 1
         return 0
 
-    def _bury(self) -> Iterator[tuple[_Worker, int]]:
-        """Note which workers have died, how, and when each may be replaced."""
+    def _bury(self) -> Iterator[tuple[int, int]]:
+        """Note which workers have died, and when each may be replaced.
+
+        Process and exit status of those that never answered anybody.
+        """
         slots = {worker.pid: slot for slot, worker in self._workers.items()}
         for pid, status in _ended():
             slot = slots.get(pid)
             if slot is None:
                 continue  # one that was renewed, and has finished
             worker = self._workers.pop(slot)
-            lived = time.monotonic() - worker.started_at
-            self._log.error("worker died", pid=pid, status=status, lived_seconds=round(lived))
-            # One that dies at once would otherwise be replaced as fast as the machine can.
-            short = self._short_lives.get(slot, 0) + 1 if lived < _SHORT_LIFE_SECONDS else 0
-            self._short_lives[slot] = short
-            pause = min(_LONGEST_PAUSE_SECONDS, 0.05 * 2**short) if short else 0.0
-            self._due[slot] = time.monotonic() + pause
-            yield worker, status
+            self._log.error("worker died", pid=pid, status=status)
+            if worker.wait(0):
+                self._failures[slot] = 0
+            else:
+                # It would otherwise be replaced as fast as the machine can.
+                self._failures[slot] = self._failures.get(slot, 0) + 1
+                yield pid, status
+            pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2 ** self._failures[slot])
+            self._due[slot] = time.monotonic() + (pause if self._failures[slot] else 0.0)
 
     def _replace(self) -> None:
         for slot, moment in list(self._due.items()):

@@ -8,7 +8,7 @@ import fakeredis
 import pytest
 
 from proxy.storage import leases as leases_module
-from proxy.storage.leases import Leases
+from proxy.storage.leases import Leases, machine_name
 from proxy.storage.redis_client import RedisClient
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
@@ -52,7 +52,9 @@ async def test_two_processes_take_turns(tmp_path: Path) -> None:
 async def test_two_machines_take_turns(tmp_path: Path, redis: RedisServer) -> None:
     """By a lease that is gone when it is not needed any more."""
     clients = [RedisClient.connect(redis.url) for _ in range(2)]
-    one, other = (turns(tmp_path / str(n), Leases(client)) for n, client in enumerate(clients))
+    one, other = (
+        turns(tmp_path / str(n), Leases(client, str(n))) for n, client in enumerate(clients)
+    )
     assert not await overlaps(one, other)
     assert await clients[0].redis.keys("*") == []
     for client in clients:
@@ -66,7 +68,7 @@ async def test_a_lease_is_renewed_for_as_long_as_it_is_used(
     monkeypatch.setattr(leases_module, "LEASE_SECONDS", 0.4)
     monkeypatch.setattr(leases_module, "_RENEWED_EVERY_SECONDS", 0.1)
     client = RedisClient.connect(redis.url)
-    one, other = Leases(client), Leases(client)
+    one, other = Leases(client, "one"), Leases(client, "other")
     lease = await one.take("six")
     assert lease is not None
     await asyncio.sleep(1)
@@ -85,7 +87,9 @@ async def test_a_lease_is_renewed_for_as_long_as_it_is_used(
 async def test_without_redis_everybody_has_a_turn(tmp_path: Path, redis: RedisServer) -> None:
     """Also in the middle: work goes on, and nobody waits long."""
     clients = [RedisClient.connect(redis.url) for _ in range(2)]
-    one, other = (turns(tmp_path / str(n), Leases(client)) for n, client in enumerate(clients))
+    one, other = (
+        turns(tmp_path / str(n), Leases(client, str(n))) for n, client in enumerate(clients)
+    )
     async with one.take("six", 5):
         redis.stop()
         assert await overlaps(other, other) is False  # one machine still takes turns
@@ -109,7 +113,7 @@ async def test_whoever_gives_up_waiting_holds_nothing(
     """Many give up at the moment when they might have had it; the next one has it soon."""
     monkeypatch.setattr(leases_module, "LEASE_SECONDS", 0.5)
     client = RedisClient(fakeredis.FakeAsyncRedis())
-    one = turns(tmp_path / "turns", Leases(client))
+    one = turns(tmp_path / "turns", Leases(client, "one"))
 
     async def impatient(seconds: float) -> None:
         try:
@@ -121,4 +125,21 @@ async def test_whoever_gives_up_waiting_holds_nothing(
     await asyncio.gather(*(impatient(0.001 * number) for number in range(100)))
     async with one.take("six", 2):
         assert len(os.listdir(tmp_path / "turns")) == 1
+    await client.close()
+
+
+async def test_a_machine_takes_over_its_own_lease(redis: RedisServer, tmp_path: Path) -> None:
+    """A process that takes the place of one that died does not wait for the lease to end."""
+    client = RedisClient.connect(redis.url)
+    name = machine_name(tmp_path / "machine")
+    assert machine_name(tmp_path / "machine") == name
+    lease = await Leases(client, name).take("six")
+    assert lease is not None
+    lease._renewing.cancel()  # as if its holder had died
+    heir = await Leases(client, name).take("six")
+
+    assert heir is not None
+    assert await Leases(client, machine_name(tmp_path / "another")).take("six") is None
+    await heir.release()
+    assert await client.redis.keys("*") == []
     await client.close()

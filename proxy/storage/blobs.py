@@ -97,11 +97,12 @@ class DiskBlobs:
         for words in self._parts.glob("*.fill"):
             with suppress(OSError):
                 if held := FileLock.take(words):
-                    words.with_suffix(".part").unlink(missing_ok=True)
+                    for part in self._parts.glob(f"{words.stem}.*.part"):
+                        part.unlink(missing_ok=True)
                     held.release()
-        # What is left lost its other half; one that is in use is locked.
+        # What is left lost its other half; one that somebody reads is locked.
         for part in self._parts.glob("*.part"):
-            if not part.with_suffix(".fill").exists():
+            if not (self._parts / f"{part.name.split('.')[0]}.fill").exists():
                 sweep(self._parts, part.name)
 
     def check_writable(self) -> None:
@@ -171,14 +172,14 @@ class DiskBlobs:
         if held is None:
             return None
         try:
-            return Draft.begin(held, self._parts / f"{name}.part", digests)
+            return Draft.begin(held, digests)
         except BaseException:
             held.release()
             raise
 
     def follow(self, name: str) -> Followed | None:
         """The file that another process writes; None where it does not, yet or any more."""
-        return Followed.open(self._parts / f"{name}.part", self._parts / f"{name}.fill")
+        return Followed.open(self._parts / f"{name}.fill")
 
     def commit(self, draft: Draft, key: BlobKey) -> bool:
         """Give the file its name, and make room for it before.

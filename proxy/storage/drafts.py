@@ -1,12 +1,15 @@
 """A file on its way into the blob store, written by one process and followed by the others.
 
-    parts/{name}.part   its bytes so far
-    parts/{name}.fill   locked by the process that writes it; what that process says of it
+    parts/{name}.fill          locked by the process that writes; what it says of its work
+    parts/{name}.{token}.part  the bytes so far
 
-Whoever has locked the second file writes the first. What it says are lines of JSON: the size
-once that is known, then how it ended: kept, or failed and why. A process that finds the file
-locked reads both as they grow. If the lock is free and nothing was said of an end, the writer
-has died, and a reader may take its place and go on where it stopped.
+Whoever has locked the first file writes the second. What it says are lines of JSON: which part
+it writes, the size once that is known, then how it ended: kept, or failed and why. A process
+that finds the file locked reads both as they grow. If the lock is free and nothing was said of
+an end, the writer has died, and a reader may take its place and go on where it stopped.
+
+What is said holds for the part that was named last before it: a part that begins anew has
+another name, so nothing that was said of an earlier one can be taken for its own.
 
 All methods are blocking.
 """
@@ -14,6 +17,7 @@ All methods are blocking.
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,25 +45,29 @@ class Draft:
         return f"<Draft {self.path.name}: {self.size_bytes} bytes>"
 
     @classmethod
-    def begin(cls, held: FileLock, path: Path, digests: Mapping[str, str]) -> "Draft":
+    def begin(cls, held: FileLock, digests: Mapping[str, str]) -> "Draft":
         """Begin to write, or go on where a process that died has stopped.
 
         `digests` are those that will be compared; without any, nobody could tell whether
         what is there and what is to come belong together. Raises `StoreUnavailable`.
         """
+        folder, name = held.path.parent, held.path.stem
         try:
-            if not digests:
-                path.unlink(missing_ok=True)
+            part, said = _last_part(_words_in(_all_of(held.fileno)))
+            has_failed = any("failed" in words for words in said)
+            if part is None or has_failed or not digests or not (folder / part).exists():
+                for left_over in folder.glob(f"{name}.*.part"):
+                    left_over.unlink(missing_ok=True)
+                part = f"{name}.{secrets.token_hex(8)}.part"
+            path = folder / part
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as problem:
             raise StoreUnavailable("blob store", str(problem)) from problem
         draft = cls(held, descriptor, path)
         draft._others = {name: hashlib.new(name) for name in digests if name != "sha256"}
         lock(descriptor, exclusive=False)  # whoever evicts leaves it alone
-        if os.fstat(held.fileno).st_size:
-            # The writer that died may have left half a line.
-            with suppress(OSError):
-                os.write(held.fileno, b"\n")
+        # Once more, also of one that is gone on with: the line before may be half a line.
+        draft.say(part=path.name)
         while data := os.pread(descriptor, _READ_BYTES, draft.size_bytes):
             draft._count(data)
         return draft
@@ -101,7 +109,7 @@ class Draft:
     def say(self, **words: Any) -> None:
         """Tell the processes that follow; unheard, they look for themselves how it ended."""
         with suppress(OSError):
-            os.write(self._held.fileno, json.dumps(words).encode() + b"\n")
+            os.write(self._held.fileno, b"\n" + json.dumps(words).encode() + b"\n")
 
     def close(self) -> None:
         """Let go of the file; one that was not committed is gone."""
@@ -124,53 +132,90 @@ class Followed:
     """A draft that another process writes. `fileno` reads its bytes."""
 
     fileno: int
-    words_fileno: int
+    _part: str
+    _words_fileno: int
     _read_bytes: int = 0
+    _is_current: bool = False
 
     @classmethod
-    def open(cls, part: Path, words: Path) -> "Followed | None":
-        """The draft, or None where it is not there yet or no more. Raises `StoreUnavailable`."""
-        opened: list[int] = []
+    def open(cls, path: Path) -> "Followed | None":
+        """The draft of which is spoken in the file at `path`; None where there is none.
+
+        Raises `StoreUnavailable`.
+        """
         try:
-            opened.append(os.open(words, os.O_RDONLY | os.O_CLOEXEC))
-            opened.append(os.open(part, os.O_RDONLY | os.O_CLOEXEC))
+            words_fileno = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            for descriptor in opened:
-                os.close(descriptor)
             return None
         except OSError as problem:
             raise StoreUnavailable("blob store", str(problem)) from problem
-        words_fileno, fileno = opened
-        lock(fileno, exclusive=False)
-        return cls(fileno, words_fileno)
+        try:
+            part, _ = _last_part(_words_in(_all_of(words_fileno)))
+            if part is not None:
+                fileno = os.open(path.parent / part, os.O_RDONLY | os.O_CLOEXEC)
+                lock(fileno, exclusive=False)
+                return cls(fileno, part, words_fileno)
+        except FileNotFoundError:
+            pass  # it has ended, or begins anew
+        except OSError as problem:
+            os.close(words_fileno)
+            raise StoreUnavailable("blob store", str(problem)) from problem
+        os.close(words_fileno)
+        return None
 
     def written_bytes(self) -> int:
         """How much is there by now."""
         return os.fstat(self.fileno).st_size
 
     def heard(self) -> list[dict[str, Any]]:
-        """What the writer has said since the last look."""
-        data = os.pread(self.words_fileno, _READ_BYTES, self._read_bytes)
+        """What the writer has said of this part since the last look."""
+        data = os.pread(self._words_fileno, _READ_BYTES, self._read_bytes)
         whole = data[: data.rfind(b"\n") + 1]
         self._read_bytes += len(whole)
-        return [words for line in whole.splitlines() if (words := _words(line))]
+        heard = []
+        for words in _words_in(whole):
+            if "part" in words:
+                self._is_current = words["part"] == self._part
+            elif self._is_current:
+                heard.append(words)
+        return heard
 
     def is_abandoned(self) -> bool:
         """Whether nobody writes it any more. What was said may still tell how it ended."""
-        free = lock(self.words_fileno, exclusive=False)
+        if self._read_bytes and not self._is_current:
+            return True  # a new writer has begun another part
+        free = lock(self._words_fileno, exclusive=False)
         if free:
-            unlock(self.words_fileno)
+            unlock(self._words_fileno)
         return free
 
     def close(self) -> None:
         """Let go of it."""
         os.close(self.fileno)
-        os.close(self.words_fileno)
+        os.close(self._words_fileno)
 
 
-def _words(line: bytes) -> dict[str, Any]:
-    try:
-        words = json.loads(line)
-    except ValueError:
-        return {}
-    return words if isinstance(words, dict) else {}
+def _all_of(file_descriptor: int) -> bytes:
+    return os.pread(file_descriptor, _READ_BYTES, 0)
+
+
+def _last_part(words: list[dict[str, Any]]) -> tuple[str | None, list[dict[str, Any]]]:
+    """The part that was named last, and what was said of it."""
+    for number in range(len(words), 0, -1):
+        part = words[number - 1].get("part")
+        if isinstance(part, str):
+            return part, words[number:]
+    return None, []
+
+
+def _words_in(data: bytes) -> list[dict[str, Any]]:
+    """What was said, line by line; what a crash left of a line is passed over."""
+    said = []
+    for line in data.splitlines():
+        try:
+            words = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(words, dict):
+            said.append(words)
+    return said

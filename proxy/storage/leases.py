@@ -1,12 +1,18 @@
 """Leases in Redis: which machine may do a thing that all machines need done once.
 
+A lease belongs to a machine, not to a process: the processes of a machine have locks of their
+own among themselves, and one that takes the place of another that died finds the lease its own.
+
 A lease ends by itself a few seconds after its holder does, and is renewed for as long as the
 holder works. Losing Redis ends no work: whoever cannot ask for a lease goes without, and
 machines that know nothing of each other do the same thing twice at the worst.
 """
 
 import asyncio
+import secrets
+import socket
 from contextlib import suppress
+from pathlib import Path
 
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError
@@ -43,10 +49,11 @@ class Lease:
 
 
 class Leases:
-    """Gives out leases."""
+    """Gives out leases to a machine. `machine` is its name, unlike that of any other."""
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: RedisClient, machine: str) -> None:
         self._client = client
+        self._machine = machine
 
     def __repr__(self) -> str:
         return f"<Leases in {self._client!r}>"
@@ -56,5 +63,27 @@ class Leases:
         lock: Lock = self._client.redis.lock(
             f"lease:{name}", timeout=LEASE_SECONDS, blocking=False, thread_local=False
         )
-        is_ours = await self._client.ask(lambda: lock.acquire(blocking=False))
-        return Lease(self._client, lock) if is_ours else None
+
+        async def acquire() -> bool:
+            if await lock.acquire(blocking=False, token=self._machine):
+                return True
+            # redis-py keeps here what says whose lock it is.
+            lock.local.token = self._machine.encode()
+            try:
+                return bool(await lock.reacquire())
+            except LockError:
+                return False
+
+        return Lease(self._client, lock) if await self._client.ask(acquire) else None
+
+
+def machine_name(path: Path) -> str:
+    """The name of this machine, made up once and kept in that file. Raises `OSError`."""
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        draft.write_text(secrets.token_hex(16))
+        with suppress(FileExistsError):  # another process was first
+            path.hardlink_to(draft)
+        draft.unlink()
+    # A folder that was copied to another machine must not make the two of them one.
+    return f"{socket.gethostname()}-{path.read_text()}"

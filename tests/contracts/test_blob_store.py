@@ -106,13 +106,14 @@ def test_every_digest_that_is_given_is_verified(store: DiskBlobs, algorithm: str
 
 def test_parts_of_a_crash_go_and_parts_in_use_stay(store: DiskBlobs, tmp_path: Path) -> None:
     """Parts that no process has locked are removed at the next start."""
-    for left_over in ("alone.part", "pair.part", "pair.fill"):
+    for left_over in ("alone.1.part", "pair.2.part", "pair.fill"):
         (tmp_path / "parts" / left_over).write_bytes(b"half")
     draft = store.draft("name", {})
     assert draft is not None
     DiskBlobs(tmp_path, ROOM).prepare()
 
-    assert sorted(parts(tmp_path)) == ["name.fill", "name.part"]
+    assert len(parts(tmp_path)) == 2
+    assert {name.split(".")[0] for name in parts(tmp_path)} == {"name"}
     draft.write(b"still writable")
     draft.close()
     assert parts(tmp_path) == []
@@ -287,7 +288,8 @@ def test_a_draft_that_its_writer_left_is_gone_on_with(store: DiskBlobs) -> None:
         assert followed is not None
         draft.say(size=12)
         draft.write(b"first ")
-        assert (followed.heard(), followed.written_bytes()) == ([{"size": 12}], 6)
+        assert followed.heard()[-1] == {"size": 12}
+        assert (followed.heard(), followed.written_bytes()) == ([], 6)
         assert not followed.is_abandoned()
         draft.leave()
         assert followed.is_abandoned()
@@ -298,3 +300,44 @@ def test_a_draft_that_its_writer_left_is_gone_on_with(store: DiskBlobs) -> None:
         assert heir.is_whole({"sha256": sha256}) == bool(digests)
         followed.close()
         heir.close()
+
+
+def test_what_was_said_of_another_part_is_not_heard(store: DiskBlobs) -> None:
+    """A writer that died after its end, and one that begins anew: nothing is taken for done."""
+    sha256 = hashlib.sha256(b"content").hexdigest()
+    digests = {"sha256": sha256}
+    draft = store.draft("name", digests)
+    assert draft is not None
+    draft.write(b"content")
+    key = BlobKey(project=SIX, filename=NAME, sha256=sha256)
+    assert store.commit(draft, key)
+    draft.say(kept=sha256, bytes=7)
+    os.close(draft._held.fileno)  # it dies before it has let go
+    store.drop(key)
+    assert store.follow("name") is None
+    heir = store.draft("name", digests)
+    assert heir is not None
+    followed = store.follow("name")
+
+    assert followed is not None
+    assert not any("kept" in words for words in followed.heard())
+    assert heir.size_bytes == followed.written_bytes() == 0
+    followed.close()
+    heir.close()
+    os.close(draft.fileno)
+
+
+def test_a_part_that_failed_is_not_gone_on_with(store: DiskBlobs) -> None:
+    """Its writer died between saying so and removing it."""
+    digests = {"sha256": "0" * 64}
+    draft = store.draft("name", digests)
+    assert draft is not None
+    draft.write(b"wrong")
+    draft.say(failed="wrong digest", index="-", status=502)
+    os.close(draft._held.fileno)
+    heir = store.draft("name", digests)
+
+    assert heir is not None
+    assert heir.size_bytes == 0
+    heir.close()
+    os.close(draft.fileno)
