@@ -19,13 +19,9 @@ Knows nothing of pages: whether a client may have the file was decided before.
 
 import asyncio
 import hashlib
-import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-
-import stamina
 
 from proxy.errors import (
     DigestMismatch,
@@ -33,34 +29,20 @@ from proxy.errors import (
     ProxyError,
     StoreUnavailable,
     UpstreamError,
-    UpstreamMalformed,
-    UpstreamUnavailable,
 )
 from proxy.fill import Download, Fill, Wanted
+from proxy.receive import Receiving, Source
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey, DiskBlobs
 from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.drafts import Draft, Followed
 from proxy.telemetry import Telemetry
-from proxy.transport import Fetch, FileStream, is_strong, worth_another_try
+from proxy.transport import Fetch
 from proxy.upstream import Upstream
 
-_ATTEMPTS = 4
-_PROGRESS_BYTES = 1 << 20
-"""An upstream that sent so much before it broke off deserves another round of attempts."""
-_LONGEST_WAIT_SECONDS = 10.0
 _LOOK_SECONDS = 0.005
 _LONGEST_LOOK_SECONDS = 0.05
 """How often to look at a draft that another process writes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
-    """Where a fill takes its bytes from."""
-
-    name: str
-    fetch: Fetch
-    is_index: bool
 
 
 class Downloads:
@@ -138,9 +120,10 @@ class Downloads:
                 return False  # another process is keeping the same bytes
             try:
                 draft.write(data[draft.size_bytes :])
-                return self._store.commit(draft, key)
+                self._store.commit(draft, key)
             finally:
                 draft.close()
+            return True
 
         if await asyncio.to_thread(write):
             await self._share(key, data)
@@ -159,10 +142,17 @@ class Downloads:
         # Another request may have begun one while this one looked at the disk.
         joined = name in self._fills
         fill = self._fills[name] if joined else self._begin(name, wanted, upstream)
-        elsewhere = partial(upstream.file, wanted.url) if upstream else None
         with fill.held():
             await fill.until_readable(0)
-            return Download(fill, joined=joined, elsewhere=elsewhere)
+            return Download(fill, joined=joined, elsewhere=self._parts_of(fill, upstream))
+
+    def _parts_of(self, fill: Fill, upstream: Upstream | None) -> Fetch | None:
+        """Where to ask for a part that the fill does not have yet: where the fill itself asks."""
+        wanted = fill.wanted
+        if fill.is_from_index:
+            return partial(upstream.file, wanted.url) if upstream is not None else None
+        key = _key(wanted)
+        return self._shared.fetch(key) if self._shared is not None and key is not None else None
 
     def _begin(self, name: str, wanted: Wanted, upstream: Upstream | None) -> Fill:
         fill = self._fills[name] = Fill(wanted)
@@ -296,15 +286,13 @@ class Downloads:
                 with suppress(StoreUnavailable):
                     await asyncio.to_thread(self._store.mark_shared, key)
 
-    async def _verified(self, source: _Source, wanted: Wanted, draft: Draft) -> BlobKey:
+    async def _verified(self, source: Source, wanted: Wanted, draft: Draft) -> BlobKey:
         """What to call the file. Raises `DigestMismatch`."""
         try:
             sha256 = draft.verify(wanted.filename, wanted.digests, wanted.url)
         except DigestMismatch:
-            if self._shared is not None and wanted.sha256 is not None and not source.is_index:
-                key = BlobKey(
-                    project=wanted.project, filename=wanted.filename, sha256=wanted.sha256
-                )
+            key = _key(wanted)
+            if self._shared is not None and key is not None and not source.is_index:
                 with suppress(StoreUnavailable):
                     await self._shared.delete(key)
             raise
@@ -330,26 +318,26 @@ class Downloads:
     @asynccontextmanager
     async def _sources(
         self, wanted: Wanted, upstream: Upstream | None
-    ) -> AsyncIterator[list[_Source]]:
+    ) -> AsyncIterator[list[Source]]:
         """Where to ask, in this order, once it is our turn to."""
         index = []
         if upstream is not None:
             fetch = partial(upstream.file, wanted.url)
-            index = [_Source(name=upstream.name, fetch=fetch, is_index=True)]
-        if self._shared is None or wanted.sha256 is None:
+            index = [Source(name=upstream.name, fetch=fetch, is_index=True)]
+        key = _key(wanted)
+        if self._shared is None or key is None:
             yield index
             return
-        key = BlobKey(project=wanted.project, filename=wanted.filename, sha256=wanted.sha256)
-        objects = _Source(name="objects", fetch=self._shared.fetch(key), is_index=False)
+        objects = Source(name="objects", fetch=self._shared.fetch(key), is_index=False)
         async with self._shared.turn(key) as has_it:
             yield [objects, *index] if has_it else index
 
-    async def _fetch_from(self, sources: list[_Source], fill: Fill, draft: Draft) -> _Source:
+    async def _fetch_from(self, sources: list[Source], fill: Fill, draft: Draft) -> Source:
         """All bytes into the draft. Which source had the last of them."""
         for source in sources:
             fill.is_from_index = source.is_index
             try:
-                await _Receiving(fill, draft, source, self._telemetry).all()
+                await Receiving(fill, draft, source, self._telemetry).all()
             except StoreUnavailable as problem:
                 if source.is_index or source is sources[-1]:
                     raise
@@ -360,93 +348,11 @@ class Downloads:
         raise StoreUnavailable("object store", "it no longer has the file")
 
 
-class _Receiving:
-    """A file on its way into its draft, over as many tries as that takes."""
-
-    def __init__(self, fill: Fill, draft: Draft, source: _Source, telemetry: Telemetry) -> None:
-        self._fill = fill
-        self._draft = draft
-        self._source = source
-        self._telemetry = telemetry
-        self._validator: str | None = None
-
-    async def all(self) -> None:
-        """Until the end. Raises `UpstreamError`, `StoreUnavailable`."""
-        while True:
-            before = self._draft.size_bytes
-            try:
-                await self._with_retries()
-                break
-            except UpstreamUnavailable:
-                if not self._can_go_on() or self._draft.size_bytes < before + _PROGRESS_BYTES:
-                    raise
-        # The page's word on the size counts where there is no hash to hold the file against.
-        wanted, received = self._fill.wanted, self._draft.size_bytes
-        for announced in (self._fill.size_bytes, None if wanted.digests else wanted.size_bytes):
-            if announced not in (None, received):
-                raise self._malformed(f"it announced {announced} bytes and sent {received}")
-
-    def _can_go_on(self) -> bool:
-        """Whether anything could tell halves of two files from one."""
-        is_known = self._fill.wanted.digests or is_strong(self._validator)
-        return bool(is_known) or not self._draft.size_bytes
-
-    async def _with_retries(self) -> None:
-        def verdict(problem: Exception) -> bool | float:
-            if isinstance(problem, UpstreamUnavailable):
-                self._telemetry.log.info(
-                    "download broke off",
-                    file=self._fill.wanted.filename,
-                    received_bytes=self._draft.size_bytes,
-                    problem=problem.problem,
-                )
-            return self._can_go_on() and worth_another_try(problem, _LONGEST_WAIT_SECONDS)
-
-        async for attempt in stamina.retry_context(
-            on=verdict, attempts=_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.2
-        ):
-            with attempt:
-                await self._once()
-
-    async def _once(self) -> None:
-        start = self._draft.size_bytes
-        if start and self._draft.is_whole(self._fill.wanted.digests):
-            return  # only the end of the answer was lost, or the process that had fetched it
-        async with self._source.fetch(start, validator=self._validator) as stream:
-            self._check(stream)
-            self._validator = stream.validator
-            async with aclosing(stream.chunks) as chunks:
-                skip = start - stream.start
-                async for chunk in chunks:
-                    # A server that knows no ranges sends all again.
-                    if skip < len(chunk):
-                        await self._append(chunk[skip:])
-                    skip = max(0, skip - len(chunk))
-
-    def _check(self, stream: FileStream) -> None:
-        wanted, fill = self._fill.wanted, self._fill
-        if not (wanted.digests or stream.is_delimited):
-            raise self._malformed(
-                "with neither a hash nor a length, nobody can tell whether the file is whole"
-            )
-        # A part without hashes is joined to what comes only where that begins behind it.
-        is_another = self._draft.size_bytes > stream.start and not wanted.digests
-        known = fill.size_bytes
-        if is_another or (known is not None and stream.size_bytes not in (None, known)):
-            raise self._malformed("the file changed under way")
-        if stream.size_bytes is not None and known is None:
-            fill.size_bytes = stream.size_bytes
-            self._draft.say(size=stream.size_bytes, is_from_index=self._source.is_index)
-
-    async def _append(self, data: bytes) -> None:
-        wanted, draft = self._fill.wanted, self._draft
-        if draft.size_bytes + len(data) > (wanted.size_bytes or sys.maxsize):
-            raise self._malformed(f"it sends more than the {wanted.size_bytes} bytes of its page")
-        await asyncio.to_thread(draft.write, data)
-        self._fill.reveal(draft.size_bytes)
-
-    def _malformed(self, problem: str) -> UpstreamMalformed:
-        return UpstreamMalformed(self._source.name, self._fill.wanted.url, problem)
+def _key(wanted: Wanted) -> BlobKey | None:
+    """What the file will be called; None while its sha256 is not known."""
+    if wanted.sha256 is None:
+        return None
+    return BlobKey(project=wanted.project, filename=wanted.filename, sha256=wanted.sha256)
 
 
 def _name(wanted: Wanted) -> str:
