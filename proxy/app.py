@@ -94,7 +94,9 @@ async def application(
 
         lists: PageCache[None] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(lists.close)
-        root_lists = RootLists(catalog, lists, cache.dir / "lists")
+        # Each machine renders for itself.
+        own_turns = Turns(cache.dir / "turns", None, telemetry)
+        root_lists = RootLists(catalog, lists, cache.dir / "lists", own_turns)
         stack.push_async_callback(root_lists.close)
         await asyncio.to_thread(root_lists.prepare)
 

@@ -6,7 +6,7 @@ speak. How a page is kept, renewed and served stale is told in `pagecache.py`.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,7 +33,7 @@ from proxy.simple.content import (
     read_canonical,
     unpack,
 )
-from proxy.simple.model import File, Project, ProjectName
+from proxy.simple.model import File, Lesson, Project, ProjectName
 from proxy.simple.parse import MalformedPage, parse_project
 from proxy.storage.pages import PageRecord
 from proxy.upstream import NewPage, Unchanged, Upstream
@@ -43,9 +43,6 @@ _BYTES_PER_BYTE_OF_JSON = 4
 """What a content takes in memory, roughly, for each byte of its JSON."""
 _PARSE_IN_THREAD_BYTES = 1 << 18
 _LESSON_SECONDS = 0.2
-
-Lesson = Callable[[File], File]
-"""The file with what was found out of it; the very same where that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +75,7 @@ class Catalog:
         self._contents: LRUCache[str, tuple[int, Project]] = LRUCache(
             _CONTENTS_BYTES, getsizeof=lambda entry: entry[0] * _BYTES_PER_BYTE_OF_JSON
         )
-        self._lessons: dict[tuple[str, ProjectName], dict[str, Lesson]] = {}
+        self._lessons: dict[tuple[str, ProjectName], set[Lesson]] = {}
         self._learning: Flight[None] = Flight()
 
     def __repr__(self) -> str:
@@ -137,12 +134,10 @@ class Catalog:
             raise FileNotListed(project, filename)
         raise ProjectNotFound(project)
 
-    def learn(self, project: ProjectName, index: str, filename: str, lesson: Lesson) -> None:
+    def learn(self, project: ProjectName, index: str, lesson: Lesson) -> None:
         """Note behind the answer what was found out of a file whose index does not say it."""
         key = (index, project)
-        lessons = self._lessons.setdefault(key, {})
-        before = lessons.get(filename)
-        lessons[filename] = (lambda file: lesson(before(file))) if before else lesson
+        self._lessons.setdefault(key, set()).add(lesson)
         self._learning.start(key, partial(self._write_lessons, self.upstream(index), project))
 
     async def _write_lessons(self, upstream: Upstream, project: ProjectName) -> None:
@@ -153,9 +148,7 @@ class Catalog:
             with suppress(TimeoutError):
                 await self._apply(upstream, project, lessons)
 
-    async def _apply(
-        self, upstream: Upstream, project: ProjectName, lessons: Mapping[str, Lesson]
-    ) -> None:
+    async def _apply(self, upstream: Upstream, project: ProjectName, lessons: set[Lesson]) -> None:
         async with self._cache.changing(upstream, project) as record:
             before = await self._load(record)
             after = before.with_lessons(lessons) if before else None

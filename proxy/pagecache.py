@@ -178,18 +178,20 @@ class PageCache(Generic[Content]):
         key = (upstream.name, project)
         patience = PAGE_DEADLINE_SECONDS if project != ROOT_LIST else LIST_DEADLINE_SECONDS
         try:
-            async with self._turns.take(page_key(*key), patience) as had_to_wait:
-                if had_to_wait:
+            async with self._turns.take(page_key(*key), patience) as waited_seconds:
+                if waited_seconds:
                     self._trusted.pop(key, None)
                     newer = await self.recall(upstream, project)
                     if newer is not None and self.judge(newer) is Verdict.FRESH:
                         ttl = newer.stamp.fresh_until - self._now()
                         journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
                         return Answer(record=newer, journey=journey)
+                    if waited_seconds > patience / 2:
+                        raise TimeoutError  # to ask again would outlast every client's patience
                 return await refresh(record)
         except TimeoutError as problem:
             raise UpstreamTimeout(
-                upstream.name, upstream.index.url, "another process waits for its answer, too long"
+                upstream.name, upstream.index.url, "another process waited long for its answer"
             ) from problem
 
     def judge(self, record: PageRecord | None) -> Verdict:

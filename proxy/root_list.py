@@ -39,10 +39,13 @@ from proxy.simple.negotiate import Format
 from proxy.simple.parse import MalformedPage
 from proxy.simple.project_list import Source, make_canonical, render_lists
 from proxy.storage.pages import ROOT_LIST, PageRecord
+from proxy.storage.turns import Turns
 from proxy.upstream import Unchanged, Upstream
 
 _KEPT_SECONDS = 24 * 3600
 """How long files of a list that has been replaced stay: someone may be reading them."""
+
+_RENDERING_SECONDS = 60.0
 
 Result = TypeVar("Result")
 
@@ -57,6 +60,10 @@ class ProjectList:
     """The record that becomes stale first."""
     journey: Journey
 
+    def is_there(self) -> bool:
+        """Whether its bodies have been made."""
+        return all(self.gzipped(format).exists() for format in Format)
+
     def open(self, format: Format) -> BinaryIO:
         """The gzipped body of that format."""
         return self.gzipped(format).open("rb")
@@ -69,10 +76,13 @@ class ProjectList:
 class RootLists:
     """Answers project lists. `folder` is for files that can be made again at any time."""
 
-    def __init__(self, catalog: Catalog, cache: PageCache[None], folder: Path) -> None:
+    def __init__(
+        self, catalog: Catalog, cache: PageCache[None], folder: Path, turns: Turns
+    ) -> None:
         self._catalog = catalog
         self._cache = cache
         self._folder = folder
+        self._turns = turns
         self._rendering: Flight[None] = Flight()
 
     def __repr__(self) -> str:
@@ -81,7 +91,8 @@ class RootLists:
     def prepare(self) -> None:
         """Make the folder, and remove what crashed conversions left."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._sweep(keep=set())
+        # The lists themselves stay: other processes may be serving them.
+        self._sweep(keep={path.name.split(".")[0] for path in self._folder.glob("*.gz")})
 
     async def project_list(self, index: str | None = None) -> ProjectList:
         """The merged list, or that of one index.
@@ -108,8 +119,8 @@ class RootLists:
         ready = ProjectList(
             etag=etag, folder=self._folder, record=answer.record, journey=answer.journey
         )
-        if not all(ready.gzipped(format).exists() for format in Format):
-            await self._rendering.join(etag, lambda: self._render(ready, parts))
+        if not ready.is_there():
+            await self._rendering.join(etag, lambda: self._render_in_turn(ready, parts))
         return ready
 
     async def close(self) -> None:
@@ -176,6 +187,16 @@ class RootLists:
         return True
 
     # --- rendering ------------------------------------------------------------------------
+
+    async def _render_in_turn(
+        self, ready: ProjectList, parts: Sequence[tuple[str, tuple[str, ...]]]
+    ) -> None:
+        try:
+            async with self._turns.take(f"render/{ready.etag}", _RENDERING_SECONDS):
+                if not ready.is_there():  # or another process has made it meanwhile
+                    await self._render(ready, parts)
+        except TimeoutError:
+            await self._render(ready, parts)
 
     async def _render(
         self, ready: ProjectList, parts: Sequence[tuple[str, tuple[str, ...]]]

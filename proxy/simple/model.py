@@ -11,9 +11,11 @@ Read first: PEP 503 (names), PEP 691 (JSON), PEP 700 (size, upload-time), PEP 71
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
+from functools import reduce
 from typing import Any, NewType
 
 from packaging.utils import canonicalize_name
@@ -60,6 +62,23 @@ class Yanked:
     """The file is yanked (PEP 592), perhaps with a reason."""
 
     reason: str | None = None
+
+
+class Subject(Enum):
+    """What was found out something of."""
+
+    FILE = "file"  # its sha256, which its index does not give
+    METADATA = "metadata"  # the sha256 of the core metadata that its index offers without one
+    MADE_METADATA = "made metadata"  # that of what was made here; None: there is none to be made
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What was found out of a file whose index does not say it."""
+
+    filename: str
+    subject: Subject
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +133,17 @@ class File:
         return (
             self if self.entry[MADE_METADATA] == said else File({**self.entry, MADE_METADATA: said})
         )
+
+    def having_learned(self, lesson: Lesson) -> "File":
+        """The same file with what was found out of it; itself where that is known."""
+        match lesson.subject, lesson.sha256:
+            case Subject.MADE_METADATA, sha256:
+                return self.with_made_metadata(sha256)
+            case Subject.FILE, str(sha256):
+                return self.with_sha256(sha256)
+            case Subject.METADATA, str(sha256):
+                return self.with_metadata_sha256(sha256)
+        return self
 
     def lacks_metadata(self, is_index_aware: bool) -> bool:
         """Whether the index says nothing of core metadata, or says no and knows no better."""
@@ -227,13 +257,16 @@ class Project:
                 return file
         return None
 
-    def with_lessons(self, lessons: Mapping[str, Callable[[File], File]]) -> "Project":
-        """The page with what was learned of files, by their names.
+    def with_lessons(self, lessons: Collection[Lesson]) -> "Project":
+        """The page with what was found out of its files.
 
         Returns the very same page where there is nothing to add.
         """
+        by_name: dict[str, list[Lesson]] = {}
+        for lesson in lessons:
+            by_name.setdefault(lesson.filename, []).append(lesson)
         files = tuple(
-            lesson(file) if (lesson := lessons.get(file.filename)) else file for file in self.files
+            reduce(File.having_learned, by_name.get(file.filename, ()), file) for file in self.files
         )
         if all(after is before for after, before in zip(files, self.files, strict=True)):
             return self

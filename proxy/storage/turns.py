@@ -7,6 +7,7 @@ done more than once, and nothing breaks.
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -37,14 +38,18 @@ class Turns:
         sweep(self._folder, "*.lock")
 
     @asynccontextmanager
-    async def take(self, name: str, patience_seconds: float) -> AsyncIterator[bool]:
-        """Wait for the turn; whether another had it meanwhile. Raises `TimeoutError`."""
+    async def take(self, name: str, patience_seconds: float) -> AsyncIterator[float]:
+        """Wait for the turn. How many seconds that took; 0 where nobody else had it.
+
+        Raises `TimeoutError`.
+        """
+        began_at = time.monotonic()
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(patience_seconds):
                 had_to_wait = await self._lock(stack, name)
                 if self._leases is not None:
                     had_to_wait |= await self._lease(stack, self._leases, name)
-            yield had_to_wait
+            yield time.monotonic() - began_at if had_to_wait else 0.0
 
     async def _lock(self, stack: AsyncExitStack, name: str) -> bool:
         path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.lock"

@@ -17,18 +17,20 @@ from proxy.catalog import Catalog, Listed
 from proxy.downloads import Downloads
 from proxy.errors import (
     BadRequest,
+    DigestMismatch,
     FileNotListed,
     MetadataUnreadable,
     ProjectNotFound,
     ProxyError,
     StoreUnavailable,
     UpstreamError,
+    UpstreamFileMissing,
 )
 from proxy.fill import Download, Wanted
 from proxy.flight import Flight
 from proxy.journey import Journey, Outcome
 from proxy.metadata import SUFFIX, MadeMetadata
-from proxy.simple.model import File, ProjectName, is_digest, is_plain_filename, normalize
+from proxy.simple.model import Lesson, ProjectName, Subject, is_digest, is_plain_filename, normalize
 from proxy.simple.render import NO_SHA256
 from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE, Note, cut
@@ -92,7 +94,13 @@ class FileHandlers:
             return await self._send_download(request, kept, None, sha256)
         if beside == SUFFIX and listed.file.made_metadata is not None:
             return await self._send_metadata(request, project, listed)
-        download = await self._download(project, listed, beside)
+        try:
+            download = await self._download(project, listed, beside)
+        except UpstreamFileMissing:
+            if beside != SUFFIX or not listed.file.filename.endswith(".whl"):
+                raise
+            # An index that passes on another's claim, and not the metadata itself.
+            return await self._send_metadata(request, project, listed)
         return await self._send_download(request, download, listed.index, sha256)
 
     # --- which file -----------------------------------------------------------------------
@@ -113,12 +121,9 @@ class FileHandlers:
         """Once the whole file is here, its page may name its hash."""
         await download.completed()
         assert download.key is not None, "what is complete has a name"
-        sha256 = download.key.sha256
-
-        def lesson(file: File) -> File:
-            return file.with_metadata_sha256(sha256) if beside else file.with_sha256(sha256)
-
-        self._catalog.learn(project, listed.index, listed.file.filename, lesson)
+        subject = Subject.METADATA if beside else Subject.FILE
+        lesson = Lesson(listed.file.filename, subject, download.key.sha256)
+        self._catalog.learn(project, listed.index, lesson)
 
     async def _listed(
         self, project: ProjectName, sha256: str | None, filename: str, index: str | None
@@ -150,7 +155,7 @@ class FileHandlers:
     async def _send_metadata(
         self, request: web.Request, project: ProjectName, listed: Listed
     ) -> web.StreamResponse:
-        """Core metadata that is made here."""
+        """Core metadata that is made here, since its index does not have it."""
         note, file = request[NOTE], listed.file
         if file.made_metadata is False:
             raise MetadataUnreadable(file.filename, "there is none to be read in the wheel")
@@ -162,17 +167,15 @@ class FileHandlers:
             made = await self._made_metadata.of(wheel, known, upstream)
         except MetadataUnreadable:
             if wheel.digests:
-                self._catalog.learn(
-                    project, listed.index, file.filename, lambda one: one.with_made_metadata(None)
-                )
+                lesson = Lesson(file.filename, Subject.MADE_METADATA, None)
+                self._catalog.learn(project, listed.index, lesson)
             raise
+        claimed = (file.core_metadata or {}).get("sha256", made.sha256)
+        if claimed != made.sha256:
+            raise DigestMismatch(file.filename + SUFFIX, "sha256", claimed, made.sha256, file.url)
         if known != made.sha256:
-            self._catalog.learn(
-                project,
-                listed.index,
-                file.filename,
-                lambda one: one.with_made_metadata(made.sha256),
-            )
+            lesson = Lesson(file.filename, Subject.MADE_METADATA, made.sha256)
+            self._catalog.learn(project, listed.index, lesson)
         note.journey = Journey(
             outcome=Outcome.HIT if made.was_kept else Outcome.MISS,
             stored=not made.was_kept,

@@ -55,6 +55,10 @@ async def test_cold_clients_of_all_workers_cause_one_request(
         asyncio.get_running_loop().call_later(0.5, gate.set)
         files = await asyncio.gather(*(get(file_url(server, sha256)) for _ in range(64)))
 
+        lists = await asyncio.gather(*(get(server.index_url) for _ in range(16)))
+
+        assert Counter(status for status, _ in lists) == {200: 16}
+        assert upstream.count("/simple/") == 1
         assert Counter(status for status, _ in pages) == {200: 64}
         assert Counter(files) == {(200, CONTENT): 64}
         assert (upstream.count("/simple/six/"), upstream.count(path)) == (1, 1)

@@ -239,3 +239,20 @@ async def test_a_cache_that_keeps_nothing_makes_it_all_the_same(
 
     for _ in range(2):
         assert await (await proxy.get(link)).read() == TEXT
+
+
+async def test_a_claim_that_its_index_does_not_keep(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """Some indexes pass on PyPI's claims without the metadata: it is made, and must be the same."""
+    other = "six-2.0-py3-none-any.whl"
+    for name, claim in ((NAME, TEXT_SHA256), (other, "0" * 64)):
+        upstream.add("six", name, WHEEL, **{"core-metadata": {"sha256": claim}})
+        upstream.handlers[upstream.path_of(name)] = with_ranges(WHEEL)
+    sha256 = hashlib.sha256(WHEEL).hexdigest()
+    answer = await proxy.get(f"/files/six/{sha256}/{NAME}.metadata")
+    assert (answer.status, await answer.read()) == (200, TEXT)
+    wrong = await proxy.get(f"/files/six/{sha256}/{other}.metadata")
+
+    assert wrong.status == 502
+    assert "is not the file that the index names" in await wrong.text()
