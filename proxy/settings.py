@@ -44,6 +44,7 @@ ENVIRONMENT_PREFIX = "WHEELKEEP_"
 CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
 DEFAULT_FILE = Path("wheelkeep.toml")
 
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
@@ -63,7 +64,7 @@ def usable_cores() -> int:
     """How many cores this process may keep busy: what it is bound to, and its cgroup's share."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = _CPU_QUOTA.read_text().split()
         return max(1, min(cores or 1, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroups, or "max"
         return cores or 1
@@ -122,7 +123,7 @@ class Cache(Section):
     blobs: str = Field(
         "", description="s3://bucket/prefix, gs://… or az://…: blobs shared between machines"
     )
-    max_size: ByteSize = Field(ByteSize(20 * 1024**3), description="of blobs on disk")
+    max_size: ByteSize = Field(ByteSize(20 * 1024**3), ge=0, description="of blobs on disk")
     page_ttl: Duration | None = Field(
         None, description="how long a page is fresh; empty: what upstream's Cache-Control says"
     )

@@ -108,6 +108,7 @@ def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ('[policy]\ndeny = ["x"]', r"policy\.deny: this version of wheelkeep cannot do that yet"),
         ("[server]\nbase_path = '/x'", r"server\.base_path: this version"),
         ("[server]\nworkers = 'many'", r"server\.workers: 'many'"),
+        ("[cache]\nmax_size = -1", r"cache\.max_size: -1"),
         ("[server]\nworkers = 0", r"server\.workers: 0"),
         ("[cache]\nblobs = 'http://x'", r"cache\.blobs: 'http://x': must be like s3://"),
     ],
@@ -166,3 +167,17 @@ def test_the_readme_names_every_setting() -> None:
     keys = {name.rpartition("__")[2].lower() for name in all_names() if "__" in name}
 
     assert {key for key in keys if not re.search(rf"`(?:\w+\.)?{key}`", readme)} == set()
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 6), ("150000 100000", 2), ("50000 100000", 1), ("", 6)]
+)
+def test_workers_auto_counts_what_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int
+) -> None:
+    """Not the cores of the machine: a container's share of them."""
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr("proxy.settings._CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+
+    assert load(flags={"server": {"workers": "auto"}}).server.workers == cores

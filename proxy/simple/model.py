@@ -145,10 +145,17 @@ class File:
                 return self.with_metadata_sha256(sha256)
         return self
 
-    def lacks_metadata(self, is_index_aware: bool) -> bool:
-        """Whether the index says nothing of core metadata, or says no and knows no better."""
-        said = [self.entry[key] for key in METADATA_KEYS if key in self.entry]
-        return not said or (not is_index_aware and not any(said))
+    def offering_metadata(self, is_index_aware: bool) -> "File":
+        """The same file, its metadata to be made where it is a wheel whose index offers none.
+
+        `is_index_aware`: whether the index has metadata of other files, and knows what it says.
+        """
+        entry = {key: value for key, value in self.entry.items() if key != MADE_METADATA}
+        said = [entry[key] for key in METADATA_KEYS if key in entry]
+        lacks_it = not said or (not is_index_aware and not any(said))
+        if self.filename.endswith(".whl") and lacks_it:
+            entry[MADE_METADATA] = True
+        return File(entry)
 
     @property
     def size_bytes(self) -> int | None:
@@ -203,7 +210,9 @@ class File:
         in the wheel. None: the index offers it, or it is no wheel.
         """
         value = self.entry.get(MADE_METADATA)
-        return _digests(value) or None if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            return _digests(value) or True
+        return value if isinstance(value, bool) else None
 
     @property
     def claimed_metadata(self) -> Mapping[str, str] | None:
@@ -279,13 +288,10 @@ class Project:
         one that offers it for no file may know nothing of core metadata.
         """
         is_known = any(file.core_metadata is not None for file in self.files)
-        files = tuple(
-            File({**file.entry, MADE_METADATA: True})
-            if file.filename.endswith(".whl") and file.lacks_metadata(is_known)
-            else file
-            for file in self.files
+        return Project(
+            document=self.document,
+            files=tuple(file.offering_metadata(is_known) for file in self.files),
         )
-        return Project(document=self.document, files=files)
 
     def with_sha256s_of(self, previous: "Project") -> "Project":
         """The page with what was learned of files that `previous` lists under the same URL."""

@@ -256,3 +256,14 @@ async def test_a_claim_that_its_index_does_not_keep(
 
     assert wrong.status == 502
     assert "is not the file that the index names" in await wrong.text()
+
+
+async def test_what_an_index_says_in_our_own_words_is_not_believed(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """The key that notes what was made here never comes in, and never leaves."""
+    upstream.add("six", NAME, WHEEL, **{"_made-metadata": {"sha256": "0" * 64}})
+    upstream.add("six", "six-1.0.tar.gz", b"x", **{"_made-metadata": "<script>"})
+
+    assert await claims(proxy) == {NAME: True, "six-1.0.tar.gz": None}
+    assert "_made" not in await (await proxy.get("/simple/six/?format=" + JSON)).text()
