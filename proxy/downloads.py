@@ -97,8 +97,8 @@ class Downloads:
         """The file, if it is here by now. Raises `StoreUnavailable`."""
         if wanted.sha256 is None:
             return None
-        find = partial(self._store.find, wanted.project, wanted.filename, wanted.sha256)
-        kept = await asyncio.to_thread(find)
+        find = self._store.find
+        kept = await asyncio.to_thread(find, wanted.project, wanted.filename, wanted.sha256)
         return None if kept is None else Download(kept)
 
     async def elsewhere(self, wanted: Wanted, upstream: Upstream) -> Fetch:
@@ -260,17 +260,15 @@ class Downloads:
 
     async def _fetch(self, name: str, fill: Fill, draft: Draft, upstream: Upstream | None) -> None:
         wanted = fill.wanted
-        if wanted.sha256 is not None:
-            # Another process may have ended its fill since we looked.
-            find = partial(self._store.find, wanted.project, wanted.filename, wanted.sha256)
-            kept = await asyncio.to_thread(find)
-            if kept is not None:
-                try:
-                    fill.begin(kept.fileno)
-                finally:
-                    kept.close()
-                self._complete(name, fill, draft, kept.key, kept.size_bytes)
-                return
+        # Another process may have ended its fill since we looked. Nothing is said of that: our
+        # part has no bytes, and whoever follows it looks at the disk when it is gone.
+        if kept := await self.on_disk(wanted):
+            with kept:
+                fill.begin(kept.fileno)
+            assert kept.key is not None, "what is on disk has a name"
+            fill.complete(kept.key, await kept.completed())
+            self._end(name, fill)
+            return
         fill.begin(draft.fileno)
         fill.reveal(draft.size_bytes)
         async with self._sources(wanted, upstream) as sources:
@@ -279,7 +277,9 @@ class Downloads:
             is_kept = await asyncio.to_thread(self._store.commit, draft, key)
             if not is_kept:
                 self._telemetry.log.info("larger than cache.max_size", file=wanted.filename)
-            self._complete(name, fill, draft, key, draft.size_bytes)
+            draft.say(kept=key.sha256, bytes=draft.size_bytes)
+            fill.complete(key, draft.size_bytes)
+            self._end(name, fill)
             if source.is_index:
                 await self._share(key, draft.fileno)
             elif is_kept:
@@ -297,11 +297,6 @@ class Downloads:
                     await self._shared.delete(key)
             raise
         return BlobKey(project=wanted.project, filename=wanted.filename, sha256=sha256)
-
-    def _complete(self, name: str, fill: Fill, draft: Draft, key: BlobKey, size: int) -> None:
-        draft.say(kept=key.sha256, bytes=size)
-        fill.complete(key, size)
-        self._end(name, fill)
 
     async def _share(self, key: BlobKey, source: bytes | int) -> None:
         """Put it into the object store, if there is one; what fails is tried again later."""

@@ -855,3 +855,26 @@ async def test_the_cache_is_bounded(
     stats = await (await proxy.get("/stats")).json()
     assert stats["blob_bytes"] == sum(blob.stat().st_size for blob in kept(tmp_path))
     assert stats["blobs"] == len(kept(tmp_path))
+
+
+async def test_a_file_that_another_process_ends_meanwhile(
+    make_proxy: MakeProxy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our look at the disk and our turn: nobody is asked, and followers find it, too."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    path = upstream.path_of(NAME)
+    one, other = await make_proxy(), await make_proxy()
+    await (await one.get(link(sha256))).read()
+    find = DiskBlobs.find
+    have_looked: set[int] = set()
+
+    def too_early(store: DiskBlobs, *arguments: Any) -> Blob | None:
+        is_first = id(store) not in have_looked
+        have_looked.add(id(store))
+        return None if is_first else find(store, *arguments)
+
+    monkeypatch.setattr(DiskBlobs, "find", too_early)
+    answers = await asyncio.gather(*(proxy.get(link(sha256)) for proxy in (one, other)))
+
+    assert all([await answer.read() == CONTENT for answer in answers])
+    assert upstream.count(path) == 1
