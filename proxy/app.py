@@ -127,10 +127,11 @@ async def application(
         yield app
 
 
-def check_cache(settings: Settings) -> None:
-    """Whether the cache's folder can be used, once for many processes. Raises `ConfigError`."""
+def prepare_cache(settings: Settings) -> None:
+    """Make the cache's folder usable, once for however many processes. Raises `ConfigError`."""
     blobs = DiskBlobs(settings.cache.dir, settings.cache.max_size)
     blobs.prepare()
+    blobs.sweep_parts()
     blobs.close()
 
 

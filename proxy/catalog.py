@@ -182,7 +182,7 @@ class Catalog:
         content = answer.content or await self._load(answer.record)
         if content is None and answer.record.etag is not None:
             # The body is gone (evicted by Redis, say): the record alone is worth nothing.
-            answer = await self._cache.ask(upstream, project, None, refresh)
+            answer = await self._cache.ask(upstream, project, None, refresh, useless=answer.record)
             content = answer.content
         if answer.record.etag is None:
             raise ProjectNotFound(project)

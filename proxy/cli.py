@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from proxy import __version__
+from proxy.app import prepare_cache
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.maintenance import verify as check_all
 from proxy.server import listen
@@ -79,6 +80,7 @@ def serve(
     if settings.server.workers > 1:
         sys.exit(Supervisor(settings, lambda: load(config, given)).run())
     (sockets,) = listen(settings.server.host, settings.server.port)
+    prepare_cache(settings)
     asyncio.run(serve_until_stopped(settings, sockets))
 
 

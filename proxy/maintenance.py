@@ -1,8 +1,8 @@
 """What is done behind the answers: the bound of the cache kept, blobs shared, blobs verified.
 
 Every process writes down what it used. One process of the machine, whichever has the lock,
-also looks at what others left: blobs that no table knows yet, more than the bound allows,
-blobs that the object store could not take when they came.
+also looks at what others left: parts of files whose process died, blobs that no table knows
+yet, more than the bound allows, blobs that the object store could not take when they came.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ _EVERY_SECONDS = 1.0
 _SHARED_EVERY = 60
 """How many rounds lie between two looks at what is not in the object store yet."""
 _SHARED_AT_ONCE = 100
+_PARTS_LEFT_SECONDS = 5.0
 _READ_BYTES = 1 << 20
 
 
@@ -79,6 +80,7 @@ class Maintenance:
             self._held = await asyncio.to_thread(FileLock.take, self._path)
         if self._held is None:
             return
+        await asyncio.to_thread(self._store.sweep_parts, _PARTS_LEFT_SECONDS)
         await asyncio.to_thread(self._store.take_stock)
         evicted = await asyncio.to_thread(self._store.evict)
         if evicted:

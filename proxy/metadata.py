@@ -96,8 +96,8 @@ class MadeMetadata:
         note = await self._noted(wheel)
         if note is None:
             try:
-                async with self._turns.take(name, _PATIENCE_SECONDS) as waited_seconds:
-                    note = await self._noted(wheel) if waited_seconds else None
+                async with self._turns.take(name, _PATIENCE_SECONDS):
+                    note = await self._noted(wheel)
                     if note is None:
                         return await self._make(wheel, upstream)
             except TimeoutError:

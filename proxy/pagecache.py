@@ -128,13 +128,15 @@ class PageCache(Generic[Content]):
         record: PageRecord | None,
         refresh: Refresh[Content],
         impatient: bool = False,
+        useless: PageRecord | None = None,
     ) -> Answer[Content]:
         """Ask upstream, once for all who ask now. Raises `UpstreamError`.
 
         An impatient caller gets that error after a while; the question goes on without it.
+        `useless`: a record that looks fresh, and whose body is gone.
         """
         collapsed = (upstream.name, project) in self._flight
-        task = self.start(upstream, project, record, refresh)
+        task = self.start(upstream, project, record, refresh, useless)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if impatient else None):
                 answer = await asyncio.shield(task)
@@ -148,10 +150,12 @@ class PageCache(Generic[Content]):
         project: ProjectName,
         record: PageRecord | None,
         refresh: Refresh[Content],
+        useless: PageRecord | None = None,
     ) -> asyncio.Task[Answer[Content]]:
         """Ask upstream without waiting for the answer."""
         return self._flight.start(
-            (upstream.name, project), lambda: self._in_turn(upstream, project, record, refresh)
+            (upstream.name, project),
+            lambda: self._in_turn(upstream, project, record, refresh, useless),
         )
 
     @asynccontextmanager
@@ -173,21 +177,24 @@ class PageCache(Generic[Content]):
         project: ProjectName,
         record: PageRecord | None,
         refresh: Refresh[Content],
+        useless: PageRecord | None,
     ) -> Answer[Content]:
         """Ask upstream, unless another process or machine has just done so."""
         key = (upstream.name, project)
         patience = PAGE_DEADLINE_SECONDS if project != ROOT_LIST else LIST_DEADLINE_SECONDS
         try:
             async with self._turns.take(page_key(*key), patience) as waited_seconds:
-                if waited_seconds:
-                    self._trusted.pop(key, None)
-                    newer = await self.recall(upstream, project)
-                    if newer is not None and self.judge(newer) is Verdict.FRESH:
-                        ttl = newer.stamp.fresh_until - self._now()
-                        journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
-                        return Answer(record=newer, journey=journey)
-                    if waited_seconds > patience / 2:
-                        raise TimeoutError  # to ask again would outlast every client's patience
+                # Looked at again also without having waited: the other may have been done with
+                # it between our look and our turn.
+                self._trusted.pop(key, None)
+                newer = await self.recall(upstream, project)
+                is_news = newer is not None and newer not in (record, useless)
+                if newer is not None and is_news and self.judge(newer) is Verdict.FRESH:
+                    ttl = newer.stamp.fresh_until - self._now()
+                    journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
+                    return Answer(record=newer, journey=journey)
+                if waited_seconds > patience / 2:
+                    raise TimeoutError  # to ask again would outlast every client's patience
                 return await refresh(record)
         except TimeoutError as problem:
             raise UpstreamTimeout(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from proxy.app import check_cache
+from proxy.app import prepare_cache
 from proxy.errors import ConfigError
 from proxy.server import GRACE_SECONDS, listen, serve
 from proxy.settings import Settings
@@ -71,7 +71,7 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT; the exit status. Raises `ConfigError`."""
         server = self._settings.server
         self._sockets = listen(server.host, server.port, server.workers)
-        check_cache(self._settings)
+        prepare_cache(self._settings)
         wake_up = _signals_by_pipe()
         gc.freeze()  # a collection in a worker would copy what it shares
         for slot in range(server.workers):

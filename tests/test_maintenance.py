@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,10 +34,11 @@ def keep(store: DiskBlobs, content: bytes) -> BlobKey:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DiskBlobs:
+def store(tmp_path: Path) -> Iterator[DiskBlobs]:
     blobs = DiskBlobs(tmp_path / "cache", 1 << 20)
     blobs.prepare()
-    return blobs
+    yield blobs
+    blobs.close()
 
 
 @pytest.fixture

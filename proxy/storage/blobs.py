@@ -82,7 +82,7 @@ class DiskBlobs:
         return f"<DiskBlobs in {self._blobs}, at most {self._max_size_bytes} bytes>"
 
     def prepare(self) -> None:
-        """Make the folders and remove left-over parts. Raises `ConfigError`."""
+        """Make the folders. Raises `ConfigError`."""
         try:
             self._blobs.mkdir(parents=True, exist_ok=True)
             self.check_writable()
@@ -90,14 +90,21 @@ class DiskBlobs:
         except (OSError, StoreUnavailable) as problem:
             reason = problem.strerror if isinstance(problem, OSError) else problem.problem
             raise ConfigError(f"cache.dir: {self._blobs.parent} cannot be used: {reason}") from None
-        self.sweep_parts()
 
-    def sweep_parts(self) -> None:
-        """Remove what crashes left of files that were being fetched."""
+    def sweep_parts(self, older_than_seconds: float = 0.0) -> None:
+        """Remove what crashes left of files that were being fetched.
+
+        A process that follows such a file may be about to go on with it; of what has not
+        changed for some time that is not so.
+        """
+        before = time.time() - older_than_seconds
         for words in self._parts.glob("*.fill"):
             with suppress(OSError):
+                parts = list(self._parts.glob(f"{words.stem}.*.part"))
+                if any(path.stat().st_mtime > before for path in (words, *parts)):
+                    continue
                 if held := FileLock.take(words):
-                    for part in self._parts.glob(f"{words.stem}.*.part"):
+                    for part in parts:
                         part.unlink(missing_ok=True)
                     held.release()
         # What is left lost its other half; one that somebody reads is locked.

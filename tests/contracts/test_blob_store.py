@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,9 +19,25 @@ NAME = "six-1.0.tar.gz"
 ROOM = 1 << 30
 
 
+_opened: list[DiskBlobs] = []
+
+
+def opened(folder: Path, room: int) -> DiskBlobs:
+    """A store that is closed when the test ends."""
+    _opened.append(DiskBlobs(folder, room))
+    return _opened[-1]
+
+
+@pytest.fixture(autouse=True)
+def all_closed() -> Iterator[None]:
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> DiskBlobs:
-    blobs = DiskBlobs(tmp_path, ROOM)
+    blobs = opened(tmp_path, ROOM)
     blobs.prepare()
     return blobs
 
@@ -110,7 +127,7 @@ def test_parts_of_a_crash_go_and_parts_in_use_stay(store: DiskBlobs, tmp_path: P
         (tmp_path / "parts" / left_over).write_bytes(b"half")
     draft = store.draft("name", {})
     assert draft is not None
-    DiskBlobs(tmp_path, ROOM).prepare()
+    store.sweep_parts()
 
     assert len(parts(tmp_path)) == 2
     assert {name.split(".")[0] for name in parts(tmp_path)} == {"name"}
@@ -131,7 +148,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(ConfigError, match=r"cache\.dir"):
-        DiskBlobs(tmp_path / "file", ROOM).prepare()
+        opened(tmp_path / "file", ROOM).prepare()
 
 
 def test_a_disk_that_cannot_tell_is_not_an_absence(store: DiskBlobs, tmp_path: Path) -> None:
@@ -146,7 +163,7 @@ def test_a_disk_that_cannot_tell_is_not_an_absence(store: DiskBlobs, tmp_path: P
 
 def test_what_was_used_least_recently_goes(tmp_path: Path) -> None:
     """The bound holds whenever a blob gets its name, and use decides who stays."""
-    store = DiskBlobs(tmp_path, 3000)
+    store = opened(tmp_path, 3000)
     store.prepare()
     first, second, third = (keep(store, bytes([n]) * 1000) for n in range(3))
     assert found(store, sha256=first.sha256) == first  # used just now
@@ -162,12 +179,12 @@ def test_what_was_used_least_recently_goes(tmp_path: Path) -> None:
 
 def test_what_is_being_read_stays(tmp_path: Path) -> None:
     """Even where that takes more room than there is; it goes when it is let go of."""
-    store = DiskBlobs(tmp_path, 2000)
+    store = opened(tmp_path, 2000)
     store.prepare()
     old = keep(store, b"1" * 1000)
     blob = store.find(SIX, NAME, old.sha256)
     assert blob is not None
-    other = DiskBlobs(tmp_path, 2000)  # as another process has it
+    other = opened(tmp_path, 2000)  # as another process has it
     new, newest = keep(other, b"2" * 1000), keep(other, b"3" * 1000)
 
     assert {key for key, _ in store.all()} == {old, newest}
@@ -183,7 +200,7 @@ def test_what_is_being_read_stays(tmp_path: Path) -> None:
 
 def test_a_file_that_never_fits_is_not_kept(tmp_path: Path) -> None:
     """And drives nothing else out."""
-    store = DiskBlobs(tmp_path, 2000)
+    store = opened(tmp_path, 2000)
     store.prepare()
     small = keep(store, b"1" * 1000)
     draft = store.draft("name", {})
@@ -199,7 +216,7 @@ def test_a_file_that_never_fits_is_not_kept(tmp_path: Path) -> None:
 
 def test_folders_go_with_their_last_blob(tmp_path: Path) -> None:
     """A cache that runs for years does not fill up with empty folders."""
-    store = DiskBlobs(tmp_path, 1000)
+    store = opened(tmp_path, 1000)
     store.prepare()
     for number in range(5):
         keep(store, bytes([number]) * 1000, filename=f"six-{number}.tar.gz")
@@ -209,7 +226,7 @@ def test_folders_go_with_their_last_blob(tmp_path: Path) -> None:
 
 def test_blobs_that_no_table_knows_are_found(tmp_path: Path) -> None:
     """A cache of before, or one whose table was lost or damaged: walked once, then bounded."""
-    store = DiskBlobs(tmp_path, 10_000)
+    store = opened(tmp_path, 10_000)
     store.prepare()
     keys = [keep(store, bytes([n]) * 1000) for n in range(5)]
     store.close()
@@ -218,7 +235,7 @@ def test_blobs_that_no_table_knows_are_found(tmp_path: Path) -> None:
     for name in ("blobs.sqlite-wal", "blobs.sqlite-shm"):
         (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / "blobs.sqlite").write_bytes(b"no database at all" * 100)
-    store = DiskBlobs(tmp_path, 2500)
+    store = opened(tmp_path, 2500)
     store.prepare()
     assert store.totals().is_complete is False
     store.take_stock()
@@ -232,14 +249,14 @@ def test_blobs_that_no_table_knows_are_found(tmp_path: Path) -> None:
 
 def test_a_restart_does_not_walk_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is there again, also after a crash; order of use included."""
-    store = DiskBlobs(tmp_path, 10_000)
+    store = opened(tmp_path, 10_000)
     store.prepare()
     store.take_stock()
     keys = [keep(store, bytes([n]) * 1000) for n in range(5)]
     found(store, sha256=keys[0].sha256)
     store.flush()
     # Nothing is closed: that is what a crash looks like.
-    store = DiskBlobs(tmp_path, 2000)
+    store = opened(tmp_path, 2000)
     store.prepare()
     monkeypatch.setattr(DiskBlobs, "all", lambda _: pytest.fail("walked"))
     store.take_stock()
@@ -251,7 +268,7 @@ def test_a_restart_does_not_walk_the_disk(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_row_without_a_blob_costs_nothing(tmp_path: Path) -> None:
     """A crash between the row and the name: the row goes when it is the oldest."""
-    store = DiskBlobs(tmp_path, 2000)
+    store = opened(tmp_path, 2000)
     store.prepare()
     gone, stays = keep(store, b"1" * 1000), keep(store, b"2" * 1000)
     store.path(gone).unlink()
@@ -265,7 +282,7 @@ def test_a_row_without_a_blob_costs_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_emptied_under_our_feet(tmp_path: Path) -> None:
     """Whoever deletes the cache while it is in use loses what was in it, and nothing else."""
-    store = DiskBlobs(tmp_path, 2000)
+    store = opened(tmp_path, 2000)
     store.prepare()
     keep(store, b"1" * 1000)
     for path in (tmp_path / "blobs", tmp_path / "parts"):
