@@ -11,14 +11,16 @@ The journey of a request:
    reads the answer, and it is kept. `web/ready.py` has the rendered bytes at hand, or has
    `simple/render` make them. The project list goes the same way by `root_list.py`.
 4. A file: the catalog says whether it is listed and where it lies. `downloads.py` has it from
-   `storage/blobs.py`, or from one fill that all its readers follow.
+   `storage/blobs.py`, or from one fill that all its readers follow; `fleet.py` knows whether
+   another machine has the file, or its turn to fetch it.
 5. The access line is written, and the metrics are counted.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from aiohttp import web
 
@@ -26,9 +28,11 @@ from proxy.catalog import Catalog
 from proxy.documents import Documents
 from proxy.downloads import Downloads
 from proxy.errors import ConfigError, StoreUnavailable
+from proxy.fleet import Fleet
 from proxy.maintenance import Maintenance
 from proxy.metadata import MadeMetadata
 from proxy.pagecache import PageCache
+from proxy.peers import Peers, new_peer_session, url_for_others
 from proxy.root_list import RootLists
 from proxy.settings import Cache, Settings
 from proxy.simple.model import Project
@@ -47,6 +51,7 @@ from proxy.web.access import access_middleware, on_prepare
 from proxy.web.documents import DocumentHandlers
 from proxy.web.files import FileHandlers
 from proxy.web.pages import PageHandlers
+from proxy.web.peers import PeerHandlers
 from proxy.web.ready import ReadyPages
 from proxy.web.service import ServiceHandlers
 
@@ -60,9 +65,14 @@ def utc_now() -> datetime:
 
 @asynccontextmanager
 async def application(
-    settings: Settings, now: Callable[[], datetime] = utc_now
+    settings: Settings,
+    now: Callable[[], datetime] = utc_now,
+    listening: Sequence[tuple[str, int]] = (),
 ) -> AsyncIterator[web.Application]:
-    """The web application with everything behind it. Raises `ConfigError`."""
+    """The web application with everything behind it. Raises `ConfigError`.
+
+    `listening` are the addresses it will be reached at: other machines are told of them.
+    """
     async with AsyncExitStack() as stack:
         telemetry = Telemetry()
         cache = settings.cache
@@ -72,10 +82,10 @@ async def application(
         redis = RedisClient.connect(cache.redis) if cache.redis else None
         store = await _page_store(cache, redis)
         stack.push_async_callback(store.close)
-        if not cache.offline:  # nobody could fetch them again
-            await _prune(store, telemetry)
-        leases = Leases(redis, machine_name(cache.dir / "machine")) if redis else None
-        shared = SharedBlobs.connect(cache.blobs, leases, telemetry) if cache.blobs else None
+        await _prune(store, cache, telemetry)
+        machine = machine_name(cache.dir / "machine")
+        leases = Leases(redis, machine) if redis else None
+        shared = SharedBlobs.connect(cache.blobs, telemetry) if cache.blobs else None
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
         session = await stack.enter_async_context(new_session())
@@ -94,13 +104,11 @@ async def application(
 
         lists: PageCache[None] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(lists.close)
-        # Each machine renders for itself.
-        own_turns = Turns(cache.dir / "turns", None, telemetry)
-        root_lists = RootLists(catalog, lists, cache.dir / "lists", own_turns)
-        stack.push_async_callback(root_lists.close)
-        await asyncio.to_thread(root_lists.prepare)
+        root_lists = await _root_lists(stack, catalog, lists, cache.dir, telemetry)
 
-        downloads = Downloads(blobs, telemetry, shared)
+        peers = await _peers(stack, settings, redis, machine, listening)
+        fleet = Fleet(shared, leases, peers, telemetry)
+        downloads = Downloads(blobs, telemetry, fleet)
         stack.push_async_callback(downloads.close)
         made_metadata = MadeMetadata(downloads, store, turns, telemetry)
         stack.push_async_callback(made_metadata.close)
@@ -122,6 +130,8 @@ async def application(
         app.add_routes(PageHandlers(catalog, root_lists, ready, now).routes())
         app.add_routes(files.routes())
         app.add_routes(DocumentHandlers(documents, now).routes())
+        if peers is not None:
+            app.add_routes(PeerHandlers(downloads, machine, telemetry).routes())
         app.add_routes(ServiceHandlers(catalog, store, blobs, shared, telemetry).routes())
         maintenance.start()
         yield app
@@ -135,6 +145,38 @@ def prepare_cache(settings: Settings) -> None:
     blobs.close()
 
 
+async def _root_lists(
+    stack: AsyncExitStack,
+    catalog: Catalog,
+    lists: PageCache[None],
+    folder: Path,
+    telemetry: Telemetry,
+) -> RootLists:
+    # Each machine renders for itself.
+    own_turns = Turns(folder / "turns", None, telemetry)
+    root_lists = RootLists(catalog, lists, folder / "lists", own_turns)
+    stack.push_async_callback(root_lists.close)
+    await asyncio.to_thread(root_lists.prepare)
+    return root_lists
+
+
+async def _peers(
+    stack: AsyncExitStack,
+    settings: Settings,
+    redis: RedisClient | None,
+    machine: str,
+    listening: Sequence[tuple[str, int]],
+) -> Peers | None:
+    if redis is None:
+        return None
+    session = await stack.enter_async_context(new_peer_session())
+
+    def find_url() -> str | None:
+        return settings.server.peer_url or url_for_others(listening, settings.cache.redis)
+
+    return Peers(redis, machine, session, find_url)
+
+
 async def _page_store(settings: Cache, redis: RedisClient | None) -> PageStore:
     keep = keep_for(settings.stale_if_error)
     if redis is not None:
@@ -145,7 +187,9 @@ async def _page_store(settings: Cache, redis: RedisClient | None) -> PageStore:
         raise ConfigError(f"cache.dir: {problem}") from problem
 
 
-async def _prune(store: PageStore, telemetry: Telemetry) -> None:
+async def _prune(store: PageStore, cache: Cache, telemetry: Telemetry) -> None:
+    if cache.offline:
+        return  # nobody could fetch them again
     try:
         await store.prune()
     except StoreUnavailable as problem:

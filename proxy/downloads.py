@@ -6,8 +6,8 @@ this machine and in those of other machines:
 1. In this process, all who ask share the `Fill`.
 2. On this machine, the process that has locked the draft writes it; the fills of the others
    follow it on disk, and go on with it should that process die.
-3. Machines that share an object store ask it first. Where it does not have the file, one of
-   them has the lease to fetch it, and puts it there; the others wait for that.
+3. Machines that share a Redis or an object store take the file from each other where they can;
+   `fleet.py` knows where from.
 
 Bytes go to a draft on disk and are hashed on the way; each reader follows the draft at its own
 pace. The end is withheld until the whole is verified and kept: a reader of a wrong file always
@@ -19,22 +19,24 @@ Knows nothing of pages: whether a client may have the file was decided before.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from proxy.errors import (
     DigestMismatch,
+    FileGone,
     FillFailed,
     ProxyError,
     StoreUnavailable,
     UpstreamError,
 )
 from proxy.fill import Download, Fill, Wanted
+from proxy.fleet import Fleet
 from proxy.receive import Receiving, Source
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey, DiskBlobs
-from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.drafts import Draft, Followed
 from proxy.telemetry import Telemetry
 from proxy.transport import Fetch
@@ -48,11 +50,9 @@ _LONGEST_LOOK_SECONDS = 0.05
 class Downloads:
     """Answers files: one fill at a time for each, however many ask."""
 
-    def __init__(
-        self, store: DiskBlobs, telemetry: Telemetry, shared: SharedBlobs | None = None
-    ) -> None:
+    def __init__(self, store: DiskBlobs, telemetry: Telemetry, fleet: Fleet) -> None:
         self._store = store
-        self._shared = shared
+        self._fleet = fleet
         self._telemetry = telemetry
         self._fills: dict[str, Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,14 +67,36 @@ class Downloads:
         blob = await asyncio.to_thread(self._store.find, project, filename, sha256)
         if blob is not None:
             return Download(blob)
-        if self._shared is None:
-            return None
-        found = await self._shared.find(project, filename, sha256)
+        found = await self._fleet.find(project, filename, sha256)
         if found is None:
             return None
         digests = {"sha256": found.sha256}
         wanted = Wanted(project=project, filename=filename, url="", digests=digests)
-        return await self._filled(wanted, None)
+        try:
+            return await self._filled(wanted, None)
+        except FileGone:
+            return None
+
+    async def passed_on(self, key: BlobKey) -> Download | None:
+        """The file for another machine: what is here of it, and nothing is fetched for that.
+
+        Raises `UpstreamError`, `DigestMismatch`, `StoreUnavailable`.
+        """
+        digests = {"sha256": key.sha256}
+        wanted = Wanted(project=key.project, filename=key.filename, url="", digests=digests)
+        name = _name(wanted)
+        fill = self._fills.get(name)
+        if fill is None and (kept := await self.on_disk(wanted)):
+            return kept
+        if fill is None:
+            followed = await asyncio.to_thread(self._store.follow, name)
+            if followed is None:
+                return await self.on_disk(wanted)  # it may have ended just now
+            fill = Fill(wanted)
+            self._start(fill, self._run(name, fill, partial(self._only_follow, fill, followed)))
+        with fill.held():
+            await fill.until_readable(0)
+            return Download(fill, joined=True, elsewhere=self._parts_of(fill, None))
 
     async def open(self, wanted: Wanted, upstream: Upstream) -> Download:
         """The file, from a store or from upstream; returns when it can be read from.
@@ -86,7 +108,10 @@ class Downloads:
         if _name(wanted) not in self._fills and (kept := await self.on_disk(wanted)):
             return kept
         try:
-            return await self._filled(wanted, upstream)
+            try:
+                return await self._filled(wanted, upstream)
+            except FileGone:  # of a fill that was joined, and had no index to ask
+                return await self._filled(wanted, upstream)
         except UpstreamError:
             instead = await self.kept(wanted.project, wanted.filename, wanted.sha256)
             if instead is None:
@@ -103,11 +128,7 @@ class Downloads:
 
     async def elsewhere(self, wanted: Wanted, upstream: Upstream) -> Fetch:
         """Where to ask for parts of a file that is not on disk."""
-        if self._shared is not None and wanted.sha256 is not None:
-            key = await self._shared.find(wanted.project, wanted.filename, wanted.sha256)
-            if key is not None:
-                return self._shared.fetch(key)
-        return partial(upstream.file, wanted.url)
+        return await self._fleet.fetch(wanted, upstream)
 
     async def keep(self, project: ProjectName, filename: str, data: bytes) -> BlobKey:
         """Keep a file that was made here. Raises `StoreUnavailable`."""
@@ -126,7 +147,7 @@ class Downloads:
             return True
 
         if await asyncio.to_thread(write):
-            await self._share(key, data)
+            await self._offer(key, data)
         return key
 
     async def close(self) -> None:
@@ -148,26 +169,29 @@ class Downloads:
 
     def _parts_of(self, fill: Fill, upstream: Upstream | None) -> Fetch | None:
         """Where to ask for a part that the fill does not have yet: where the fill itself asks."""
+        if fill.parts is not None:
+            return fill.parts
         wanted = fill.wanted
         if fill.is_from_index:
             return partial(upstream.file, wanted.url) if upstream is not None else None
-        key = _key(wanted)
-        return self._shared.fetch(key) if self._shared is not None and key is not None else None
+        return self._fleet.parts(wanted.key)
 
     def _begin(self, name: str, wanted: Wanted, upstream: Upstream | None) -> Fill:
         fill = self._fills[name] = Fill(wanted)
-        task = asyncio.get_running_loop().create_task(
-            self._run(name, fill, upstream), name=f"fill {wanted.filename}"
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        work = partial(self._write_or_follow, name, fill, upstream)
+        self._start(fill, self._run(name, fill, work))
         return fill
 
-    async def _run(self, name: str, fill: Fill, upstream: Upstream | None) -> None:
+    def _start(self, fill: Fill, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"fill {fill.wanted.filename}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, name: str, fill: Fill, work: Callable[[], Awaitable[None]]) -> None:
         """Fetch the file. Readers are told how it ended before the draft is let go of."""
         with fill.held():
             try:
-                await self._write_or_follow(name, fill, upstream)
+                await work()
             except DigestMismatch as problem:
                 self._telemetry.digest_mismatched(problem)
                 self._end(name, fill, problem)
@@ -209,6 +233,14 @@ class Downloads:
         self._end(name, fill)
 
     # --- another process writes -----------------------------------------------------------
+
+    async def _only_follow(self, fill: Fill, followed: Followed) -> None:
+        try:
+            await self._follow(fill, followed)
+        finally:
+            followed.close()
+        if not fill.is_over:
+            raise StoreUnavailable("blob store", "the process that fetched the file has died")
 
     @staticmethod
     async def _follow(fill: Fill, followed: Followed) -> None:
@@ -271,83 +303,44 @@ class Downloads:
             return
         fill.begin(draft.fileno)
         fill.reveal(draft.size_bytes)
-        async with self._sources(wanted, upstream) as sources:
-            source = await self._fetch_from(sources, fill, draft)
-            key = await self._verified(source, wanted, draft)
-            is_kept = await asyncio.to_thread(self._store.commit, draft, key)
-            if not is_kept:
-                self._telemetry.log.info("larger than cache.max_size", file=wanted.filename)
-            draft.say(kept=key.sha256, bytes=draft.size_bytes)
-            fill.complete(key, draft.size_bytes)
-            self._end(name, fill)
-            if source.is_index:
-                await self._share(key, draft.fileno)
-            elif is_kept:
-                with suppress(StoreUnavailable):
-                    await asyncio.to_thread(self._store.mark_shared, key)
+        failed: set[str] = set()
+        while True:
+            async with self._fleet.source(wanted, upstream, failed) as source:
+                fill.is_from_index, fill.parts = source.is_index, source.fetch
+                try:
+                    await Receiving(fill, draft, source, self._telemetry).all()
+                except StoreUnavailable as problem:
+                    if source.is_index:
+                        raise
+                    # What is missing, the next source has too: the sha256 holds both together.
+                    self._fleet.failed(source, problem)
+                    failed.add(source.name)
+                    continue
+                key = await self._verified(source, wanted, draft)
+                is_kept = await asyncio.to_thread(self._store.commit, draft, key)
+                if not is_kept:
+                    self._telemetry.log.info("larger than cache.max_size", file=wanted.filename)
+                draft.say(kept=key.sha256, bytes=draft.size_bytes)
+                fill.complete(key, draft.size_bytes)
+                self._end(name, fill)
+                await self._offer(key, draft.fileno, source)
+                return
 
     async def _verified(self, source: Source, wanted: Wanted, draft: Draft) -> BlobKey:
         """What to call the file. Raises `DigestMismatch`."""
         try:
             sha256 = draft.verify(wanted.filename, wanted.digests, wanted.url)
         except DigestMismatch:
-            key = _key(wanted)
-            if self._shared is not None and key is not None and not source.is_index:
-                with suppress(StoreUnavailable):
-                    await self._shared.delete(key)
+            if wanted.key is not None:
+                await self._fleet.refuse(wanted.key, source)
             raise
         return BlobKey(project=wanted.project, filename=wanted.filename, sha256=sha256)
 
-    async def _share(self, key: BlobKey, source: bytes | int) -> None:
-        """Put it into the object store, if there is one; what fails is tried again later."""
-        if self._shared is None:
-            return
-        try:
-            await self._shared.upload(key, source)
-            await asyncio.to_thread(self._store.mark_shared, key)
-        except StoreUnavailable as problem:
-            self._telemetry.store_failed("objects", problem)
-
-    # --- where from -----------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _sources(
-        self, wanted: Wanted, upstream: Upstream | None
-    ) -> AsyncIterator[list[Source]]:
-        """Where to ask, in this order, once it is our turn to."""
-        index = []
-        if upstream is not None:
-            fetch = partial(upstream.file, wanted.url)
-            index = [Source(name=upstream.name, fetch=fetch, is_index=True)]
-        key = _key(wanted)
-        if self._shared is None or key is None:
-            yield index
-            return
-        objects = Source(name="objects", fetch=self._shared.fetch(key), is_index=False)
-        async with self._shared.turn(key) as has_it:
-            yield [objects, *index] if has_it else index
-
-    async def _fetch_from(self, sources: list[Source], fill: Fill, draft: Draft) -> Source:
-        """All bytes into the draft. Which source had the last of them."""
-        for source in sources:
-            fill.is_from_index = source.is_index
-            try:
-                await Receiving(fill, draft, source, self._telemetry).all()
-            except StoreUnavailable as problem:
-                if source.is_index or source is sources[-1]:
-                    raise
-                # What is missing, the index has too: the sha256 holds both together.
-                self._telemetry.store_failed("objects", problem)
-                continue
-            return source
-        raise StoreUnavailable("object store", "it no longer has the file")
-
-
-def _key(wanted: Wanted) -> BlobKey | None:
-    """What the file will be called; None while its sha256 is not known."""
-    if wanted.sha256 is None:
-        return None
-    return BlobKey(project=wanted.project, filename=wanted.filename, sha256=wanted.sha256)
+    async def _offer(self, key: BlobKey, data: bytes | int, source: Source | None = None) -> None:
+        """Let the other machines have it; what fails is tried again later."""
+        if await self._fleet.offer(key, data, source):
+            with suppress(StoreUnavailable):
+                await asyncio.to_thread(self._store.mark_shared, key)
 
 
 def _name(wanted: Wanted) -> str:

@@ -202,5 +202,12 @@ class StoreUnavailable(ProxyError):
         self.problem = problem
 
 
+class FileGone(StoreUnavailable):
+    """Those who had a file no longer have it, or cannot be reached."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__("file", f"nobody who had {filename} has it any more")
+
+
 class ConfigError(Exception):
     """The configuration is wrong. Only the command line meets it: one line, exit status 2."""

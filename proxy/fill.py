@@ -45,6 +45,13 @@ class Wanted:
         """The sha256, where the index gives it."""
         return self.digests.get("sha256")
 
+    @property
+    def key(self) -> BlobKey | None:
+        """What the file will be called; None while its sha256 is not known."""
+        if self.sha256 is None:
+            return None
+        return BlobKey(project=self.project, filename=self.filename, sha256=self.sha256)
+
 
 class Fill:
     """A file on its way into the store, and what its readers may see of it."""
@@ -54,7 +61,9 @@ class Fill:
         self.size_bytes: int | None = None
         self.key: BlobKey | None = None
         self.is_from_index = True
-        """False where the object store has the file."""
+        """False where another machine or the object store has the file."""
+        self.parts: Fetch | None = None
+        """Opens parts of the file where this process takes it from."""
         self.readable_bytes = 0
         self._fileno: int | None = None
         self._held = 0

@@ -26,7 +26,7 @@ _LONGEST_WAIT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a fill takes its bytes from: an index, or the object store."""
+    """Where a fill takes its bytes from: an index, the object store, or another machine."""
 
     name: str
     fetch: Fetch

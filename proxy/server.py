@@ -51,7 +51,8 @@ async def serve(
         )
     else:
         loop.add_reader(parent, stop.set)
-    async with application(settings) as app:
+    addresses = [one.getsockname()[:2] for one in sockets]
+    async with application(settings, listening=addresses) as app:
         draining = _Draining()
         app.on_response_prepare.append(draining.on_prepare)
         runner = web.AppRunner(

@@ -99,9 +99,20 @@ class Server(Section):
         1, ge=1, description="processes sharing the port; auto: one per usable core"
     )
     base_path: str = Field("", description="prefix of all URLs, when served below one")
+    peer_url: str = Field(
+        "",
+        description="where machines that share Redis reach this one; empty: its address there",
+    )
     hot_path: bool = Field(True, description="ready answers ahead of the framework")
     tls_cert: str = Field("", description="certificate chain (PEM) to serve https with")
     tls_key: str = Field("", description="private key (PEM) of that certificate")
+
+    @field_validator("peer_url", mode="after")
+    @classmethod
+    def _is_http_origin(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/\s@?#]+/?", value):
+            raise ValueError("must be like http://10.0.0.5:3141")
+        return value
 
     @field_validator("workers", mode="before")
     @classmethod

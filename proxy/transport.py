@@ -46,6 +46,7 @@ class Fetch(Protocol):
 LONGEST_HEAD_BYTES = 64 << 10
 """Of a status line, and of each header."""
 _LONGEST_REASON = 200
+_CONTENT_RANGE = re.compile(r"\Abytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)\s*\Z", re.ASCII)
 _VALID_URL = re.compile(r"\A(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+\Z")
 
 
@@ -126,6 +127,14 @@ def byte_range(start: int, stop: int | None) -> str:
     if start < 0:
         return f"bytes={start}"
     return f"bytes={start}-{'' if stop is None else stop - 1}"
+
+
+def content_range(headers: Mapping[str, str]) -> tuple[int, int | None] | None:
+    """Where a part begins, and the size of the whole where that is told (RFC 9110 §14.4)."""
+    match = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+    if match is None:
+        return None
+    return int(match[1]), int(match[2]) if match[2] != "*" else None
 
 
 def validator_of(headers: Mapping[str, str]) -> str | None:

@@ -9,7 +9,6 @@ Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
 """
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -41,6 +40,7 @@ from proxy.transport import (
     as_ours,
     as_written,
     byte_range,
+    content_range,
     retry_after_seconds,
     validator_of,
     worth_another_try,
@@ -64,7 +64,6 @@ _CHUNK = 1 << 18
 _FILE_BUFFER = 1 << 20
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MOST_REDIRECTS = 10
-_CONTENT_RANGE = re.compile(r"\Abytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)\s*\Z", re.ASCII)
 
 _Ask = Callable[[], Awaitable["Unchanged | NewPage"]]
 
@@ -301,11 +300,11 @@ class Upstream:
         self, response: aiohttp.ClientResponse, url: str, start: int
     ) -> tuple[int, int | None]:
         """Where the part begins, and the size of the whole file, where that is told."""
-        given = response.headers.get("Content-Range", "")
-        match = _CONTENT_RANGE.match(given)
-        if match is None or (start >= 0 and int(match[1]) != start):
+        part = content_range(response.headers)
+        if part is None or (start >= 0 and part[0] != start):
+            given = response.headers.get("Content-Range", "")
             raise UpstreamMalformed(self.name, url, f"it sent the range {given!r}")
-        return int(match[1]), int(match[2]) if match[2] != "*" else None
+        return part
 
     async def _read(self, response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
         """The decoded body in pieces; a body that grows past `most` is a failure."""

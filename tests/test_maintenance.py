@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[DiskBlobs]:
 
 @pytest.fixture
 def shared() -> SharedBlobs:
-    return SharedBlobs(MemoryStore(), None, Telemetry())
+    return SharedBlobs(MemoryStore(), Telemetry())
 
 
 @pytest.fixture

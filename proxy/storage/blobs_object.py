@@ -24,7 +24,6 @@ from proxy.breaker import Breaker
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey
-from proxy.storage.leases import Leases
 from proxy.telemetry import Telemetry
 from proxy.transport import Fetch, FileStream
 
@@ -32,17 +31,13 @@ _CONNECT = timedelta(seconds=3)
 _QUESTION_SECONDS = 5.0
 _SILENCE_SECONDS = 20.0
 _PIECE_BYTES = 1 << 20
-_LOOK_SECONDS = 0.1
-PATIENCE_SECONDS = 12.0
-"""How long to wait for a file that another machine fetches: pip gives up after 15."""
 
 
 class SharedBlobs:
-    """The object store, and the leases that say which machine fetches what is not in it."""
+    """The object store."""
 
-    def __init__(self, store: ObjectStore, leases: Leases | None, telemetry: Telemetry) -> None:
+    def __init__(self, store: ObjectStore, telemetry: Telemetry) -> None:
         self._store = store
-        self._leases = leases
         self._telemetry = telemetry
         self._breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=15.0)
 
@@ -50,7 +45,7 @@ class SharedBlobs:
         return f"<SharedBlobs in {self._store!r}>"
 
     @classmethod
-    def connect(cls, url: str, leases: Leases | None, telemetry: Telemetry) -> "SharedBlobs":
+    def connect(cls, url: str, telemetry: Telemetry) -> "SharedBlobs":
         """The store at an s3://, gs:// or az:// URL; nothing is sent yet. Raises `ConfigError`.
 
         Credentials and endpoint come from the environment, as the vendors' own tools have them.
@@ -69,7 +64,7 @@ class SharedBlobs:
             )
         except (BaseError, ValueError) as problem:
             raise ConfigError(f"cache.blobs: {_sentence(problem)}") from None
-        return cls(store, leases, telemetry)
+        return cls(store, telemetry)
 
     async def check(self) -> None:
         """Ask for something. Raises `StoreUnavailable`."""
@@ -102,33 +97,6 @@ class SharedBlobs:
     def fetch(self, key: BlobKey) -> Fetch:
         """Opens that file, or a part of it."""
         return partial(self._stream, key)
-
-    @asynccontextmanager
-    async def turn(self, key: BlobKey) -> AsyncIterator[bool]:
-        """Wait until the file is here, or it is this machine's turn to fetch it.
-
-        Whether it is here. Where others take too long or nobody can be asked, it is our turn.
-        """
-        patient_until = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            is_here = await self.find(key.project, key.filename, key.sha256) is not None
-            if is_here or self._leases is None or time.monotonic() > patient_until:
-                yield is_here
-                return
-            try:
-                lease = await self._leases.take(key.path)
-            except StoreUnavailable as problem:
-                self._telemetry.store_failed("leases", problem)
-                yield False
-                return
-            if lease is not None:
-                try:
-                    # Its last holder may have put the file there just now.
-                    yield await self.find(key.project, key.filename, key.sha256) is not None
-                finally:
-                    await lease.release()
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
 
     async def upload(self, key: BlobKey, source: bytes | int) -> None:
         """Put a whole, verified file there: bytes, or an open file. Raises `StoreUnavailable`."""

@@ -4,11 +4,7 @@
 (PEP 503). The catalog says whether there is such a file; the downloads give its bytes.
 """
 
-import asyncio
-import os
 from collections.abc import Mapping
-from contextlib import aclosing
-from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -21,8 +17,6 @@ from proxy.errors import (
     FileNotListed,
     MetadataUnreadable,
     ProjectNotFound,
-    ProxyError,
-    StoreUnavailable,
     UpstreamError,
     UpstreamFileMissing,
 )
@@ -33,18 +27,10 @@ from proxy.metadata import SUFFIX, MadeMetadata
 from proxy.simple.model import Lesson, ProjectName, Subject, is_digest, is_plain_filename, normalize
 from proxy.simple.render import NO_SHA256
 from proxy.telemetry import Telemetry
-from proxy.web.access import NOTE, Note, cut
-from proxy.web.ranges import (
-    Part,
-    Unsatisfiable,
-    choose_range,
-    is_range,
-    is_range_wanted,
-    matches,
-)
+from proxy.web.access import NOTE
+from proxy.web.ranges import matches
+from proxy.web.sending import file_headers, send_file
 
-# Files never change, so nobody needs to ask again (RFC 8246).
-_CACHE_CONTROL = "public, max-age=31536000, immutable"
 _SIGNATURE = ".asc"
 
 
@@ -76,7 +62,7 @@ class FileHandlers:
         """A file, its core metadata or its signature."""
         note = request[NOTE]
         note.route = "file"
-        project, sha256, filename = _names(request)
+        project, sha256, filename = names_in(request)
         note.project = project
         if filename.endswith(SUFFIX):
             note.route = "metadata"
@@ -181,7 +167,7 @@ class FileHandlers:
             stored=not made.was_kept,
             index=listed.index,
         )
-        headers = _headers(note, has_hash=wheel.sha256 is not None)
+        headers = file_headers(note, has_hash=wheel.sha256 is not None)
         headers["ETag"] = f'"{made.sha256}"'
         if matches(request.headers.get("If-None-Match"), made.sha256):
             del headers["Content-Type"]
@@ -199,88 +185,12 @@ class FileHandlers:
             collapsed=download.joined,
             index=index,
         )
-        headers = _headers(note, has_hash=sha256 is not None)
+        headers = file_headers(note, has_hash=sha256 is not None)
         with download:
-            return await self._send(request, download, headers)
-
-    async def _send(
-        self, request: web.Request, download: Download, headers: dict[str, str]
-    ) -> web.StreamResponse:
-        etag = download.sha256
-        if etag is not None:
-            headers["ETag"] = f'"{etag}"'
-            if matches(request.headers.get("If-None-Match"), etag):
-                del headers["Content-Type"]
-                return web.Response(status=304, headers=headers)
-        wanted_range = request.headers.get("Range")
-        if not is_range_wanted(request.headers.get("If-Range"), etag):
-            wanted_range = None
-        size = download.size_bytes
-        if size is None and is_range(wanted_range):
-            # Where a part lies cannot be told before the end is known.
-            size = await download.completed()
-        start, stop, status = 0, size, 200
-        if size is not None:
-            match choose_range(wanted_range, size):
-                case Unsatisfiable():
-                    headers["Content-Range"] = f"bytes */{size}"
-                    del headers["Cache-Control"]
-                    return web.Response(status=416, headers=headers)
-                case Part(start, stop):
-                    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-                    status = 206
-        response = web.StreamResponse(status=status, headers=headers)
-        if stop is not None:
-            response.content_length = stop - start
-        if request.method == "HEAD":
-            await response.prepare(request)
-            await response.write_eof()
-            return response
-        return await self._stream(request, response, download, start, stop)
-
-    async def _stream(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        download: Download,
-        start: int,
-        stop: int | None,
-    ) -> web.StreamResponse:
-        try:
-            if download.is_complete and stop is not None:
-                await response.prepare(request)
-                with os.fdopen(download.fileno, "rb", buffering=0, closefd=False) as file:
-                    await _send_by_kernel(request, file, start, stop)
-            else:
-                await response.prepare(request)
-                async with aclosing(download.read(start, stop)) as pieces:
-                    async for piece in pieces:
-                        await response.write(piece)
-                        request[NOTE].sent_bytes += len(piece)
-            await response.write_eof()
-        except ProxyError as problem:
-            if not response.prepared:
-                raise
-            # The head is out: only a cut connection can say that the file is not whole.
-            note = request[NOTE]
-            note.journey = Journey(outcome=Outcome.ERROR, index=note.journey.index)
-            self._telemetry.log.warning("answer cut", id=note.request_id, problem=str(problem))
-            cut(request)
-        return response
+            return await send_file(request, download, headers, self._telemetry)
 
 
-def _headers(note: Note, *, has_hash: bool) -> dict[str, str]:
-    return {
-        "Content-Type": "application/octet-stream",
-        "Cache-Control": _CACHE_CONTROL if has_hash else "no-cache",
-        "Accept-Ranges": "bytes",
-        "Cache-Status": note.journey.cache_status,
-        "X-Request-Id": note.request_id,
-        "X-Content-Type-Options": "nosniff",
-    }
-
-
-def _names(request: web.Request) -> tuple[ProjectName, str | None, str]:
+def names_in(request: web.Request) -> tuple[ProjectName, str | None, str]:
     """Project, sha256 (None for `-`) and file name. Raises `BadRequest`, `ProjectNotFound`."""
     given: Mapping[str, str] = request.match_info
     project, sha256, filename = normalize(given["project"]), given["sha256"], given["filename"]
@@ -307,15 +217,3 @@ def _wanted(project: ProjectName, listed: Listed, beside: str) -> Wanted:
         digests=digests,
         size_bytes=None if beside else file.size_bytes,
     )
-
-
-async def _send_by_kernel(request: web.Request, file: BinaryIO, start: int, stop: int) -> None:
-    """Part of a complete file, without its bytes passing through here where that can be."""
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client is gone")
-    if stop > start:
-        sent_bytes = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start)
-        request[NOTE].sent_bytes = sent_bytes
-        if sent_bytes != stop - start:
-            raise StoreUnavailable("blob store", "a kept file is shorter than it was")

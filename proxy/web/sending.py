@@ -1,0 +1,117 @@
+"""The bytes of a file on their way to a client, whole or in part, kept or still growing."""
+
+import asyncio
+import os
+from contextlib import aclosing
+from typing import BinaryIO
+
+from aiohttp import web
+
+from proxy.errors import ProxyError, StoreUnavailable
+from proxy.fill import Download
+from proxy.journey import Journey, Outcome
+from proxy.telemetry import Telemetry
+from proxy.web.access import NOTE, Note, cut
+from proxy.web.ranges import (
+    Part,
+    Unsatisfiable,
+    choose_range,
+    is_range,
+    is_range_wanted,
+    matches,
+)
+
+# Files never change, so nobody needs to ask again (RFC 8246).
+_CACHE_CONTROL = "public, max-age=31536000, immutable"
+
+
+def file_headers(note: Note, *, has_hash: bool) -> dict[str, str]:
+    """What stands above every file; `has_hash`: whether its link names its bytes."""
+    return {
+        "Content-Type": "application/octet-stream",
+        "Cache-Control": _CACHE_CONTROL if has_hash else "no-cache",
+        "Accept-Ranges": "bytes",
+        "Cache-Status": note.journey.cache_status,
+        "X-Request-Id": note.request_id,
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+async def send_file(
+    request: web.Request, download: Download, headers: dict[str, str], telemetry: Telemetry
+) -> web.StreamResponse:
+    """Send it as the request asks for it: whole, in part, or only that it is unchanged."""
+    etag = download.sha256
+    if etag is not None:
+        headers["ETag"] = f'"{etag}"'
+        if matches(request.headers.get("If-None-Match"), etag):
+            del headers["Content-Type"]
+            return web.Response(status=304, headers=headers)
+    wanted_range = request.headers.get("Range")
+    if not is_range_wanted(request.headers.get("If-Range"), etag):
+        wanted_range = None
+    size = download.size_bytes
+    if size is None and is_range(wanted_range):
+        # Where a part lies cannot be told before the end is known.
+        size = await download.completed()
+    start, stop, status = 0, size, 200
+    if size is not None:
+        match choose_range(wanted_range, size):
+            case Unsatisfiable():
+                headers["Content-Range"] = f"bytes */{size}"
+                del headers["Cache-Control"]
+                return web.Response(status=416, headers=headers)
+            case Part(start, stop):
+                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+                status = 206
+    response = web.StreamResponse(status=status, headers=headers)
+    if stop is not None:
+        response.content_length = stop - start
+    if request.method == "HEAD":
+        await response.prepare(request)
+        await response.write_eof()
+        return response
+    return await _stream(request, response, download, start, stop, telemetry)
+
+
+async def _stream(
+    request: web.Request,
+    response: web.StreamResponse,
+    download: Download,
+    start: int,
+    stop: int | None,
+    telemetry: Telemetry,
+) -> web.StreamResponse:
+    try:
+        if download.is_complete and stop is not None:
+            await response.prepare(request)
+            with os.fdopen(download.fileno, "rb", buffering=0, closefd=False) as file:
+                await _send_by_kernel(request, file, start, stop)
+        else:
+            await response.prepare(request)
+            async with aclosing(download.read(start, stop)) as pieces:
+                async for piece in pieces:
+                    await response.write(piece)
+                    request[NOTE].sent_bytes += len(piece)
+        await response.write_eof()
+    except ProxyError as problem:
+        if not response.prepared:
+            raise
+        # The head is out: only a cut connection can say that the file is not whole.
+        note = request[NOTE]
+        note.journey = Journey(outcome=Outcome.ERROR, index=note.journey.index)
+        telemetry.log.warning("answer cut", id=note.request_id, problem=str(problem))
+        cut(request)
+    return response
+
+
+async def _send_by_kernel(request: web.Request, file: BinaryIO, start: int, stop: int) -> None:
+    """Part of a complete file, without its bytes passing through here where that can be."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    if stop > start:
+        sent_bytes = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start)
+        request[NOTE].sent_bytes = sent_bytes
+        if sent_bytes != stop - start:
+            raise StoreUnavailable("blob store", "a kept file is shorter than it was")
