@@ -178,7 +178,9 @@ class Fleet:
             self.failed(source, problem)
 
     def failed(self, source: Source, problem: StoreUnavailable) -> None:
-        """Count and log one of the others that was no use."""
+        """Count and log that one of the others was no use."""
+        if isinstance(problem, FileGone):
+            return  # evicted there, which is no failure
         store = OBJECTS if source.name == OBJECTS else "peers"
         self._telemetry.store_failed(store, problem)
 

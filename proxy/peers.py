@@ -24,7 +24,7 @@ import aiohttp
 from yarl import URL
 
 from proxy.breaker import Breaker
-from proxy.errors import StoreUnavailable
+from proxy.errors import FileGone, StoreUnavailable
 from proxy.storage.blobs import BlobKey
 from proxy.storage.redis_client import RedisClient
 from proxy.transport import Fetch, FileStream, byte_range, content_range
@@ -118,6 +118,8 @@ class Peers:
                 begins_at, size = 0, response.content_length
                 if response.status == 206:
                     begins_at, size = content_range(response.headers) or (0, None)
+                elif response.status == 404:
+                    raise FileGone(key.filename)
                 elif response.status != 200:
                     raise _away(peer, f"it answered {response.status}")
                 yield FileStream(

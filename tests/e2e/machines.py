@@ -1,12 +1,13 @@
 """Several machines, as processes with a disk each."""
 
+import asyncio
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
 
-from tests.fakes import FakeUpstream
+from tests.fakes import FakeUpstream, gated
 from tests.servers import S3Server, Wheelkeep, wheelkeep
 
 CONTENT = os.urandom(7_000_000)  # more than one part of an upload
@@ -51,3 +52,12 @@ async def get(url: str, **headers: str) -> tuple[int, bytes]:
 
 def path_of(sha256: str, name: str = NAME) -> str:
     return f"/files/six/{sha256}/{name}"
+
+
+def held_back(upstream: FakeUpstream) -> tuple[str, str, asyncio.Event]:
+    """A file of which all but the first million bytes wait for the event: sha256, path, event."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    gate = asyncio.Event()
+    path = upstream.path_of(NAME)
+    upstream.handlers[path] = gated(CONTENT, 1_000_000, gate)
+    return sha256, path, gate

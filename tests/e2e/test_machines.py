@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.e2e.machines import CONTENT, NAME, Machines, get, path_of
-from tests.fakes import FakeUpstream, eventually, gated
+from tests.e2e.machines import CONTENT, NAME, Machines, get, held_back, path_of
+from tests.fakes import FakeUpstream, eventually
 from tests.servers import RedisServer, S3Server
 
 
@@ -27,10 +27,7 @@ async def test_cold_clients_of_two_machines_cause_one_request(
     upstream: FakeUpstream, tmp_path: Path, s3: S3Server, redis: RedisServer
 ) -> None:
     """64 at once: one page and one file of upstream, right for everybody, kept by both."""
-    sha256 = upstream.add("six", NAME, CONTENT)
-    gate = asyncio.Event()
-    path = upstream.path_of(NAME)
-    upstream.handlers[path] = gated(CONTENT, 1_000_000, gate)
+    sha256, path, gate = held_back(upstream)
     async with AsyncExitStack() as stack:
         machines = Machines(stack, upstream, tmp_path, s3, redis.url)
         one, two = await machines.start("one", "--workers", "2"), await machines.start("two")
@@ -109,10 +106,7 @@ async def test_redis_stops_in_the_middle_of_a_lease(
     upstream: FakeUpstream, tmp_path: Path, s3: S3Server, redis: RedisServer
 ) -> None:
     """Machines that cannot talk to each other fetch on their own, and nothing breaks."""
-    sha256 = upstream.add("six", NAME, CONTENT)
-    gate = asyncio.Event()
-    path = upstream.path_of(NAME)
-    upstream.handlers[path] = gated(CONTENT, 1_000_000, gate)
+    sha256, path, gate = held_back(upstream)
     async with AsyncExitStack() as stack:
         machines = Machines(stack, upstream, tmp_path, s3, redis.url)
         one, two = await machines.start("one"), await machines.start("two")
@@ -142,10 +136,7 @@ async def test_a_machine_dies_with_the_lease(
     upstream: FakeUpstream, tmp_path: Path, s3: S3Server, redis: RedisServer
 ) -> None:
     """Its lease ends soon after it, and another machine fetches the file."""
-    sha256 = upstream.add("six", NAME, CONTENT)
-    gate = asyncio.Event()
-    path = upstream.path_of(NAME)
-    upstream.handlers[path] = gated(CONTENT, 1_000_000, gate)
+    sha256, path, gate = held_back(upstream)
     async with AsyncExitStack() as stack:
         machines = Machines(stack, upstream, tmp_path, s3, redis.url)
         one, two = await machines.start("one"), await machines.start("two")

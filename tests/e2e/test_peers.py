@@ -9,8 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.e2e.machines import CONTENT, NAME, Machines, get, path_of
-from tests.fakes import HTML, FakeUpstream, eventually, gated, with_ranges
+from tests.e2e.machines import CONTENT, NAME, Machines, get, held_back, path_of
+from tests.fakes import HTML, FakeUpstream, eventually, with_ranges
 from tests.servers import RedisServer, Wheelkeep, free_port
 from tests.wheels import wheel
 
@@ -27,10 +27,7 @@ async def test_cold_clients_of_two_machines_cause_one_request(
     upstream: FakeUpstream, tmp_path: Path, redis: RedisServer
 ) -> None:
     """64 at once over two workers each: one page, one file; bytes pass on while they come."""
-    sha256 = upstream.add("six", NAME, CONTENT)
-    gate = asyncio.Event()
-    path = upstream.path_of(NAME)
-    upstream.handlers[path] = gated(CONTENT, 1_000_000, gate)
+    sha256, path, gate = held_back(upstream)
     async with AsyncExitStack() as stack:
         machines = Machines(stack, upstream, tmp_path, None, redis.url)
         both = [await machines.start(name, "--workers", "2") for name in ("one", "two")]
@@ -94,10 +91,7 @@ async def test_a_machine_dies_while_it_passes_a_file_on(
     upstream: FakeUpstream, tmp_path: Path, redis: RedisServer
 ) -> None:
     """The other goes on with the index where it stopped, and its clients notice nothing."""
-    sha256 = upstream.add("six", NAME, CONTENT)
-    gate = asyncio.Event()
-    path = upstream.path_of(NAME)
-    upstream.handlers[path] = gated(CONTENT, 1_000_000, gate)
+    sha256, path, gate = held_back(upstream)
     async with AsyncExitStack() as stack:
         machines = Machines(stack, upstream, tmp_path, None, redis.url)
         one, two = await machines.start("one"), await machines.start("two")
@@ -163,10 +157,7 @@ async def test_machines_that_cannot_reach_each_other(
     upstream: FakeUpstream, tmp_path: Path, redis: RedisServer
 ) -> None:
     """Each fetches for itself, without waiting for the other."""
-    sha256 = upstream.add("six", NAME, CONTENT)
-    gate = asyncio.Event()
-    path = upstream.path_of(NAME)
-    upstream.handlers[path] = gated(CONTENT, 1_000_000, gate)
+    sha256, path, gate = held_back(upstream)
     async with AsyncExitStack() as stack:
         machines = Machines(stack, upstream, tmp_path, None, redis.url)
         nowhere = f"http://127.0.0.1:{free_port()}"
