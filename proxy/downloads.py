@@ -33,7 +33,7 @@ from proxy.errors import (
     UpstreamError,
 )
 from proxy.fill import Download, Fill, Wanted
-from proxy.fleet import Fleet
+from proxy.fleet import Fleet, Search
 from proxy.receive import Receiving, Source
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey, DiskBlobs
@@ -303,9 +303,9 @@ class Downloads:
             return
         fill.begin(draft.fileno)
         fill.reveal(draft.size_bytes)
-        failed: set[str] = set()
+        search = Search()
         while True:
-            async with self._fleet.source(wanted, upstream, failed) as source:
+            async with self._fleet.source(wanted, upstream, search) as source:
                 fill.is_from_index, fill.parts = source.is_index, source.fetch
                 try:
                     await Receiving(fill, draft, source, self._telemetry).all()
@@ -313,8 +313,7 @@ class Downloads:
                     if source.is_index:
                         raise
                     # What is missing, the next source has too: the sha256 holds both together.
-                    self._fleet.failed(source, problem)
-                    failed.add(source.name)
+                    self._fleet.failed(search, source, problem)
                     continue
                 key = await self._verified(source, wanted, draft)
                 is_kept = await asyncio.to_thread(self._store.commit, draft, key)

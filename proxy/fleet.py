@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 from proxy.errors import FileGone, StoreUnavailable
@@ -32,6 +33,15 @@ after 15."""
 _REMEMBERED_SECONDS = 30 * 24 * 3600
 _REMEMBERED_BESIDE_OBJECTS_SECONDS = 3600
 """How long it is known who had a file; with an object store, until it is there."""
+
+
+@dataclass(slots=True)
+class Search:
+    """What was tried for one fill so far."""
+
+    failed: set[str] = field(default_factory=set)
+    """The sources that were no use."""
+    patient_until: float = field(default_factory=lambda: time.monotonic() + _PATIENCE_SECONDS)
 
 
 class Fleet:
@@ -80,34 +90,31 @@ class Fleet:
 
     @asynccontextmanager
     async def source(
-        self, wanted: Wanted, upstream: Upstream | None, failed: Collection[str]
+        self, wanted: Wanted, upstream: Upstream | None, search: Search
     ) -> AsyncIterator[Source]:
-        """Where to ask, when it is our turn to; `failed` names the sources that were no use.
+        """Where to ask next, when it is our turn to.
 
         Raises `StoreUnavailable`; `FileGone` where nobody is left to be asked.
         """
         key = wanted.key
         async with AsyncExitStack() as stack:
-            source = None if key is None else await self._others(stack, key, failed)
+            source = None if key is None else await self._others(stack, key, search)
             if source is None and upstream is not None:
                 if key is not None:
                     await self._announce(key)
                 fetch = partial(upstream.file, wanted.url)
                 source = Source(name=upstream.name, fetch=fetch, is_index=True)
-            if source is None and OBJECTS in failed:
+            if source is None and OBJECTS in search.failed:
                 raise StoreUnavailable("object store", f"it does not give {wanted.filename}")
             if source is None:
                 raise FileGone(wanted.filename)
             yield source
 
-    async def _others(
-        self, stack: AsyncExitStack, key: BlobKey, failed: Collection[str]
-    ) -> Source | None:
+    async def _others(self, stack: AsyncExitStack, key: BlobKey, search: Search) -> Source | None:
         """One of the others, or the lease to do without: whichever can be had first."""
-        patient_until = time.monotonic() + _PATIENCE_SECONDS
         has_lease = False
         while True:
-            source, may_come = await self._look(key, failed)
+            source, may_come = await self._look(key, search.failed)
             if source is not None or has_lease or self._leases is None:
                 return source
             try:
@@ -119,7 +126,7 @@ class Fleet:
                 # Its last holder may have ended just now: look once more.
                 stack.push_async_callback(lease.release)
                 has_lease = True
-            elif not may_come or time.monotonic() > patient_until:
+            elif not may_come or time.monotonic() > search.patient_until:
                 return None
             else:
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -175,10 +182,14 @@ class Fleet:
             elif not source.is_index and self._peers is not None:
                 await self._peers.forget(key)
         except StoreUnavailable as problem:
-            self.failed(source, problem)
+            self._count(source, problem)
 
-    def failed(self, source: Source, problem: StoreUnavailable) -> None:
-        """Count and log that one of the others was no use."""
+    def failed(self, search: Search, source: Source, problem: StoreUnavailable) -> None:
+        """One of the others was no use for this fill."""
+        search.failed.add(source.name)
+        self._count(source, problem)
+
+    def _count(self, source: Source, problem: StoreUnavailable) -> None:
         if isinstance(problem, FileGone):
             return  # evicted there, which is no failure
         store = OBJECTS if source.name == OBJECTS else "peers"

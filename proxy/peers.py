@@ -29,6 +29,7 @@ from proxy.storage.blobs import BlobKey
 from proxy.storage.redis_client import RedisClient
 from proxy.transport import Fetch, FileStream, byte_range, content_range
 
+_HEAD_SECONDS = 8.0
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=1.0, sock_read=20.0)
 _REDIS_PORT = 6379
 
@@ -102,7 +103,7 @@ class Peers:
     ) -> AsyncIterator[FileStream]:
         """See `Fetch`."""
         breaker = self._breakers.setdefault(
-            peer.machine, Breaker(threshold=1, first_pause=1.0, longest_pause=30.0)
+            peer.machine, Breaker(threshold=1, first_pause=5.0, longest_pause=60.0)
         )
         if not breaker.allows(time.monotonic()):
             raise _away(peer, "it could not be reached a moment ago")
@@ -111,9 +112,13 @@ class Peers:
             headers["Range"] = byte_range(start, stop)
         try:
             url = URL(peer.url) / "peer" / key.project / key.sha256 / key.filename
-            async with self._session.get(
-                url, headers=headers, timeout=_TIMEOUT, allow_redirects=False
-            ) as response:
+            # A machine that hangs must not take a client's patience; one whose index takes so
+            # long is passed over, too.
+            async with asyncio.timeout(_HEAD_SECONDS):
+                response = await self._session.get(
+                    url, headers=headers, timeout=_TIMEOUT, allow_redirects=False
+                )
+            async with response:
                 breaker.succeeded()
                 begins_at, size = 0, response.content_length
                 if response.status == 206:
@@ -125,9 +130,9 @@ class Peers:
                 yield FileStream(
                     start=begins_at, size_bytes=size, is_delimited=True, chunks=_chunks(response)
                 )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as problem:
+        except (aiohttp.ClientConnectorError, TimeoutError) as problem:
             breaker.failed(time.monotonic())
-            raise _away(peer, "it cannot be reached") from problem
+            raise _away(peer, "it cannot be reached, or says nothing") from problem
         except (aiohttp.ClientError, OSError, ValueError) as problem:
             raise _away(peer, str(problem) or type(problem).__name__) from problem
 

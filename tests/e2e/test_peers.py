@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import signal
+import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -118,6 +120,29 @@ async def test_a_machine_dies_while_it_passes_a_file_on(
         asked = [request for request in upstream.requests if request.path == path]
         assert re.fullmatch(r"bytes=[1-9]\d{5,6}-", asked[1].headers["Range"])
         assert len(asked) == 2
+
+
+async def test_a_machine_that_hangs(
+    upstream: FakeUpstream, tmp_path: Path, redis: RedisServer
+) -> None:
+    """It is waited for once and for less than clients wait, and then passed over."""
+    names = ["six-1.0.tar.gz", "six-2.0.tar.gz"]
+    hashes = {name: upstream.add("six", name, CONTENT) for name in names}
+    async with AsyncExitStack() as stack:
+        machines = Machines(stack, upstream, tmp_path, None, redis.url)
+        one, two = await machines.start("one"), await machines.start("two")
+        for name, sha256 in hashes.items():
+            assert await get(one.url + path_of(sha256, name)) == (200, CONTENT)
+        one.process.send_signal(signal.SIGSTOP)
+        took = []
+        for name, sha256 in hashes.items():
+            began_at = time.monotonic()
+            assert await get(two.url + path_of(sha256, name)) == (200, CONTENT)
+            took.append(time.monotonic() - began_at)
+        one.process.send_signal(signal.SIGCONT)
+
+        assert took[0] < 12
+        assert took[1] < 4
 
 
 async def test_what_the_other_no_longer_has(
