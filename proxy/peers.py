@@ -27,7 +27,7 @@ from proxy.breaker import Breaker
 from proxy.errors import FileGone, StoreUnavailable
 from proxy.storage.blobs import BlobKey
 from proxy.storage.redis_client import RedisClient
-from proxy.transport import Fetch, FileStream, byte_range, content_range
+from proxy.transport import USER_AGENT, Fetch, FileStream, byte_range, content_range
 
 _HEAD_SECONDS = 8.0
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=1.0, sock_read=20.0)
@@ -152,7 +152,11 @@ def _away(peer: Peer, problem: str) -> StoreUnavailable:
 
 def new_peer_session() -> aiohttp.ClientSession:
     """The HTTP client between machines: no proxy stands between them."""
-    return aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        headers={"User-Agent": USER_AGENT},
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 def url_for_others(listening: Sequence[tuple[str, int]], redis_url: str) -> str | None:

@@ -129,7 +129,7 @@ class Cache(Section):
     redis: str = Field(
         "",
         repr=False,
-        description="redis://… or rediss://…: pages shared between machines; empty: in dir",
+        description="redis://… or rediss://…: shared between machines, for pages and turns",
     )
     blobs: str = Field(
         "", description="s3://bucket/prefix, gs://… or az://…: blobs shared between machines"

@@ -31,7 +31,7 @@ class FileStream:
 
 
 class Fetch(Protocol):
-    """Opens a file at some far side: an index, or the object store.
+    """Opens a file at some far side: an index, the object store, or another machine.
 
     `start` below 0 asks for that many bytes at the end; `stop` is where the part ends (None:
     the end of the file). A file that is not the one with `validator` comes from its beginning.
@@ -43,6 +43,7 @@ class Fetch(Protocol):
         """Raises `UpstreamError`, `StoreUnavailable`; also while the chunks are read."""
 
 
+USER_AGENT = f"wheelkeep/{__version__}"
 LONGEST_HEAD_BYTES = 64 << 10
 """Of a status line, and of each header."""
 _LONGEST_REASON = 200
@@ -113,7 +114,7 @@ def new_session() -> aiohttp.ClientSession:
     """The HTTP client that all indexes share. HTTPS_PROXY and NO_PROXY are respected."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=200, limit_per_host=64),
-        headers={"User-Agent": f"wheelkeep/{__version__}"},
+        headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         # Signed addresses and security policies outgrow the default of 8 kB.
         max_line_size=LONGEST_HEAD_BYTES,
