@@ -44,7 +44,7 @@ def main() -> None:
 @click.option("--port", type=int, help="Port to listen on.  [default: 3141]")
 @click.option("--workers", help="Processes sharing the port, or auto.  [default: 1]")
 @click.option("--cache-dir", help="Folder of pages and files.  [default: ~/.cache/wheelkeep]")
-@click.option("--redis", help="redis://… URL: pages there, and files from other machines that share it.")
+@click.option("--redis", help="redis://… URL: machines that share it share pages and files.")
 @click.option("--index-url", help="The upstream index.  [default: https://pypi.org/simple/]")
 @click.option("--offline", is_flag=True, default=None, help="Never ask upstream.")
 def serve(

@@ -21,6 +21,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -294,10 +295,11 @@ class Downloads:
         wanted = fill.wanted
         # Another process may have ended its fill since we looked. Nothing is said of that: our
         # part has no bytes, and whoever follows it looks at the disk when it is gone.
-        if kept := await self.on_disk(wanted):
+        if kept := await self._ended_meanwhile(name, wanted):
             with kept:
                 fill.begin(kept.fileno)
             assert kept.key is not None, "what is on disk has a name"
+            fill.is_from_index = False
             fill.complete(kept.key, await kept.completed())
             self._end(name, fill)
             return
@@ -319,11 +321,22 @@ class Downloads:
                 is_kept = await asyncio.to_thread(self._store.commit, draft, key)
                 if not is_kept:
                     self._telemetry.log.info("larger than cache.max_size", file=wanted.filename)
+                if wanted.sha256 is None:
+                    await asyncio.to_thread(self._store.remember, name, key)
                 draft.say(kept=key.sha256, bytes=draft.size_bytes)
                 fill.complete(key, draft.size_bytes)
                 self._end(name, fill)
                 await self._offer(key, draft.fileno, source)
                 return
+
+    async def _ended_meanwhile(self, name: str, wanted: Wanted) -> Download | None:
+        """The file, if a fill of it has just ended."""
+        if wanted.sha256 is None:
+            found = await asyncio.to_thread(self._store.remembered, name)
+            if found is None:
+                return None
+            wanted = replace(wanted, digests={"sha256": found})
+        return await self.on_disk(wanted)
 
     async def _verified(self, source: Source, wanted: Wanted, draft: Draft) -> BlobKey:
         """What to call the file. Raises `DigestMismatch`."""

@@ -1,7 +1,8 @@
 """Blobs on disk: the files themselves, each under its name only once complete and verified.
 
     blobs/{project}/{filename}/{sha256}   what was once served under that name
-    parts/                                what is still being fetched (`drafts.py`)
+    parts/                                what is still being fetched (`drafts.py`), and which
+                                          sha256 that had which came without one a moment ago
     blobs.sqlite                          how much there is, what was used last (`ledger.py`)
 
 A draft is written to `parts/`, on the same file system, and renamed after its bytes and then
@@ -31,6 +32,8 @@ _EVICTED_AT_ONCE = 64
 _WALKED_AT_ONCE = 1000
 _COMMIT_SECONDS = 600.0
 """A row this young whose blob is not there is one that is just being committed."""
+_REMEMBERED_SECONDS = 3.0
+"""Longer than it takes until the page of a file without a sha256 names it in all processes."""
 _ATTEMPTS = 5
 
 
@@ -107,6 +110,10 @@ class DiskBlobs:
                     for part in parts:
                         part.unlink(missing_ok=True)
                     held.release()
+        for found in self._parts.glob("*.sha256"):
+            with suppress(FileNotFoundError):
+                if found.stat().st_mtime < time.time() - _REMEMBERED_SECONDS:
+                    found.unlink()
         # What is left lost its other half; one that somebody reads is locked.
         for part in self._parts.glob("*.part"):
             if not (self._parts / f"{part.name.split('.')[0]}.fill").exists():
@@ -187,6 +194,25 @@ class DiskBlobs:
     def follow(self, name: str) -> Followed | None:
         """The file that another process writes; None where it does not, yet or any more."""
         return Followed.open(self._parts / f"{name}.fill")
+
+    def remember(self, name: str, key: BlobKey) -> None:
+        """For a moment: what a file that was wanted without a sha256 turned out to be.
+
+        Whoever asks next to those who waited need not fetch it again.
+        """
+        with suppress(OSError):
+            (self._parts / f"{name}.sha256").write_text(key.sha256)
+
+    def remembered(self, name: str) -> str | None:
+        """The sha256 of a file that was fetched a moment ago."""
+        path = self._parts / f"{name}.sha256"
+        try:
+            if path.stat().st_mtime < time.time() - _REMEMBERED_SECONDS:
+                return None
+            sha256 = path.read_text()
+        except OSError:
+            return None
+        return sha256 if is_digest("sha256", sha256) else None
 
     def commit(self, draft: Draft, key: BlobKey) -> bool:
         """Give the file its name, and make room for it before.

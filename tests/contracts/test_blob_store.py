@@ -358,3 +358,20 @@ def test_a_part_that_failed_is_not_gone_on_with(store: DiskBlobs) -> None:
     assert heir.size_bytes == 0
     heir.close()
     os.close(draft.fileno)
+
+
+def test_what_came_without_a_sha256_is_remembered_for_a_moment(
+    store: DiskBlobs, tmp_path: Path
+) -> None:
+    """By the name of what was wanted, for seconds; then the note is gone."""
+    key = keep(store, b"content")
+    store.remember("name", key)
+
+    assert (store.remembered("name"), store.remembered("other")) == (key.sha256, None)
+    store.sweep_parts()
+    assert store.remembered("name") == key.sha256
+    (note,) = (tmp_path / "parts").iterdir()
+    os.utime(note, (1, 1))
+    assert store.remembered("name") is None
+    store.sweep_parts()
+    assert parts(tmp_path) == []

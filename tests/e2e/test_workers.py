@@ -1,6 +1,7 @@
 """Several processes on one port: one fetch, one purge, no request lost."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import time
@@ -107,6 +108,26 @@ async def test_a_failure_is_everybodys(upstream: FakeUpstream, tmp_path: Path) -
         await parts_are_gone(tmp_path / "cache")
         del upstream.handlers[path]
         assert await get(file_url(server, sha256)) == (200, CONTENT)
+
+
+@pytest.mark.parametrize("algorithm", ["", "md5"])
+async def test_small_files_without_a_sha256(
+    upstream: FakeUpstream, tmp_path: Path, algorithm: str
+) -> None:
+    """Who comes to one worker just after another worker had the file causes no second fetch."""
+    names = [f"six-{number}.0.tar.gz" for number in range(8)]
+    for name in names:
+        hashes = {algorithm: hashlib.new(algorithm, name.encode()).hexdigest()} if algorithm else {}
+        upstream.add("six", name, name.encode(), hashes=hashes)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        await get(f"{server.index_url}six/")
+        for name in names:
+            urls = [f"{server.url}/files/six/-/{name}"] * 32
+            assert Counter(await asyncio.gather(*map(get, urls))) == {(200, name.encode()): 32}
+
+        assert [upstream.count(upstream.path_of(name)) for name in names] == [1] * 8
 
 
 async def test_a_worker_dies_in_the_middle_of_a_fill(
