@@ -158,6 +158,21 @@ def gated(content: bytes, count: int, gate: asyncio.Event, *, sized: bool = True
     return handler
 
 
+def in_pieces(content: bytes, size: int, pause_seconds: float) -> Handler:
+    """Serve a file slowly."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = len(content)
+        await response.prepare(request)
+        for start in range(0, len(content), size):
+            await response.write(content[start : start + size])
+            await asyncio.sleep(pause_seconds)
+        return response
+
+    return handler
+
+
 def cut_after(
     content: bytes,
     count: int,

@@ -123,6 +123,15 @@ class S3Server:
                 for found in listing.iterfind("{*}Contents")
             }
 
+    async def contents(self) -> dict[str, bytes]:
+        """Bytes by key."""
+        found = {}
+        async with aiohttp.ClientSession() as session:
+            for key in await self.objects():
+                async with session.get(f"{self._bucket_url}/{key}") as answer:
+                    found[key] = await answer.read()
+        return found
+
     async def put(self, key: str, content: bytes) -> None:
         async with (
             aiohttp.ClientSession() as session,

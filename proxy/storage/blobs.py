@@ -78,7 +78,7 @@ class DiskBlobs:
     def __init__(self, folder: Path, max_size_bytes: int) -> None:
         self._blobs = folder / "blobs"
         self._parts = folder / "parts"
-        self._ledger = Ledger(folder / "blobs.sqlite")
+        self._ledger = Ledger(folder / "blobs.sqlite", self._blobs)
         self._max_size_bytes = max_size_bytes
 
     def __repr__(self) -> str:

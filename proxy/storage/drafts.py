@@ -53,10 +53,13 @@ class Draft:
         """
         folder, name = held.path.parent, held.path.stem
         try:
-            part, said = _last_part(_words_in(_all_of(held.fileno)))
-            has_failed = any("failed" in words for words in said)
+            words = _all_of(held.fileno)
+            part, said = _last_part(_words_in(words))
+            has_failed = any("failed" in one for one in said)
             if part is None or has_failed or not digests or not (folder / part).exists():
-                for left_over in folder.glob(f"{name}.*.part"):
+                # Where nothing was said there is nothing left over, as a rule, and folders with
+                # many parts are slow to look through.
+                for left_over in folder.glob(f"{name}.*.part") if words else ():
                     left_over.unlink(missing_ok=True)
                 part = f"{name}.{secrets.token_hex(8)}.part"
             path = folder / part

@@ -44,6 +44,7 @@ INSERT INTO blobs (path, size, used_at) VALUES (?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET size = excluded.size, used_at = max(used_at, excluded.used_at)
 """
 _NOTE_IF_NEW = "INSERT OR IGNORE INTO blobs (path, size, used_at) VALUES (?, ?, ?)"
+_USE = "UPDATE blobs SET used_at = max(used_at, ?) WHERE path = ?"
 _BUSY_SECONDS = 5.0
 
 
@@ -66,10 +67,14 @@ class Totals:
 
 
 class Ledger:
-    """The table, in a file of its own that the processes of a machine share."""
+    """The table, in a file of its own that the processes of a machine share.
 
-    def __init__(self, path: Path) -> None:
+    `path` is that file; `folder` is where the blobs are, whose paths are below it.
+    """
+
+    def __init__(self, path: Path, folder: Path) -> None:
         self._path = path
+        self._folder = folder
         self._connection: sqlite3.Connection | None = None
         self._turn = threading.Lock()
         self._used: dict[str, Row] = {}
@@ -88,9 +93,15 @@ class Ledger:
     def flush(self) -> None:
         """Write down what was used."""
         used, self._used = self._used, {}
-        if used:
-            rows = [(row.path, row.size_bytes, row.used_at) for row in used.values()]
-            self._write(_NOTE, rows)
+        if not used:
+            return
+        with self._writing() as connection:
+            for row in used.values():
+                known = connection.execute(_USE, (row.used_at, row.path)).rowcount
+                # A blob that another process evicted must not come back as a row. One that it
+                # evicts right now, it forgets after this.
+                if not known and (self._folder / row.path).exists():
+                    connection.execute(_NOTE_IF_NEW, (row.path, row.size_bytes, row.used_at))
 
     def note_found(self, rows: Iterable[Row]) -> None:
         """Blobs that a walk of the disk came by; what is known of one already counts more."""
@@ -142,9 +153,14 @@ class Ledger:
             return [Row(*row) for row in connection.execute(query, arguments)]
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        with self._writing() as connection:
+            connection.executemany(statement, rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._open() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(statement, rows)
+            yield connection
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

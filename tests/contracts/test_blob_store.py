@@ -280,6 +280,20 @@ def test_a_row_without_a_blob_costs_nothing(tmp_path: Path) -> None:
     assert store.totals().size_bytes == 2000
 
 
+def test_what_another_process_evicted_is_not_counted_again(tmp_path: Path) -> None:
+    """Also where this one had just used it, and has yet to write that down."""
+    store, other = opened(tmp_path, 2000), opened(tmp_path, 2000)
+    store.prepare()
+    first = keep(store, b"1" * 1000)
+    assert found(store, sha256=first.sha256) == first
+    keep(other, b"2" * 1000)
+    keep(other, b"3" * 1000)
+    assert found(other, sha256=first.sha256) is None
+    store.flush()
+
+    assert (store.totals().blobs, store.totals().size_bytes) == (2, 2000)
+
+
 def test_a_folder_emptied_under_our_feet(tmp_path: Path) -> None:
     """Whoever deletes the cache while it is in use loses what was in it, and nothing else."""
     store = opened(tmp_path, 2000)
