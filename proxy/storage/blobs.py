@@ -13,6 +13,7 @@ somebody reads, which is locked (flock) for as long as it is open.
 Methods are blocking, and are called in a thread.
 """
 
+import math
 import os
 import tempfile
 import time
@@ -35,6 +36,8 @@ _COMMIT_SECONDS = 600.0
 _REMEMBERED_SECONDS = 3.0
 """Longer than it takes until the page of a file without a sha256 names it in all processes."""
 _ATTEMPTS = 5
+_ROOM_SECONDS = 1.0
+"""How long a file that has come may wait for others to go: maintenance goes on with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +231,7 @@ class DiskBlobs:
             # hears of the blob when that is used.
             with suppress(StoreUnavailable):
                 self._ledger.note(key.path, draft.size_bytes)
-                self.evict(sparing=key.path)
+                self.evict(sparing=key.path, within_seconds=_ROOM_SECONDS)
             self._rename(draft.path, target)
         except OSError as problem:
             raise StoreUnavailable("blob store", str(problem)) from problem
@@ -256,12 +259,13 @@ class DiskBlobs:
 
     # --- bounds ---------------------------------------------------------------------------
 
-    def evict(self, sparing: str = "") -> int:
+    def evict(self, sparing: str = "", within_seconds: float = math.inf) -> int:
         """Remove what was used least recently until the rest fits; how many that were.
 
         What somebody reads is left alone. Raises `StoreUnavailable`.
         """
         evicted = 0
+        ends_at = time.monotonic() + within_seconds
         self._ledger.flush()
         after = 0.0
         while (excess := self._ledger.totals().size_bytes - self._max_size_bytes) > 0:
@@ -275,6 +279,8 @@ class DiskBlobs:
                     excess -= row.size_bytes
             self._ledger.forget(gone)
             evicted += len(gone)
+            if time.monotonic() > ends_at:
+                break
             if not gone:
                 if len(rows) < _EVICTED_AT_ONCE or rows[-1].used_at == after:
                     break  # all that is left is being read

@@ -280,6 +280,24 @@ def test_a_row_without_a_blob_costs_nothing(tmp_path: Path) -> None:
     assert store.totals().size_bytes == 2000
 
 
+def test_a_bound_that_was_lowered_holds_no_file_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes meanwhile makes room for a moment, and maintenance goes on with it."""
+    store = opened(tmp_path, ROOM)
+    store.prepare()
+    for number in range(200):
+        keep(store, number.to_bytes(2) * 500)
+    store = opened(tmp_path, 2000)
+    monkeypatch.setattr("proxy.storage.blobs._ROOM_SECONDS", 0.0)
+    newest = keep(store, b"newest" * 100)
+
+    assert 2 < store.totals().blobs < 200
+    assert found(store, sha256=newest.sha256) == newest
+    store.evict()
+    assert store.totals().size_bytes <= 2000
+
+
 def test_what_another_process_evicted_is_not_counted_again(tmp_path: Path) -> None:
     """Also where this one had just used it, and has yet to write that down."""
     store, other = opened(tmp_path, 2000), opened(tmp_path, 2000)
