@@ -82,7 +82,6 @@ async def application(
         redis = RedisClient.connect(cache.redis) if cache.redis else None
         store = await _page_store(cache, redis)
         stack.push_async_callback(store.close)
-        await _prune(store, cache, telemetry)
         machine = machine_name(cache.dir / "machine")
         leases = Leases(redis, machine) if redis else None
         shared = SharedBlobs.connect(cache.blobs, telemetry) if cache.blobs else None
@@ -112,7 +111,11 @@ async def application(
         stack.push_async_callback(downloads.close)
         made_metadata = MadeMetadata(downloads, store, turns, telemetry)
         stack.push_async_callback(made_metadata.close)
-        maintenance = Maintenance(blobs, shared, telemetry, cache.dir / "maintenance.lock")
+        # Offline, nobody could fetch a page again.
+        prunable = None if cache.offline else store
+        maintenance = Maintenance(
+            blobs, shared, prunable, telemetry, cache.dir / "maintenance.lock"
+        )
         stack.push_async_callback(maintenance.close)
         ready = ReadyPages()
         stack.push_async_callback(ready.close)
@@ -185,12 +188,3 @@ async def _page_store(settings: Cache, redis: RedisClient | None) -> PageStore:
         return await SqlitePages.open(settings.dir / "pages.sqlite", keep)
     except (StoreUnavailable, OSError) as problem:
         raise ConfigError(f"cache.dir: {problem}") from problem
-
-
-async def _prune(store: PageStore, cache: Cache, telemetry: Telemetry) -> None:
-    if cache.offline:
-        return  # nobody could fetch them again
-    try:
-        await store.prune()
-    except StoreUnavailable as problem:
-        telemetry.store_failed("pages", problem)

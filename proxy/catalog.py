@@ -182,7 +182,7 @@ class Catalog:
         content = answer.content or await self._load(answer.record)
         if content is None and answer.record.etag is not None:
             # The body is gone (evicted by Redis, say): the record alone is worth nothing.
-            answer = await self._cache.ask(upstream, project, None, refresh, useless=answer.record)
+            answer = await self._cache.ask(upstream, project, refresh, useless=answer.record)
             content = answer.content
         if answer.record.etag is None:
             raise ProjectNotFound(project)
@@ -233,7 +233,7 @@ class Catalog:
         if file is None:
             return None
         if verdict is Verdict.STALE:
-            self._cache.start(upstream, project, record, partial(self._refresh, upstream, project))
+            self._cache.start(upstream, project, partial(self._refresh, upstream, project))
         return Listed(file=file, index=upstream.name)
 
     async def _parse(self, upstream: Upstream, project: ProjectName, page: NewPage) -> Project:

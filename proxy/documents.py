@@ -109,9 +109,7 @@ class Documents:
         answer = await self._cache.answer(upstream, wanted.name, refresh)
         body = answer.content or await self._body(answer.record)
         if body is None and answer.record.etag is not None:
-            answer = await self._cache.ask(
-                upstream, wanted.name, None, refresh, useless=answer.record
-            )
+            answer = await self._cache.ask(upstream, wanted.name, refresh, useless=answer.record)
             body = answer.content or await self._body(answer.record)
         if body is None or answer.record.etag is None:
             raise DocumentNotFound(wanted.name)

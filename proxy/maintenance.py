@@ -2,7 +2,8 @@
 
 Every process writes down what it used. One process of the machine, whichever has the lock,
 also looks at what others left: parts of files whose process died, blobs that no table knows
-yet, more than the bound allows, blobs that the object store could not take when they came.
+yet, more than the bound allows, pages that nobody is served any more, blobs that the object
+store could not take when they came.
 """
 
 import asyncio
@@ -12,34 +13,49 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from proxy.errors import StoreUnavailable
+from proxy.flight import Flight
 from proxy.storage.blobs import BlobKey, DiskBlobs
 from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.locks import FileLock
+from proxy.storage.pages import PageStore
 from proxy.telemetry import Telemetry
 
 _EVERY_SECONDS = 1.0
 _SHARED_EVERY = 60
 """How many rounds lie between two looks at what is not in the object store yet."""
+_PRUNED_EVERY = 3600
+_PRUNED_FIRST_AFTER = 60
 _SHARED_AT_ONCE = 100
 _PARTS_LEFT_SECONDS = 5.0
 _READ_BYTES = 1 << 20
 
 
 class Maintenance:
-    """The work of one process behind its answers. `lock` elects one of a machine's."""
+    """The work of one process behind its answers. `lock` elects one of a machine's.
+
+    `pages` is the store to prune; None where nothing may be dropped from it.
+    """
 
     def __init__(
-        self, store: DiskBlobs, shared: SharedBlobs | None, telemetry: Telemetry, lock: Path
+        self,
+        store: DiskBlobs,
+        shared: SharedBlobs | None,
+        pages: PageStore | None,
+        telemetry: Telemetry,
+        lock: Path,
     ) -> None:
         self._store = store
         self._shared = shared
+        self._pages = pages
         self._telemetry = telemetry
         self._path = lock
         self._held: FileLock | None = None
         self._task: asyncio.Task[None] | None = None
+        self._sharing: Flight[None] = Flight()
 
     def __repr__(self) -> str:
         return f"<Maintenance, {'elected' if self._held else 'not elected'}>"
@@ -53,6 +69,7 @@ class Maintenance:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._sharing.close()
         if self._held is not None:
             held, self._held = self._held, None
             await asyncio.to_thread(held.release)
@@ -60,15 +77,15 @@ class Maintenance:
     async def _run(self) -> None:
         rounds = 0
         while True:
-            await self._guarded(self._round, rounds)
+            await self._guarded("blobs", partial(self._round, rounds))
             rounds += 1
             await asyncio.sleep(_EVERY_SECONDS)
 
-    async def _guarded(self, work: Callable[[int], Awaitable[None]], rounds: int) -> None:
+    async def _guarded(self, store: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work(rounds)
+            await work()
         except StoreUnavailable as problem:
-            self._telemetry.store_failed("blobs", problem)
+            self._telemetry.store_failed(store, problem)
         except OSError as problem:
             self._telemetry.store_failed("locks", problem)
         except Exception:
@@ -85,8 +102,12 @@ class Maintenance:
         evicted = await asyncio.to_thread(self._store.evict)
         if evicted:
             self._telemetry.log.info("evicted", blobs=evicted)
+        if self._pages is not None and rounds % _PRUNED_EVERY == _PRUNED_FIRST_AFTER:
+            await self._guarded("pages", self._pages.prune)
         if self._shared is not None and rounds % _SHARED_EVERY == 0:
-            await self._share(self._shared)
+            # Beside the rounds: it takes as long as the object store takes.
+            share = partial(self._share, self._shared)
+            self._sharing.start("share", partial(self._guarded, "objects", share))
 
     async def _share(self, shared: SharedBlobs) -> None:
         """Put into the object store what it does not have. Raises `StoreUnavailable`."""
@@ -95,8 +116,7 @@ class Maintenance:
                 find = self._store.find
                 blob = await asyncio.to_thread(find, key.project, key.filename, key.sha256)
                 if blob is None:
-                    await asyncio.to_thread(self._store.drop, key)
-                    continue
+                    continue  # evicted just now
                 try:
                     if not await shared.has(key):
                         await shared.upload(key, blob.fileno)

@@ -106,7 +106,7 @@ class PageCache(Generic[Content]):
             return Answer(record=record, journey=journey)
         stands_in = record is not None and record.etag is not None and verdict is Verdict.STALE
         try:
-            return await self.ask(upstream, project, record, refresh, impatient=stands_in)
+            return await self.ask(upstream, project, refresh, impatient=stands_in)
         except Offline:
             # A remembered absence stands too: there is no outage to mistake for it.
             if record is None:
@@ -125,7 +125,6 @@ class PageCache(Generic[Content]):
         self,
         upstream: Upstream,
         project: ProjectName,
-        record: PageRecord | None,
         refresh: Refresh[Content],
         impatient: bool = False,
         useless: PageRecord | None = None,
@@ -136,7 +135,7 @@ class PageCache(Generic[Content]):
         `useless`: a record that looks fresh, and whose body is gone.
         """
         collapsed = (upstream.name, project) in self._flight
-        task = self.start(upstream, project, record, refresh, useless)
+        task = self.start(upstream, project, refresh, useless)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if impatient else None):
                 answer = await asyncio.shield(task)
@@ -148,14 +147,13 @@ class PageCache(Generic[Content]):
         self,
         upstream: Upstream,
         project: ProjectName,
-        record: PageRecord | None,
         refresh: Refresh[Content],
         useless: PageRecord | None = None,
     ) -> asyncio.Task[Answer[Content]]:
         """Ask upstream without waiting for the answer."""
         return self._flight.start(
             (upstream.name, project),
-            lambda: self._in_turn(upstream, project, record, refresh, useless),
+            lambda: self._in_turn(upstream, project, refresh, useless),
         )
 
     @asynccontextmanager
@@ -175,7 +173,6 @@ class PageCache(Generic[Content]):
         self,
         upstream: Upstream,
         project: ProjectName,
-        record: PageRecord | None,
         refresh: Refresh[Content],
         useless: PageRecord | None,
     ) -> Answer[Content]:
@@ -184,15 +181,16 @@ class PageCache(Generic[Content]):
         patience = PAGE_DEADLINE_SECONDS if project != ROOT_LIST else LIST_DEADLINE_SECONDS
         try:
             async with self._turns.take(page_key(*key), patience) as waited_seconds:
-                # Looked at again also without having waited: the other may have been done with
-                # it between our look and our turn.
+                # Looked at again also without having waited: another may have been done with it
+                # between our look and our turn, or may have learned something of its files.
                 self._trusted.pop(key, None)
-                newer = await self.recall(upstream, project)
-                is_news = newer is not None and newer not in (record, useless)
-                if newer is not None and is_news and self.judge(newer) is Verdict.FRESH:
-                    ttl = newer.stamp.fresh_until - self._now()
+                record = await self.recall(upstream, project)
+                if record == useless:
+                    record = None
+                if record is not None and self.judge(record) is Verdict.FRESH:
+                    ttl = record.stamp.fresh_until - self._now()
                     journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
-                    return Answer(record=newer, journey=journey)
+                    return Answer(record=record, journey=journey)
                 if waited_seconds > patience / 2:
                     raise TimeoutError  # to ask again would outlast every client's patience
                 return await refresh(record)
@@ -212,18 +210,24 @@ class PageCache(Generic[Content]):
     async def recall(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
         """What is known of the page; nothing, where the index has moved since."""
         key = (upstream.name, project)
-        if key not in self._trusted:
+        try:
+            record = self._trusted[key]
+        except KeyError:
             try:
                 found = await self._store.record(*key)
             except StoreUnavailable as problem:
                 self._telemetry.store_failed("pages", problem)
                 found = self._remembered.get(key)
             # While the store was read, a fresh answer may have come in: that one is newer.
-            self._trusted.setdefault(key, found)
-            if found is not None:
-                self._remembered.setdefault(key, found)
-        record = self._trusted.get(key)
+            record = self._trusted.setdefault(key, found)
+            self._remember(key, record)
         return record if record is not None and record.source == upstream.index.url else None
+
+    def _remember(self, key: tuple[str, ProjectName], record: PageRecord | None) -> None:
+        if record is None:
+            self._remembered.pop(key, None)
+        else:
+            self._remembered[key] = record
 
     async def body(self, etag: str) -> bytes | None:
         """The stored body behind an ETag; None where it cannot be had."""

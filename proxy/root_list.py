@@ -135,9 +135,7 @@ class RootLists:
         etag = answer.record.etag
         if etag is not None and not await self._has_canonical(etag):
             # The body is gone from the store, and so is our copy.
-            answer = await self._cache.ask(
-                upstream, ROOT_LIST, None, refresh, useless=answer.record
-            )
+            answer = await self._cache.ask(upstream, ROOT_LIST, refresh, useless=answer.record)
         return answer
 
     async def _refresh(self, upstream: Upstream, record: PageRecord | None) -> Answer[None]:

@@ -3,7 +3,10 @@
 import asyncio
 import hashlib
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,13 @@ from obstore.store import MemoryStore
 
 from proxy.cli import main
 from proxy.errors import StoreUnavailable
+from proxy.freshness import Stamp
 from proxy.maintenance import Maintenance
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey, DiskBlobs
 from proxy.storage.blobs_object import SharedBlobs
+from proxy.storage.pages import PageRecord
+from proxy.storage.pages_sqlite import SqlitePages
 from proxy.telemetry import Telemetry
 from tests.fakes import eventually
 
@@ -50,7 +56,7 @@ def shared() -> SharedBlobs:
 async def maintenance(
     store: DiskBlobs, shared: SharedBlobs, tmp_path: Path
 ) -> AsyncIterator[Maintenance]:
-    one = Maintenance(store, shared, Telemetry(), tmp_path / "maintenance.lock")
+    one = Maintenance(store, shared, None, Telemetry(), tmp_path / "maintenance.lock")
     yield one
     await one.close()
 
@@ -98,11 +104,70 @@ async def test_what_the_object_store_could_not_take_is_shared_later(
             assert b"".join([piece async for piece in stream.chunks]) == bytes([number]) * 1000
 
 
+async def test_an_object_store_that_hangs_stops_nothing_else(
+    store: DiskBlobs,
+    shared: SharedBlobs,
+    maintenance: Maintenance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bound is kept meanwhile, by what is not on its way there."""
+    key, _ = keep(store, b"1" * 1000), keep(store, b"2" * 1000)
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(SharedBlobs, "upload", hang)
+    monkeypatch.setattr("proxy.maintenance._EVERY_SECONDS", 0.01)
+    maintenance.start()
+    await asyncio.sleep(0.1)
+    store._max_size_bytes = 1500
+
+    async def is_evicted() -> bool:
+        return not await asyncio.to_thread(store.path(key).exists)
+
+    await eventually(is_evicted)
+
+
+def test_a_blob_that_is_just_getting_its_name_keeps_its_row(store: DiskBlobs) -> None:
+    """It is not shared yet either; what a crash left of one is forgotten."""
+    key = keep(store, b"1" * 1000)
+    blob = store.path(key).rename(store.path(key).with_name("elsewhere"))
+
+    assert store.unshared(10) == []
+    assert store.totals().blobs == 1
+    blob.rename(store.path(key))
+    assert store.unshared(10) == [key]
+    store.path(key).unlink()
+    with closing(sqlite3.connect(store._blobs.parent / "blobs.sqlite")) as connection, connection:
+        connection.execute("UPDATE blobs SET used_at = used_at - 3600")
+    assert store.unshared(10) == []
+    assert store.totals().blobs == 0
+
+
+async def test_pages_are_pruned_by_one_process(
+    store: DiskBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the server runs: unknown names that are asked for do not fill the store."""
+    monkeypatch.setattr("proxy.maintenance._PRUNED_FIRST_AFTER", 0)
+    pages = await SqlitePages.open(tmp_path / "pages.sqlite", timedelta(0))
+    stamp = Stamp(fetched_at=datetime.now(UTC), fresh_until=datetime.now(UTC))
+    await pages.write("pypi", SIX, PageRecord(source="", stamp=stamp, etag=None))
+    one = Maintenance(store, None, pages, Telemetry(), tmp_path / "maintenance.lock")
+    one.start()
+
+    async def is_pruned() -> bool:
+        return await pages.count() == 0
+
+    await eventually(is_pruned)
+    await one.close()
+    await pages.close()
+
+
 async def test_one_process_is_at_it(
     store: DiskBlobs, maintenance: Maintenance, tmp_path: Path
 ) -> None:
     """The others write down what they used, and take over when it is gone."""
-    other = Maintenance(store, None, Telemetry(), tmp_path / "maintenance.lock")
+    other = Maintenance(store, None, None, Telemetry(), tmp_path / "maintenance.lock")
     maintenance.start()
 
     async def is_elected(one: Maintenance = maintenance) -> bool:

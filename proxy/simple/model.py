@@ -74,9 +74,12 @@ class Subject(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What was found out of a file whose index does not say it."""
+    """What was found out of a file whose index does not say it.
 
-    filename: str
+    `url` is where the file was: what has its name by now may be another one.
+    """
+
+    url: str
     subject: Subject
     sha256: str | None
 
@@ -271,11 +274,11 @@ class Project:
 
         Returns the very same page where there is nothing to add.
         """
-        by_name: dict[str, list[Lesson]] = {}
+        by_url: dict[str, list[Lesson]] = {}
         for lesson in lessons:
-            by_name.setdefault(lesson.filename, []).append(lesson)
+            by_url.setdefault(lesson.url, []).append(lesson)
         files = tuple(
-            reduce(File.having_learned, by_name.get(file.filename, ()), file) for file in self.files
+            reduce(File.having_learned, by_url.get(file.url, ()), file) for file in self.files
         )
         if all(after is before for after, before in zip(files, self.files, strict=True)):
             return self

@@ -32,7 +32,7 @@ from proxy.storage.locks import FileLock, lock, sweep
 _EVICTED_AT_ONCE = 64
 _WALKED_AT_ONCE = 1000
 _COMMIT_SECONDS = 600.0
-"""A row this young whose blob is not there is one that is just being committed."""
+"""How long a blob may take from its row in the table to its name."""
 _REMEMBERED_SECONDS = 3.0
 """Longer than it takes until the page of a file without a sha256 names it in all processes."""
 _ATTEMPTS = 5
@@ -293,7 +293,7 @@ class DiskBlobs:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return row.used_at < time.time() - _COMMIT_SECONDS
+            return _is_left_over(row)
         except OSError:
             return False
         try:
@@ -330,7 +330,10 @@ class DiskBlobs:
 
     def unshared(self, count: int) -> list[BlobKey]:
         """Blobs that are not in the object store yet, last used first."""
-        keys = (BlobKey.of_path(row.path) for row in self._ledger.unshared(count))
+        rows = self._ledger.unshared(count)
+        there = [row for row in rows if (self._blobs / row.path).exists()]
+        self._ledger.forget(row.path for row in rows if row not in there and _is_left_over(row))
+        keys = (BlobKey.of_path(row.path) for row in there)
         return [key for key in keys if key is not None]
 
     def mark_shared(self, key: BlobKey) -> None:
@@ -356,6 +359,11 @@ class DiskBlobs:
     def _latest(folder: Path) -> str | None:
         found = [entry for entry in os.scandir(folder) if is_digest("sha256", entry.name)]
         return max(found, key=lambda entry: entry.stat().st_mtime).name if found else None
+
+
+def _is_left_over(row: Row) -> bool:
+    """Whether a row without a blob is a crash's, and not of one that is just getting its name."""
+    return row.used_at < time.time() - _COMMIT_SECONDS
 
 
 def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:

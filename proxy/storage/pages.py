@@ -69,6 +69,14 @@ def keep_for(stale_if_error: timedelta) -> timedelta:
     return stale_if_error * 2 + timedelta(days=1)
 
 
+_ABSENCE_KEPT = timedelta(hours=1)
+
+
+def kept_seconds(record: PageRecord, keep: timedelta) -> float:
+    """How long that record is kept: an absence is of use for a minute, and there may be many."""
+    return (keep if record.etag is not None else min(keep, _ABSENCE_KEPT)).total_seconds()
+
+
 class PageStore(Protocol):
     """Keeps pages. Every method raises `StoreUnavailable` where the store cannot be reached."""
 

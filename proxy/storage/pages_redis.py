@@ -8,7 +8,14 @@ from datetime import timedelta
 from typing import cast
 
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import PageRecord, body_key, decode_record, encode_record, page_key
+from proxy.storage.pages import (
+    PageRecord,
+    body_key,
+    decode_record,
+    encode_record,
+    kept_seconds,
+    page_key,
+)
 from proxy.storage.redis_client import RedisClient
 
 _SCAN_COUNT = 1000
@@ -20,6 +27,7 @@ class RedisPages:
     def __init__(self, client: RedisClient, keep: timedelta) -> None:
         self._client = client
         self._redis = client.redis
+        self._keep = keep
         self._keep_seconds = math.ceil(keep.total_seconds())
 
     def __repr__(self) -> str:
@@ -50,7 +58,8 @@ class RedisPages:
                     if body is not None:
                         pipe.set(body_key(record.etag), body, ex=self._keep_seconds, nx=True)
                     pipe.expire(body_key(record.etag), self._keep_seconds)
-                pipe.set(page_key(index, project), encode_record(record), ex=self._keep_seconds)
+                seconds = math.ceil(kept_seconds(record, self._keep))
+                pipe.set(page_key(index, project), encode_record(record), ex=seconds)
                 await pipe.execute()
 
         await self._client.ask(send)

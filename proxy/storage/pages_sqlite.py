@@ -17,7 +17,14 @@ import stamina
 
 from proxy.errors import StoreUnavailable
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import PageRecord, body_key, decode_record, encode_record, page_key
+from proxy.storage.pages import (
+    PageRecord,
+    body_key,
+    decode_record,
+    encode_record,
+    kept_seconds,
+    page_key,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pages (
@@ -101,7 +108,7 @@ class SqlitePages:
     ) -> None:
         """See `PageStore`."""
         key = page_key(index, project)
-        expires_at = time.time() + self._keep.total_seconds()
+        expires_at = time.time() + kept_seconds(record, self._keep)
         async with self._transaction() as connection:
             before = await self._etag(key)
             if body is not None and record.etag is not None:

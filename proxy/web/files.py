@@ -108,7 +108,7 @@ class FileHandlers:
         await download.completed()
         assert download.key is not None, "what is complete has a name"
         subject = Subject.METADATA if beside else Subject.FILE
-        lesson = Lesson(listed.file.filename, subject, download.key.sha256)
+        lesson = Lesson(listed.file.url, subject, download.key.sha256)
         self._catalog.learn(project, listed.index, lesson)
 
     async def _listed(
@@ -153,14 +153,14 @@ class FileHandlers:
             made = await self._made_metadata.of(wheel, known, upstream)
         except MetadataUnreadable:
             if wheel.digests:
-                lesson = Lesson(file.filename, Subject.MADE_METADATA, None)
+                lesson = Lesson(file.url, Subject.MADE_METADATA, None)
                 self._catalog.learn(project, listed.index, lesson)
             raise
         claimed = (file.core_metadata or {}).get("sha256", made.sha256)
         if claimed != made.sha256:
             raise DigestMismatch(file.filename + SUFFIX, "sha256", claimed, made.sha256, file.url)
         if known != made.sha256:
-            lesson = Lesson(file.filename, Subject.MADE_METADATA, made.sha256)
+            lesson = Lesson(file.url, Subject.MADE_METADATA, made.sha256)
             self._catalog.learn(project, listed.index, lesson)
         note.journey = Journey(
             outcome=Outcome.HIT if made.was_kept else Outcome.MISS,

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -178,6 +179,26 @@ async def test_sqlite_prunes_only_what_nobody_is_served(tmp_path: Path) -> None:
     assert await store.record("pypi", ATTRS) == record("new")
     assert await store.body("new") == b"new"
     await store.close()
+
+
+async def test_an_absence_is_not_kept_for_long(tmp_path: Path) -> None:
+    """Anybody may ask for names that do not exist, and each would be a record for months."""
+    redis = fakeredis.FakeAsyncRedis()
+    for_redis = RedisPages(RedisClient(redis), KEEP)
+    await for_redis.write("pypi", SIX, record(None))
+    await for_redis.write("pypi", ATTRS, record("e1"), b"body")
+    assert 0 < await redis.ttl("page:pypi:six") <= 3600
+    assert await redis.ttl("page:pypi:attrs") > 3600
+    await for_redis.close()
+    store = await SqlitePages.open(tmp_path / "pages.sqlite", KEEP)
+    await store.write("pypi", SIX, record(None))
+    await store.write("pypi", ATTRS, record("e1"), b"body")
+    with closing(sqlite3.connect(tmp_path / "pages.sqlite")) as file:
+        rows = dict(file.execute("SELECT key, expires_at FROM pages"))
+    await store.close()
+
+    in_an_hour = time.time() + 3600
+    assert rows["page:pypi:six"] <= in_an_hour < rows["page:pypi:attrs"]
 
 
 async def test_sqlite_sets_a_damaged_file_aside(tmp_path: Path) -> None:

@@ -530,6 +530,35 @@ async def test_learned_hashes_survive_a_refresh_of_the_page(
 
     assert "six-2.0" in page
     assert f"files/six/{sha256}/{NAME}#sha256={sha256}" in page
+    upstream.pages["six"]["files"][0]["hashes"] = {"md5": "0" * 32}
+    clock.advance(hours=1)
+    assert sha256 not in await (await proxy.get("/simple/six/")).text()
+
+
+async def test_what_is_learned_is_learned_of_one_address(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """A file that replaces another while that is fetched is not taken for it."""
+    sha256 = upstream.add("six", NAME, CONTENT, hashes={})
+    gate = asyncio.Event()
+    upstream.handlers[upstream.path_of(NAME)] = gated(CONTENT, 1000, gate)
+    answer = asyncio.ensure_future(proxy.get(link("-")))
+
+    async def is_begun() -> bool:
+        return upstream.count(upstream.path_of(NAME)) == 1
+
+    await proxy.get("/simple/six/")
+    await eventually(is_begun)
+    del upstream.pages["six"]
+    upstream.add("six", NAME, b"another", hashes={})
+    clock.advance(hours=1)
+    await proxy.get("/simple/six/")
+    gate.set()
+    assert await (await answer).read() == CONTENT
+    await asyncio.sleep(0.5)
+
+    assert sha256 not in await (await proxy.get("/simple/six/")).text()
+    assert await (await proxy.get(link("-"))).read() == b"another"
 
 
 async def test_a_weak_hash_that_does_not_fit(

@@ -212,6 +212,9 @@ async def test_a_new_page_keeps_what_was_learned(
         NAME: {"sha256": TEXT_SHA256},
         "six-2.0-py3-none-any.whl": True,
     }
+    upstream.pages["six"]["files"][0]["url"] += "?another=1"
+    clock.advance(minutes=11)
+    assert (await claims(proxy))[NAME] is True
 
 
 @pytest.mark.parametrize("hashes", [{}, {"md5": hashlib.md5(WHEEL).hexdigest()}])

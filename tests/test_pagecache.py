@@ -1,0 +1,118 @@
+"""One page record over time: whose word counts, and what is remembered while a store is away."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.errors import StoreUnavailable
+from proxy.freshness import Stamp
+from proxy.journey import Journey
+from proxy.pagecache import Answer, PageCache
+from proxy.settings import Cache, Index
+from proxy.simple.model import ProjectName
+from proxy.storage.pages import PageRecord
+from proxy.storage.turns import Turns
+from proxy.telemetry import Telemetry
+from proxy.upstream import Upstream
+from tests.fakes import Clock
+
+SIX = ProjectName("six")
+URL = "http://index.example/simple/"
+
+
+class Shelf:
+    """A page store of one page, that can be away."""
+
+    def __init__(self) -> None:
+        self.kept: PageRecord | None = None
+        self.is_away = False
+
+    async def record(self, index: str, project: ProjectName) -> PageRecord | None:
+        if self.is_away:
+            raise StoreUnavailable("shelf", "for the test")
+        return self.kept
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def upstream() -> Upstream:
+    nobody: Any = None
+    return Upstream(Index(name="pypi", url=URL), nobody, Telemetry())
+
+
+@pytest.fixture
+def cache(
+    shelf: Shelf, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> PageCache[str]:
+    monkeypatch.setattr("proxy.pagecache.TRUST_SECONDS", 0.0)
+    turns = Turns(tmp_path, None, Telemetry())
+    store: Any = shelf
+    return PageCache(store, Cache(), Telemetry(), clock, turns)
+
+
+def record(clock: Clock, etag: str, minutes: float) -> PageRecord:
+    stamp = Stamp(fetched_at=clock(), fresh_until=clock() + timedelta(minutes=minutes))
+    return PageRecord(source=URL, stamp=stamp, etag=etag)
+
+
+async def test_what_was_seen_last_stands_in_for_a_store_that_is_away(
+    cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock
+) -> None:
+    """Never something older; and nothing, where the page was gone."""
+    for etag in ("first", "second"):
+        shelf.kept = record(clock, etag, 10)
+        assert await cache.recall(upstream, SIX) == shelf.kept
+    shelf.is_away = True
+    assert await cache.recall(upstream, SIX) == shelf.kept
+    shelf.is_away = False
+    shelf.kept = None
+    assert await cache.recall(upstream, SIX) is None
+    shelf.is_away = True
+
+    assert await cache.recall(upstream, SIX) is None
+
+
+async def test_upstream_is_asked_about_the_page_as_it_is_then(
+    cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock
+) -> None:
+    """Not as it was when somebody came to ask: others learn of its files, or purge it."""
+    asked_about: list[PageRecord | None] = []
+
+    async def refresh(known: PageRecord | None) -> Answer[str]:
+        asked_about.append(known)
+        return Answer(record=record(clock, "new", 10), journey=Journey())
+
+    shelf.kept = record(clock, "stale", -1)
+    learned = replace(shelf.kept, etag="stale, and learned")
+    for meanwhile in (learned, None):
+        shelf.kept = record(clock, "stale", -1)
+        task = cache.start(upstream, SIX, refresh)
+        shelf.kept = meanwhile
+        await task
+
+    assert asked_about == [learned, None]
+
+
+async def test_a_record_whose_body_is_gone_is_no_answer(
+    cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock
+) -> None:
+    """However fresh it looks; a newer one is."""
+    asked_about: list[PageRecord | None] = []
+
+    async def refresh(known: PageRecord | None) -> Answer[str]:
+        asked_about.append(known)
+        return Answer(record=record(clock, "new", 10), journey=Journey())
+
+    useless = shelf.kept = record(clock, "useless", 10)
+    assert (await cache.ask(upstream, SIX, refresh, useless=useless)).record.etag == "new"
+    assert asked_about == [None]
+    shelf.kept = record(clock, "newer", 10)
+    assert (await cache.ask(upstream, SIX, refresh, useless=useless)).record == shelf.kept
+    assert asked_about == [None]
