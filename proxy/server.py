@@ -83,6 +83,8 @@ async def serve(
             await stop.wait()
             if parent is not None:
                 loop.remove_reader(parent)
+            # Whoever presses Ctrl-C once more does not want to wait.
+            loop.remove_signal_handler(signal.SIGINT)
             log.info("stopping", pid=os.getpid(), grace_seconds=GRACE_SECONDS)
             await draining.begin(sockets)
         finally:

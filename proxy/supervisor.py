@@ -2,8 +2,8 @@
 
 Each worker has a listening socket of its own on the shared address, and the supervisor holds
 all of them open. So a connection that waits in the queue of a worker that died is answered by
-the one that takes its place, and a renewal loses nobody: the new worker accepts from the same
-socket before the old one is asked to finish.
+the one that takes its place, and a renewal loses nobody: a new worker for each slot accepts
+from the same socket before any old one is asked to finish.
 
 The supervisor itself runs neither threads nor an event loop, which is what makes forking
 safe, and cheap: what was imported is shared by all.
@@ -43,14 +43,34 @@ class _Worker:
     ready: int
     has_answered: bool = False
 
-    def wait(self, seconds: float) -> bool:
-        """Whether it answers, or has; False where it died before, or takes longer."""
-        if self.ready >= 0:
-            readable, _, _ = select.select([self.ready], [], [], seconds)
-            self.has_answered = bool(readable) and os.read(self.ready, 1) == b"1"
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known that it answers, or that it never did."""
+        return self.ready < 0
+
+    def look(self) -> None:
+        """See whether it answers by now, without waiting."""
+        if self.is_settled:
+            return
+        readable, _, _ = select.select([self.ready], [], [], 0)
+        if readable:
+            self.has_answered = os.read(self.ready, 1) == b"1"
+            self.drop()
+
+    def drop(self) -> None:
+        """Look no more."""
+        if not self.is_settled:
             os.close(self.ready)
             self.ready = -1
-        return self.has_answered
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """Workers with new settings, by slot; they take over when all of them answer."""
+
+    settings: Settings
+    workers: dict[int, _Worker]
+    deadline: float
 
 
 class Supervisor:
@@ -62,6 +82,9 @@ class Supervisor:
         self._log = structlog.get_logger("wheelkeep")
         self._sockets: list[list[socket.socket]] = []
         self._workers: dict[int, _Worker] = {}
+        self._renewal: _Renewal | None = None
+        self._alive: set[int] = set()
+        """All processes that were started and have not ended, also those asked to finish."""
         self._due: dict[int, float] = {}
         self._failures: dict[int, int] = {}
         # A worker whose supervisor is gone reads the end of this pipe.
@@ -75,26 +98,35 @@ class Supervisor:
         wake_up = _signals_by_pipe()
         gc.freeze()  # a collection in a worker would copy what it shares
         for slot in range(server.workers):
-            self._workers[slot] = self._fork(slot)
+            self._workers[slot] = self._fork(slot, self._settings)
         first = {worker.pid for worker in self._workers.values()}
         while True:
-            due = min(self._due.values(), default=None)
-            select.select([wake_up], [], [], due and max(0.0, due - time.monotonic()))
+            self._wait(wake_up)
             for number in _arrived(wake_up):
                 if number in (signal.SIGTERM, signal.SIGINT):
                     self._stop()
                     return 0
                 if number == signal.SIGHUP:
-                    self._renew()
+                    self._begin_renewal()
             for pid, status in self._bury():
                 if status > 0 and pid in first:
                     self._stop()
                     return status  # it could not even begin, and has said why
             self._replace()
+            self._go_on_with_renewal()
+
+    def _wait(self, wake_up: int) -> None:
+        """Until a signal arrives, a new worker answers or dies, or something is due."""
+        watched, moments = [wake_up], list(self._due.values())
+        if self._renewal is not None:
+            watched += [one.ready for one in self._renewal.workers.values() if not one.is_settled]
+            moments.append(self._renewal.deadline)
+        due = min(moments, default=None)
+        select.select(watched, [], [], due and max(0.0, due - time.monotonic()))
 
     # --- workers --------------------------------------------------------------------------
 
-    def _fork(self, slot: int) -> _Worker:
+    def _fork(self, slot: int, settings: Settings) -> _Worker:
         readable, writable = os.pipe()
         # A signal must not meet the new process while it still has our handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -102,12 +134,13 @@ class Supervisor:
         if pid == 0:
             os.close(readable)
             os.close(self._held_open)
-            os._exit(self._work(slot, writable))
+            os._exit(self._work(slot, settings, writable))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(writable)
+        self._alive.add(pid)
         return _Worker(pid, readable)
 
-    def _work(self, slot: int, ready: int) -> int:
+    def _work(self, slot: int, settings: Settings, ready: int) -> int:
         """In the worker: serve, and give back the exit status."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -124,9 +157,7 @@ class Supervisor:
             os.close(ready)
 
         try:
-            asyncio.run(
-                serve(self._settings, self._sockets[slot], ready=tell, parent=self._watched)
-            )
+            asyncio.run(serve(settings, self._sockets[slot], ready=tell, parent=self._watched))
         except ConfigError as problem:
             sys.stderr.write(f"wheelkeep: {problem}\n")
             return CONFIG_ERROR
@@ -144,28 +175,35 @@ class Supervisor:
         """
         slots = {worker.pid: slot for slot, worker in self._workers.items()}
         for pid, status in _ended():
+            self._alive.discard(pid)
             slot = slots.get(pid)
             if slot is None:
-                continue  # one that was renewed, and has finished
+                continue  # it was asked to finish, or belongs to a renewal
             worker = self._workers.pop(slot)
             self._log.error("worker died", pid=pid, status=status)
-            if worker.wait(0):
+            worker.look()
+            worker.drop()
+            if worker.has_answered:
                 self._failures[slot] = 0
+                self._due[slot] = time.monotonic()
             else:
                 # It would otherwise be replaced as fast as the machine can.
-                self._failures[slot] = self._failures.get(slot, 0) + 1
+                failures = self._failures[slot] = self._failures.get(slot, 0) + 1
+                pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2 ** min(failures, 10))
+                self._due[slot] = time.monotonic() + pause
                 yield pid, status
-            pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2 ** self._failures[slot])
-            self._due[slot] = time.monotonic() + (pause if self._failures[slot] else 0.0)
 
     def _replace(self) -> None:
         for slot, moment in list(self._due.items()):
             if time.monotonic() >= moment:
                 del self._due[slot]
-                self._workers[slot] = self._fork(slot)
+                self._workers[slot] = self._fork(slot, self._settings)
 
-    def _renew(self) -> None:
-        """Read the settings anew, and replace each worker by one that has them."""
+    # --- renewal --------------------------------------------------------------------------
+
+    def _begin_renewal(self) -> None:
+        """Read the settings anew, and start a worker that has them for each slot."""
+        self._abandon_renewal()
         try:
             settings = self._reload()
         except ConfigError as problem:
@@ -174,31 +212,54 @@ class Supervisor:
         for key in ("host", "port", "workers"):
             if getattr(settings.server, key) != getattr(self._settings.server, key):
                 self._log.warning("needs a restart to change", setting=f"server.{key}")
-        before, self._settings = self._settings, settings
-        for slot, old in list(self._workers.items()):
-            new = self._fork(slot)
-            if not new.wait(_READY_SECONDS):
-                self._log.error("the new worker did not start; the old ones go on")
-                _tell(new.pid, signal.SIGKILL)
-                self._settings = before
-                return
-            self._workers[slot] = new
-            _tell(old.pid, signal.SIGTERM)
-        self._log.info("renewed", workers=len(self._workers))
+        workers = {slot: self._fork(slot, settings) for slot in range(len(self._sockets))}
+        self._renewal = _Renewal(settings, workers, time.monotonic() + _READY_SECONDS)
+
+    def _go_on_with_renewal(self) -> None:
+        """Let the new workers take over once all of them answer, or none of them."""
+        if self._renewal is None:
+            return
+        new = self._renewal.workers
+        for worker in new.values():
+            worker.look()
+        are_alive = self._alive.issuperset(worker.pid for worker in new.values())
+        if not are_alive or time.monotonic() > self._renewal.deadline:
+            self._log.error("a new worker did not start; the old ones go on")
+            self._abandon_renewal()
+        elif all(worker.has_answered for worker in new.values()):
+            for old in self._workers.values():
+                _tell(old.pid, signal.SIGTERM)
+            self._settings, self._workers, self._renewal = self._renewal.settings, new, None
+            self._due.clear()
+            self._failures.clear()
+            self._log.info("renewed", workers=len(new))
+
+    def _abandon_renewal(self) -> None:
+        if self._renewal is not None:
+            for worker in self._renewal.workers.values():
+                worker.drop()
+                if worker.pid in self._alive:
+                    _tell(worker.pid, signal.SIGTERM)  # some may answer clients by now
+            self._renewal = None
+
+    # --- the end --------------------------------------------------------------------------
 
     def _stop(self) -> None:
         """Let all finish."""
-        for worker in self._workers.values():
-            _tell(worker.pid, signal.SIGTERM)
+        self._abandon_renewal()
+        # Who comes now is refused by the kernel once the workers have closed theirs, too,
+        # instead of waiting for an answer that nobody will give.
+        for sockets in self._sockets:
+            for one in sockets:
+                one.close()
+        for pid in self._alive:
+            _tell(pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS + _MARGIN_SECONDS
-        while self._workers:
-            ended = {pid for pid, _ in _ended()}
-            self._workers = {
-                slot: worker for slot, worker in self._workers.items() if worker.pid not in ended
-            }
+        while self._alive:
+            self._alive -= {pid for pid, _ in _ended()}
             if time.monotonic() > deadline:
-                for worker in self._workers.values():
-                    _tell(worker.pid, signal.SIGKILL)
+                for pid in self._alive:
+                    _tell(pid, signal.SIGKILL)
             time.sleep(0.02)
 
 

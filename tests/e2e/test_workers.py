@@ -299,13 +299,66 @@ async def test_a_stop_lets_downloads_finish(upstream: FakeUpstream, tmp_path: Pa
         await asyncio.sleep(0.5)
         workers = workers_of(server)
         server.process.terminate()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1)
+        # Who comes now is told so at once, and may ask elsewhere.
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await get(server.index_url)
         gate.set()
 
         assert Counter(await asyncio.gather(*downloads)) == {(200, CONTENT): 8}
         assert await asyncio.wait_for(server.process.wait(), 10) == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
         await parts_are_gone(tmp_path / "cache")
+
+
+async def test_an_interrupt_that_is_repeated_is_meant(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The second Ctrl-C does not wait for what is being answered."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    upstream.handlers[upstream.path_of(NAME)] = gated(CONTENT, 1_000_000, asyncio.Event())
+    for workers in ("1", "2"):
+        async with wheelkeep(
+            tmp_path / workers, "--index-url", upstream.url, "--workers", workers
+        ) as server:
+            download = asyncio.ensure_future(get(file_url(server, sha256)))
+            await asyncio.sleep(0.5)
+            group = [server.process.pid, *workers_of(server)]
+            for _ in range(2):
+                await asyncio.sleep(0.5)
+                for pid in group:
+                    os.kill(pid, signal.SIGINT)
+
+            await asyncio.wait_for(server.process.wait(), 5)
+            with pytest.raises(aiohttp.ClientError):
+                await download
+
+
+async def test_a_renewal_is_for_all_workers_or_none(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """New ones that cannot start leave the old ones where they are; a stop is heard meanwhile."""
+    upstream.add("six", NAME)
+    config = tmp_path / "wheelkeep.toml"
+    index = f'[[index]]\nurl = "{upstream.url}"\n'
+    config.write_text(index)
+    flags = ("--config", str(config), "--workers", "2")
+    async with wheelkeep(tmp_path / "cache", *flags) as server:
+        before = workers_of(server)
+        config.write_text(f'{index}[cache]\nblobs = "az://team"\n')
+        server.process.send_signal(signal.SIGHUP)
+
+        async def is_told() -> bool:
+            return "the old ones go on" in server.log.read_text()
+
+        await eventually(is_told)
+        assert (await get(f"{server.index_url}six/"))[0] == 200
+
+        async def only_the_old_ones() -> bool:
+            return workers_of(server) == before
+
+        await eventually(only_the_old_ones)
+        server.process.send_signal(signal.SIGHUP)
+        server.process.terminate()
+        assert await asyncio.wait_for(server.process.wait(), 10) == 0
 
 
 async def test_workers_do_not_outlive_their_supervisor(
