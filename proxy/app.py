@@ -82,15 +82,12 @@ async def application(
         redis = RedisClient.connect(cache.redis) if cache.redis else None
         store = await _page_store(cache, redis)
         stack.push_async_callback(store.close)
-        machine = machine_name(cache.dir / "machine")
+        machine = await asyncio.to_thread(_machine_name, cache.dir / "machine") if redis else ""
         leases = Leases(redis, machine) if redis else None
         shared = SharedBlobs.connect(cache.blobs, telemetry) if cache.blobs else None
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
-        session = await stack.enter_async_context(new_session())
-        upstreams = [
-            Upstream(index, session, telemetry, offline=cache.offline) for index in settings.index
-        ]
+        upstreams = await _upstreams(stack, settings, telemetry)
 
         pages: PageCache[Project] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(pages.close)
@@ -105,7 +102,7 @@ async def application(
         stack.push_async_callback(lists.close)
         root_lists = await _root_lists(stack, catalog, lists, cache.dir, telemetry)
 
-        peers = await _peers(stack, settings, redis, machine, listening)
+        peers = await _peers(stack, settings, redis, machine, listening, telemetry)
         fleet = Fleet(shared, leases, peers, telemetry)
         downloads = Downloads(blobs, telemetry, fleet)
         stack.push_async_callback(downloads.close)
@@ -148,6 +145,18 @@ def prepare_cache(settings: Settings) -> None:
     blobs.close()
 
 
+async def _upstreams(
+    stack: AsyncExitStack, settings: Settings, telemetry: Telemetry
+) -> list[Upstream]:
+    for_pages = await stack.enter_async_context(new_session())
+    for_files = await stack.enter_async_context(new_session())
+    offline = settings.cache.offline
+    return [
+        Upstream(index, for_pages, for_files, telemetry, offline=offline)
+        for index in settings.index
+    ]
+
+
 async def _root_lists(
     stack: AsyncExitStack,
     catalog: Catalog,
@@ -163,19 +172,37 @@ async def _root_lists(
     return root_lists
 
 
+def _machine_name(path: Path) -> str:
+    try:
+        return machine_name(path)
+    except OSError as problem:
+        raise ConfigError(f"cache.dir: {path} cannot be made: {problem.strerror}") from problem
+
+
 async def _peers(
     stack: AsyncExitStack,
     settings: Settings,
     redis: RedisClient | None,
     machine: str,
     listening: Sequence[tuple[str, int]],
+    telemetry: Telemetry,
 ) -> Peers | None:
     if redis is None:
         return None
     session = await stack.enter_async_context(new_peer_session())
 
+    is_told = False
+
     def find_url() -> str | None:
-        return settings.server.peer_url or url_for_others(listening, settings.cache.redis)
+        nonlocal is_told
+        found = settings.server.peer_url or url_for_others(listening, settings.cache.redis)
+        if not found and not is_told:
+            is_told = True
+            telemetry.log.warning(
+                "other machines cannot take files from this one: listen on an address that they "
+                "reach (server.host), or name one (server.peer_url)"
+            )
+        return found
 
     return Peers(redis, machine, session, find_url)
 

@@ -134,6 +134,10 @@ class Catalog:
             raise FileNotListed(project, filename)
         raise ProjectNotFound(project)
 
+    def has_one_index(self, project: ProjectName) -> bool:
+        """Whether no more than one index may answer for the project."""
+        return len(self._candidates(project, None)) <= 1
+
     def learn(self, project: ProjectName, index: str, lesson: Lesson) -> None:
         """Note behind the answer what was found out of a file whose index does not say it."""
         key = (index, project)

@@ -57,7 +57,7 @@ def serve(
     index_url: str | None,
     offline: bool | None,
 ) -> None:
-    r"""Serve packages to pip, uv, Poetry and pdm.
+    """Serve packages to pip, uv, Poetry and pdm.
 
     Flags win over environment variables (WHEELKEEP_SECTION__KEY), these over the
     file of --config, $WHEELKEEP_CONFIG or ./wheelkeep.toml. Without any, PyPI is served on
@@ -67,7 +67,7 @@ def serve(
     Point a client at it:
       pip install --index-url http://127.0.0.1:3141/simple/ NAME
       uv pip install --index-url http://127.0.0.1:3141/simple/ NAME
-    """
+    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
     flags: dict[str, dict[str, Any] | list[dict[str, Any]]] = {
         "server": _given(host=host, port=port, workers=workers),
         "cache": _given(dir=cache_dir, redis=redis, offline=offline),
@@ -101,13 +101,15 @@ def verify(config: Path | None, cache_dir: str | None, redis: str | None) -> Non
     """Read every file of the cache again, and drop those that are not what they should be.
 
     A file that is dropped is fetched anew when it is asked for. May run beside a server.
-    Exit status 1 where a file was dropped.
+    Exit status 1 where a file was dropped or could not be read.
     """
     settings = load(config, {"cache": _given(dir=cache_dir, redis=redis)})
+    if not settings.cache.dir.is_dir():
+        raise ConfigError(f"cache.dir: there is no cache at {settings.cache.dir}")
     store = DiskBlobs(settings.cache.dir, settings.cache.max_size)
     store.prepare()
     total = store.totals()
-    checked = dropped = size_bytes = 0
+    checked = dropped = unread = size_bytes = 0
     with click.progressbar(
         length=total.size_bytes, label="Reading", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as progress:
@@ -115,12 +117,16 @@ def verify(config: Path | None, cache_dir: str | None, redis: str | None) -> Non
             checked += 1
             size_bytes += blob.size_bytes
             progress.update(blob.size_bytes)
-            if not blob.is_right:
+            if blob.problem:
+                unread += 1
+                click.echo(f"cannot read {blob.key.path}: {blob.problem}")
+            elif not blob.is_right:
                 dropped += 1
                 click.echo(f"dropped {blob.key.path}")
     store.close()
-    click.echo(f"{checked} files, {size_bytes} bytes read: {dropped} dropped")
-    sys.exit(1 if dropped else 0)
+    could_not = f", {unread} could not be read" if unread else ""
+    click.echo(f"{checked} files, {size_bytes} bytes read: {dropped} dropped{could_not}")
+    sys.exit(1 if dropped or unread else 0)
 
 
 def _given(**flags: Any) -> dict[str, Any]:

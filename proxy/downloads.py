@@ -27,11 +27,13 @@ from typing import Any
 
 from proxy.errors import (
     DigestMismatch,
+    DiskFailed,
     FileGone,
     FillFailed,
     ProxyError,
     StoreUnavailable,
     UpstreamError,
+    UpstreamFileMissing,
 )
 from proxy.fill import Download, Fill, Wanted
 from proxy.fleet import Fleet, Search
@@ -94,7 +96,8 @@ class Downloads:
             if followed is None:
                 return await self.on_disk(wanted)  # it may have ended just now
             fill = Fill(wanted)
-            self._start(fill, self._run(name, fill, partial(self._only_follow, fill, followed)))
+            work = partial(self._only_follow, fill, followed)
+            self._start(self._run(name, fill, work), f"fill {fill.wanted.filename}")
         with fill.held():
             await fill.until_readable(0)
             return Download(fill, joined=True, elsewhere=self._parts_of(fill, None))
@@ -104,8 +107,7 @@ class Downloads:
 
         Raises `UpstreamError`, `DigestMismatch`, `StoreUnavailable`.
         """
-        # Without a sha256, what is kept under the name may be another file by now; it stands
-        # in only where upstream cannot be asked.
+        # Without a sha256, what is kept under the name may be another file, or another index's.
         if _name(wanted) not in self._fills and (kept := await self.on_disk(wanted)):
             return kept
         try:
@@ -114,6 +116,8 @@ class Downloads:
             except FileGone:  # of a fill that was joined, and had no index to ask
                 return await self._filled(wanted, upstream)
         except UpstreamError:
+            if wanted.sha256 is None:
+                raise
             instead = await self.kept(wanted.project, wanted.filename, wanted.sha256)
             if instead is None:
                 raise
@@ -130,6 +134,14 @@ class Downloads:
     async def elsewhere(self, wanted: Wanted, upstream: Upstream) -> Fetch:
         """Where to ask for parts of a file that is not on disk."""
         return await self._fleet.fetch(wanted, upstream)
+
+    async def remember(self, name: str, key: BlobKey) -> None:
+        """For a moment, for all processes: what something that has no hash turned out to be."""
+        await asyncio.to_thread(self._store.remember, _hashed(name), key)
+
+    async def remembered(self, name: str) -> str | None:
+        """The sha256 of what was remembered under that name a moment ago."""
+        return await asyncio.to_thread(self._store.remembered, _hashed(name))
 
     async def keep(self, project: ProjectName, filename: str, data: bytes) -> BlobKey:
         """Keep a file that was made here. Raises `StoreUnavailable`."""
@@ -148,7 +160,7 @@ class Downloads:
             return True
 
         if await asyncio.to_thread(write):
-            await self._offer(key, data)
+            self._start(self._offer(key, data), f"offer {filename}")
         return key
 
     async def close(self) -> None:
@@ -166,7 +178,9 @@ class Downloads:
         fill = self._fills[name] if joined else self._begin(name, wanted, upstream)
         with fill.held():
             await fill.until_readable(0)
-            return Download(fill, joined=joined, elsewhere=self._parts_of(fill, upstream))
+            return Download(
+                fill, joined=joined or fill.is_followed, elsewhere=self._parts_of(fill, upstream)
+            )
 
     def _parts_of(self, fill: Fill, upstream: Upstream | None) -> Fetch | None:
         """Where to ask for a part that the fill does not have yet: where the fill itself asks."""
@@ -180,11 +194,11 @@ class Downloads:
     def _begin(self, name: str, wanted: Wanted, upstream: Upstream | None) -> Fill:
         fill = self._fills[name] = Fill(wanted)
         work = partial(self._write_or_follow, name, fill, upstream)
-        self._start(fill, self._run(name, fill, work))
+        self._start(self._run(name, fill, work), f"fill {wanted.filename}")
         return fill
 
-    def _start(self, fill: Fill, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=f"fill {fill.wanted.filename}")
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -247,6 +261,7 @@ class Downloads:
     async def _follow(fill: Fill, followed: Followed) -> None:
         """Reveal what another process writes. Returns when it has ended, or has died."""
         fill.begin(followed.fileno)
+        fill.is_followed = True
         seen_bytes, pause = 0, _LOOK_SECONDS
         while True:
             # In this order: what is said before it lets go is heard.
@@ -263,6 +278,8 @@ class Downloads:
                         fill.complete(key, size)
                         return
                     case {"failed": str(problem), "index": str(index), "status": int(status)}:
+                        if status == UpstreamFileMissing.status:
+                            raise UpstreamFileMissing(index, fill.wanted.url, problem)
                         raise FillFailed(index, fill.wanted.url, problem, status)
             if is_abandoned:
                 return
@@ -307,20 +324,25 @@ class Downloads:
         fill.reveal(draft.size_bytes)
         search = Search()
         while True:
+            is_first = not draft.size_bytes
             async with self._fleet.source(wanted, upstream, search) as source:
                 fill.is_from_index, fill.parts = source.is_index, source.fetch
                 try:
                     await Receiving(fill, draft, source, self._telemetry).all()
+                except DiskFailed:
+                    raise
                 except StoreUnavailable as problem:
                     if source.is_index:
                         raise
                     # What is missing, the next source has too: the sha256 holds both together.
                     self._fleet.failed(search, source, problem)
                     continue
-                key = await self._verified(source, wanted, draft)
+                key = await self._verified(wanted, draft, source if is_first else None)
                 is_kept = await asyncio.to_thread(self._store.commit, draft, key)
                 if not is_kept:
-                    self._telemetry.log.info("larger than cache.max_size", file=wanted.filename)
+                    self._telemetry.log.info(
+                        "not kept", file=wanted.filename, bytes=draft.size_bytes
+                    )
                 if wanted.sha256 is None:
                     await asyncio.to_thread(self._store.remember, name, key)
                 draft.say(kept=key.sha256, bytes=draft.size_bytes)
@@ -338,12 +360,16 @@ class Downloads:
             wanted = replace(wanted, digests={"sha256": found})
         return await self.on_disk(wanted)
 
-    async def _verified(self, source: Source, wanted: Wanted, draft: Draft) -> BlobKey:
-        """What to call the file. Raises `DigestMismatch`."""
+    async def _verified(self, wanted: Wanted, draft: Draft, source: Source | None) -> BlobKey:
+        """What to call the file. Raises `DigestMismatch`.
+
+        `source` is where all of it came from; None where the parts came from several.
+        """
         try:
             sha256 = draft.verify(wanted.filename, wanted.digests, wanted.url)
         except DigestMismatch:
-            if wanted.key is not None:
+            # Of several, nobody can tell whose fault it is. The next fill begins anew.
+            if wanted.key is not None and source is not None:
                 await self._fleet.refuse(wanted.key, source)
             raise
         return BlobKey(project=wanted.project, filename=wanted.filename, sha256=sha256)
@@ -357,5 +383,13 @@ class Downloads:
 
 def _name(wanted: Wanted) -> str:
     """What stands for the file while it is fetched, in all processes and on all machines."""
-    parts = (wanted.project, wanted.filename, wanted.sha256 or wanted.url)
-    return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
+    parts = [wanted.project, wanted.filename]
+    # The same address may have another file by now: weaker digests tell.
+    parts += (
+        [wanted.sha256] if wanted.sha256 else [wanted.url, repr(sorted(wanted.digests.items()))]
+    )
+    return _hashed("\0".join(parts))
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="replace")).hexdigest()

@@ -202,6 +202,13 @@ class StoreUnavailable(ProxyError):
         self.problem = problem
 
 
+class DiskFailed(StoreUnavailable):
+    """Our own disk could not take a file: nobody else is to blame, and nobody else can help."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("blob store", problem)
+
+
 class FileGone(StoreUnavailable):
     """Those who had a file no longer have it, or cannot be reached."""
 

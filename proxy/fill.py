@@ -64,6 +64,8 @@ class Fill:
         """False where another machine or the object store has the file."""
         self.parts: Fetch | None = None
         """Opens parts of the file where this process takes it from."""
+        self.is_followed = False
+        """Whether another process writes it, or did."""
         self.readable_bytes = 0
         self._fileno: int | None = None
         self._held = 0

@@ -92,10 +92,7 @@ class Fleet:
     async def source(
         self, wanted: Wanted, upstream: Upstream | None, search: Search
     ) -> AsyncIterator[Source]:
-        """Where to ask next, when it is our turn to.
-
-        Raises `StoreUnavailable`; `FileGone` where nobody is left to be asked.
-        """
+        """Where to ask next, when it is our turn to. Raises `FileGone` where nobody is left."""
         key = wanted.key
         async with AsyncExitStack() as stack:
             source = None if key is None else await self._others(stack, key, search)
@@ -104,8 +101,6 @@ class Fleet:
                     await self._announce(key)
                 fetch = partial(upstream.file, wanted.url)
                 source = Source(name=upstream.name, fetch=fetch, is_index=True)
-            if source is None and OBJECTS in search.failed:
-                raise StoreUnavailable("object store", f"it does not give {wanted.filename}")
             if source is None:
                 raise FileGone(wanted.filename)
             yield source

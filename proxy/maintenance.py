@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,11 +126,12 @@ class Maintenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A blob that was read again."""
+    """A blob that was read again. `problem`: why it could not be, which is no reason to drop it."""
 
     key: BlobKey
     size_bytes: int
     is_right: bool
+    problem: str = ""
 
 
 def verify(store: DiskBlobs) -> Iterator[Checked]:
@@ -143,7 +143,7 @@ def verify(store: DiskBlobs) -> Iterator[Checked]:
         for checked in pool.map(_check, store.all()):
             if checked is None:
                 continue
-            if not checked.is_right:
+            if not checked.is_right and not checked.problem:
                 store.drop(checked.key)
             yield checked
 
@@ -151,9 +151,13 @@ def verify(store: DiskBlobs) -> Iterator[Checked]:
 def _check(found: tuple[BlobKey, Path]) -> Checked | None:
     key, path = found
     running, size = hashlib.sha256(), 0
-    with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:  # or evicted just now
-        while data := file.read(_READ_BYTES):
-            running.update(data)
-            size += len(data)
-        return Checked(key=key, size_bytes=size, is_right=running.hexdigest() == key.sha256)
-    return None
+    try:
+        with path.open("rb", buffering=0) as file:
+            while data := file.read(_READ_BYTES):
+                running.update(data)
+                size += len(data)
+    except FileNotFoundError:
+        return None  # evicted just now
+    except OSError as problem:
+        return Checked(key=key, size_bytes=size, is_right=False, problem=str(problem))
+    return Checked(key=key, size_bytes=size, is_right=running.hexdigest() == key.sha256)

@@ -3,7 +3,8 @@
 Made when a client asks for it, so that a page of thousands of files costs nothing. Of a wheel
 that is not here, only the end is asked for; of one at a server that knows no ranges, or whose
 end does not do, the whole, which is then kept. What was made is kept like any file; which
-metadata belongs to which wheel is noted in the page store under the wheel's sha256.
+metadata belongs to which wheel is noted in the page store under the wheel's sha256, for each
+index by itself: parts of a wheel are not verified, and one index must not speak for another.
 
 Read first: PEP 658 (metadata beside the file).
 """
@@ -83,7 +84,9 @@ class MadeMetadata:
             kept = await self._kept(wheel, known_sha256)
             if kept is not None:
                 return kept
-        name = f"metadata/{wheel.project}/{wheel.filename}/{wheel.sha256 or wheel.url}"
+        digests = repr(sorted(wheel.digests.items()))
+        parts = (upstream.name, wheel.project, wheel.filename, wheel.sha256 or wheel.url, digests)
+        name = "/".join(("metadata", *parts))
         return await self._flight.join(name, lambda: self._in_turn(name, wheel, upstream))
 
     async def close(self) -> None:
@@ -93,18 +96,15 @@ class MadeMetadata:
     # --- what was made before -------------------------------------------------------------
 
     async def _in_turn(self, name: str, wheel: Wanted, upstream: Upstream) -> Metadata:
-        note = await self._noted(wheel)
+        note = await self._noted(name, wheel, upstream)
         if note is None:
-            try:
-                async with self._turns.take(name, _PATIENCE_SECONDS):
-                    note = await self._noted(wheel)
-                    if note is None:
-                        return await self._make(wheel, upstream)
-            except TimeoutError:
-                return await self._make(wheel, upstream)
+            async with self._turns.take_or_go(name, _PATIENCE_SECONDS):
+                note = await self._noted(name, wheel, upstream)
+                if note is None:
+                    return await self._make(name, wheel, upstream)
         if note.sha256 is None:
             raise MetadataUnreadable(wheel.filename, note.problem)
-        return await self._kept(wheel, note.sha256) or await self._make(wheel, upstream)
+        return await self._kept(wheel, note.sha256) or await self._make(name, wheel, upstream)
 
     async def _kept(self, wheel: Wanted, sha256: str) -> Metadata | None:
         download = await self._downloads.kept(wheel.project, wheel.filename + SUFFIX, sha256)
@@ -113,11 +113,12 @@ class MadeMetadata:
         with download:
             return Metadata(sha256=sha256, data=await _all_of(download), was_kept=True)
 
-    async def _noted(self, wheel: Wanted) -> _Note | None:
+    async def _noted(self, name: str, wheel: Wanted, upstream: Upstream) -> _Note | None:
         if wheel.sha256 is None:
-            return None
+            remembered = await self._downloads.remembered(name)
+            return _Note(sha256=remembered) if remembered is not None else None
         try:
-            data = await self._pages.fact(_key(wheel.sha256))
+            data = await self._pages.fact(_key(upstream, wheel.sha256))
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
             return None
@@ -126,27 +127,30 @@ class MadeMetadata:
         except msgspec.DecodeError:
             return None
 
-    async def _note(self, wheel: Wanted, note: _Note) -> None:
+    async def _note(self, wheel: Wanted, upstream: Upstream, note: _Note) -> None:
         if wheel.sha256 is None:
             return
+        key = _key(upstream, wheel.sha256)
         try:
-            await self._pages.write_fact(_key(wheel.sha256), msgspec.json.encode(note))
+            await self._pages.write_fact(key, msgspec.json.encode(note))
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
 
     # --- making it ------------------------------------------------------------------------
 
-    async def _make(self, wheel: Wanted, upstream: Upstream) -> Metadata:
+    async def _make(self, name: str, wheel: Wanted, upstream: Upstream) -> Metadata:
         try:
             data = await self._read(wheel, upstream)
         except UnreadableWheel as problem:
             self._telemetry.log.warning("no metadata", file=wheel.filename, problem=str(problem))
             # Only of a wheel that was verified is it certain that this will never change.
             if wheel.digests:
-                await self._note(wheel, _Note(problem=str(problem)))
+                await self._note(wheel, upstream, _Note(problem=str(problem)))
             raise MetadataUnreadable(wheel.filename, str(problem)) from problem
         key = await self._downloads.keep(wheel.project, wheel.filename + SUFFIX, data)
-        await self._note(wheel, _Note(sha256=key.sha256))
+        await self._note(wheel, upstream, _Note(sha256=key.sha256))
+        if wheel.sha256 is None:
+            await self._downloads.remember(name, key)
         return Metadata(sha256=key.sha256, data=data, was_kept=False)
 
     async def _read(self, wheel: Wanted, upstream: Upstream) -> bytes:
@@ -167,9 +171,9 @@ class MadeMetadata:
             data = await self._read_parts(fetch, wheel)
         except (UpstreamUnavailable, UpstreamFileMissing, Offline):
             raise
-        except (UnreadableWheel, UpstreamError) as problem:
-            # It may refuse parts and still have the file; and parts are not verified, so only
-            # the whole can tell whether that is the wheel's fault.
+        except (UnreadableWheel, UpstreamError, StoreUnavailable) as problem:
+            # Whoever refuses parts may still have the file, or another may; and parts are not
+            # verified, so only the whole can tell whether that is the wheel's fault.
             reason = str(problem)
         else:
             if data is not None:
@@ -181,10 +185,10 @@ class MadeMetadata:
     async def _read_parts(self, fetch: Fetch, wheel: Wanted) -> bytes | None:
         """The metadata by parts. None: the far side knows no ranges."""
         start = -TAIL_BYTES
-        if wheel.size_bytes is not None:
+        if wheel.size_bytes:
             start = max(0, wheel.size_bytes - TAIL_BYTES)
-        # A part that begins at 0 says so by where it ends, or it would be the whole.
-        async with fetch(start, wheel.size_bytes) as stream:
+        # The end is always given: from 0 on without an end would be the whole file.
+        async with fetch(start, wheel.size_bytes or None) as stream:
             if stream.size_bytes is None or stream.size_bytes - stream.start > TAIL_BYTES:
                 return None
             size = stream.size_bytes
@@ -236,5 +240,5 @@ def _read_file(file_descriptor: int, filename: str) -> bytes:
         return read_metadata(file, filename)
 
 
-def _key(wheel_sha256: str) -> str:
-    return f"metadata:{wheel_sha256}"
+def _key(upstream: Upstream, wheel_sha256: str) -> str:
+    return f"metadata:{upstream.name}:{wheel_sha256}"

@@ -178,6 +178,7 @@ class PageCache(Generic[Content]):
     ) -> Answer[Content]:
         """Ask upstream, unless another process or machine has just done so."""
         key = (upstream.name, project)
+        before = await self.recall(upstream, project)
         patience = PAGE_DEADLINE_SECONDS if project != ROOT_LIST else LIST_DEADLINE_SECONDS
         try:
             async with self._turns.take(page_key(*key), patience) as waited_seconds:
@@ -187,8 +188,11 @@ class PageCache(Generic[Content]):
                 record = await self.recall(upstream, project)
                 if record == useless:
                     record = None
-                if record is not None and self.judge(record) is Verdict.FRESH:
-                    ttl = record.stamp.fresh_until - self._now()
+                # What another fetched while we waited answers us as well, also where the index
+                # wants to be asked each time.
+                is_answer = waited_seconds > 0 and _is_newer(record, before)
+                if record is not None and (is_answer or self.judge(record) is Verdict.FRESH):
+                    ttl = max(timedelta(0), record.stamp.fresh_until - self._now())
                     journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
                     return Answer(record=record, journey=journey)
                 if waited_seconds > patience / 2:
@@ -342,6 +346,11 @@ class PageCache(Generic[Content]):
             index=upstream.name,
         )
         return Answer(record=record, journey=journey, content=content)
+
+
+def _is_newer(record: PageRecord | None, before: PageRecord | None) -> bool:
+    """Whether upstream was asked between these two looks at what is known of a page."""
+    return record is not None and (before is None or record.stamp != before.stamp)
 
 
 def validators_of(record: PageRecord | None) -> Validators:

@@ -30,7 +30,7 @@ from proxy.storage.redis_client import RedisClient
 from proxy.transport import USER_AGENT, Fetch, FileStream, byte_range, content_range
 
 _HEAD_SECONDS = 8.0
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=1.0, sock_read=20.0)
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=1.0, sock_read=10.0)
 _REDIS_PORT = 6379
 
 

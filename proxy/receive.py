@@ -102,8 +102,12 @@ class Receiving:
             raise self._malformed(
                 "with neither a hash nor a length, nobody can tell whether the file is whole"
             )
-        # A part without hashes is joined to what comes only where that begins behind it.
-        is_another = self._draft.size_bytes > stream.start and not wanted.digests
+        # Without hashes, what is here is joined to what comes only where that begins behind it
+        # and is said to be of the same file (RFC 9110 §15.3.7).
+        is_another = not wanted.digests and (
+            self._draft.size_bytes > stream.start
+            or (stream.start > 0 and stream.validator != self._validator)
+        )
         known = fill.size_bytes
         if is_another or (known is not None and stream.size_bytes not in (None, known)):
             raise self._malformed("the file changed under way")

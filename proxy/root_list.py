@@ -12,11 +12,12 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -191,12 +192,9 @@ class RootLists:
     async def _render_in_turn(
         self, ready: ProjectList, parts: Sequence[tuple[str, tuple[str, ...]]]
     ) -> None:
-        try:
-            async with self._turns.take(f"render/{ready.etag}", _RENDERING_SECONDS):
-                if not ready.is_there():  # or another process has made it meanwhile
-                    await self._render(ready, parts)
-        except TimeoutError:
-            await self._render(ready, parts)
+        async with self._turns.take_or_go(f"render/{ready.etag}", _RENDERING_SECONDS):
+            if not ready.is_there():  # or another process has made it meanwhile
+                await self._render(ready, parts)
 
     async def _render(
         self, ready: ProjectList, parts: Sequence[tuple[str, tuple[str, ...]]]
@@ -224,12 +222,13 @@ class RootLists:
         """Remove files of lists that were replaced long ago, and what a crash left."""
         before = time.time() - _KEPT_SECONDS
         for path in self._folder.iterdir():
-            if path.name.split(".")[0] in keep or path.stat().st_mtime >= before:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process is at it, too
+                if path.name.split(".")[0] in keep or path.stat().st_mtime >= before:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
     @asynccontextmanager
     async def _scratch(self) -> AsyncIterator[Path]:
@@ -249,11 +248,24 @@ def _merged_etag(parts: Sequence[tuple[str, tuple[str, ...]]]) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
+def _begin_process() -> None:
+    """In the new process: let the others go first, and end when the one that started it does."""
+    os.nice(5)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
 async def _in_own_process(work: Callable[[], Result]) -> Result:
     """Do it where it takes neither this process's interpreter lock nor its memory."""
     # spawn: a fork of a process with threads may hold a lock that nobody will release.
     pool = ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn"), initializer=os.nice, initargs=(5,)
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_process
     )
     try:
         return await asyncio.get_running_loop().run_in_executor(pool, work)

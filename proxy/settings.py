@@ -77,6 +77,8 @@ def _not_negative(value: timedelta) -> timedelta:
 
 
 def _expand_user(value: object) -> object:
+    if value == "":
+        raise ValueError("must not be empty")
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
@@ -93,7 +95,7 @@ class Section(BaseModel):
 class Server(Section):
     """How clients reach wheelkeep."""
 
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(3141, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(
         1, ge=1, description="processes sharing the port; auto: one per usable core"
@@ -124,7 +126,7 @@ class Cache(Section):
     """What is kept, where, and for how long."""
 
     dir: Directory = Field(
-        Path("~/.cache/wheelkeep"), description="folder of pages (embedded), blobs and history"
+        Path("~/.cache/wheelkeep"), description="folder of pages (embedded) and blobs"
     )
     redis: str = Field(
         "",
@@ -352,11 +354,28 @@ def _explain(error: ValidationError, file: Path | None) -> str:
     key = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
         return f"{_origin(location, file)}{key}: there is no such setting{_nearest_key(location)}"
-    problem = first["msg"].removeprefix("Value error, ")
+    problem = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    if key == "index":
+        problem = "must be [[index]], one such section for each index"
     if not key:
         return problem
-    shown = "" if "password" in key or "redis" in key else f" {first['input']!r}:"
-    return f"{_origin(location, file)}{key}:{shown} {problem}"
+    # A section may hold a password.
+    is_shown = isinstance(first["input"], str | int | float) and not _SECRET.search(key)
+    shown = f" {first['input']!r}:" if is_shown else ""
+    return _USER.sub("", f"{_origin(location, file)}{key}:{shown} {problem}")
+
+
+_SECRET = re.compile("password|redis")
+_USER = re.compile(r"(?<=//)\S*@")
+_IN_PLAIN_WORDS = {
+    "tuple_type": 'must be a list, like ["one", "two"]',
+    "model_type": "must be a section",
+    "dict_type": "must be a section",
+    "path_type": "must be a path",
+    "string_too_short": "must not be empty",
+    "byte_size": "must be a size, like 20GiB",
+    "byte_size_unit": "must be a size, like 20GiB",
+}
 
 
 def _origin(location: list[Any], file: Path | None) -> str:

@@ -7,7 +7,8 @@ in the access log and in the metrics.
 
 import logging
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
@@ -135,7 +136,7 @@ def set_up_logging() -> None:
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _ForgivingStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     # What libraries report goes the same way, from warnings on.
@@ -148,6 +149,23 @@ def set_up_logging() -> None:
     )
     handler.addFilter(_without_traceback_of_bad_requests)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+class _ForgivingStream:
+    """A log that cannot be written (a full disk, a reader that is gone) must not cost answers."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """What cannot be written is lost."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """See `io.TextIOBase`."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _without_traceback_of_bad_requests(record: logging.LogRecord) -> bool:

@@ -111,9 +111,10 @@ def retry_after_seconds(header: str | None) -> float | None:
 
 
 def new_session() -> aiohttp.ClientSession:
-    """The HTTP client that all indexes share. HTTPS_PROXY and NO_PROXY are respected."""
+    """An HTTP client that all indexes share. HTTPS_PROXY and NO_PROXY are respected."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=200, limit_per_host=64),
+        # Without a bound over all hosts: one that is slow must not keep the others waiting.
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         # Signed addresses and security policies outgrow the default of 8 kB.

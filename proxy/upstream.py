@@ -55,8 +55,8 @@ PAGE_DEADLINE_SECONDS = 10.0
 """For all tries together: shorter than the 15 s after which pip gives up."""
 LIST_DEADLINE_SECONDS = 300.0
 CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 20.0
-"""A file may take as long as it needs, but not this long without a byte."""
+SILENCE_SECONDS = 12.0
+"""A file may take as long as it needs, but not this long without a byte; pip gives up after 15."""
 ATTEMPTS = 3
 LARGEST_PAGE_BYTES = 64 << 20
 LARGEST_LIST_BYTES = 1 << 30
@@ -110,13 +110,16 @@ class Upstream:
     def __init__(
         self,
         index: Index,
-        session: aiohttp.ClientSession,
+        pages: aiohttp.ClientSession,
+        files: aiohttp.ClientSession,
         telemetry: Telemetry,
         offline: bool = False,
     ) -> None:
         self.index = index
         self._offline = offline
-        self._session = session
+        # Two clients: pages must not wait until one of many long downloads is done.
+        self._pages = pages
+        self._files = files
         self._telemetry = telemetry
         self._url = URL(index.url)
         self._breaker = Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
@@ -208,7 +211,7 @@ class Upstream:
                 headers["If-Range"] = validator
         with as_ours(self.name, url):
             address = as_written(url)
-            async with self._session.get(
+            async with self._files.get(
                 address,
                 headers=headers,
                 # A link with credentials of its own keeps them.
@@ -250,7 +253,7 @@ class Upstream:
             headers["If-Modified-Since"] = validators.last_modified
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         with as_ours(self.name, url):
-            async with self._session.get(
+            async with self._pages.get(
                 url,
                 headers=headers,
                 middlewares=(self._identified,),

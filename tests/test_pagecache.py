@@ -44,7 +44,7 @@ def shelf() -> Shelf:
 @pytest.fixture
 def upstream() -> Upstream:
     nobody: Any = None
-    return Upstream(Index(name="pypi", url=URL), nobody, Telemetry())
+    return Upstream(Index(name="pypi", url=URL), nobody, nobody, Telemetry())
 
 
 @pytest.fixture

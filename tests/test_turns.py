@@ -100,11 +100,31 @@ async def test_without_redis_everybody_has_a_turn(tmp_path: Path, redis: RedisSe
 
 
 async def test_a_turn_that_cannot_be_kept_is_given(tmp_path: Path) -> None:
-    """A folder that is gone, say: the same thing done twice breaks nothing."""
+    """A file in the folder's place, say: the same thing done twice breaks nothing."""
+    one = turns(tmp_path / "turns")
+    os.rmdir(tmp_path / "turns")
+    (tmp_path / "turns").write_text("in the way")
+
+    assert await overlaps(one, one)
+
+
+async def test_a_folder_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    """Somebody may empty the cache while it is in use."""
     one = turns(tmp_path / "turns")
     os.rmdir(tmp_path / "turns")
 
-    assert await overlaps(one, one)
+    assert not await overlaps(one, one)
+
+
+async def test_whoever_waits_too_long_goes_without(tmp_path: Path) -> None:
+    """And a time-out of its own work stays its own."""
+    one = turns(tmp_path / "turns")
+    async with one.take("name", 1):
+        async with one.take_or_go("name", 0.05):
+            pass
+    with pytest.raises(TimeoutError, match="its own"):
+        async with one.take_or_go("name", 1):
+            raise TimeoutError("its own")
 
 
 async def test_whoever_gives_up_waiting_holds_nothing(

@@ -34,7 +34,7 @@ FILE = "/packages/six-1.0.tar.gz"
 async def index(upstream: FakeUpstream) -> AsyncIterator[Upstream]:
     """The subject: wheelkeep's side of the fake index."""
     async with new_session() as session:
-        yield Upstream(Index(url=upstream.url), session, Telemetry())
+        yield Upstream(Index(url=upstream.url), session, session, Telemetry())
 
 
 def answering(
@@ -252,7 +252,7 @@ async def test_each_request_has_the_credentials_that_are_nearest(
     users = []
     async with new_session() as session:
         for credentials in ({}, {"username": "index", "password": "i"}):
-            index = Upstream(Index(url=upstream.url, **credentials), session, Telemetry())
+            index = Upstream(Index(url=upstream.url, **credentials), session, session, Telemetry())
             await index.page(SIX)
             await received(index, address)
             await received(index, address.replace("//", "//link:l@"))

@@ -76,12 +76,19 @@ class Subject(Enum):
 class Lesson:
     """What was found out of a file whose index does not say it.
 
-    `url` is where the file was: what has its name by now may be another one.
+    `url` and `weaker` (its digests other than the sha256) say which file that was: what has its
+    name by now may be another one.
     """
 
     url: str
+    weaker: frozenset[tuple[str, str]]
     subject: Subject
     sha256: str | None
+
+    @classmethod
+    def of(cls, file: "File", subject: Subject, sha256: str | None) -> "Lesson":
+        """That the subject of this file has that sha256; None: there is none of it."""
+        return cls(file.url, file.weaker_hashes, subject, sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,11 @@ class File:
     def sha256(self) -> str | None:
         """The sha256 that the index gives, in lower case."""
         return self.hashes.get("sha256")
+
+    @property
+    def weaker_hashes(self) -> frozenset[tuple[str, str]]:
+        """Algorithm and digest of the hashes that are no sha256."""
+        return frozenset((name, digest) for name, digest in self.hashes.items() if name != "sha256")
 
     def with_sha256(self, sha256: str) -> "File":
         """The same file with this sha256, if it had none."""
@@ -274,11 +286,12 @@ class Project:
 
         Returns the very same page where there is nothing to add.
         """
-        by_url: dict[str, list[Lesson]] = {}
+        by_file: dict[tuple[str, frozenset[tuple[str, str]]], list[Lesson]] = {}
         for lesson in lessons:
-            by_url.setdefault(lesson.url, []).append(lesson)
+            by_file.setdefault((lesson.url, lesson.weaker), []).append(lesson)
         files = tuple(
-            reduce(File.having_learned, by_url.get(file.url, ()), file) for file in self.files
+            reduce(File.having_learned, by_file.get((file.url, file.weaker_hashes), ()), file)
+            for file in self.files
         )
         if all(after is before for after, before in zip(files, self.files, strict=True)):
             return self

@@ -1,8 +1,8 @@
 """Blobs on disk: the files themselves, each under its name only once complete and verified.
 
     blobs/{project}/{filename}/{sha256}   what was once served under that name
-    parts/                                what is still being fetched (`drafts.py`), and which
-                                          sha256 that had which came without one a moment ago
+    parts/                                what is still being fetched (`drafts.py`), and for a
+                                          few seconds the sha256 of files whose index gave none
     blobs.sqlite                          how much there is, what was used last (`ledger.py`)
 
 A draft is written to `parts/`, on the same file system, and renamed after its bytes and then
@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from proxy.errors import ConfigError, StoreUnavailable
+from proxy.errors import ConfigError, DiskFailed, StoreUnavailable
 from proxy.simple.model import ProjectName, is_digest, is_plain_filename
 from proxy.storage.drafts import Draft, Followed
 from proxy.storage.ledger import Ledger, Row, Totals
-from proxy.storage.locks import FileLock, lock, sweep
+from proxy.storage.locks import FileLock, closed_on_failure, lock, sweep
 
 _EVICTED_AT_ONCE = 64
 _WALKED_AT_ONCE = 1000
@@ -123,10 +123,11 @@ class DiskBlobs:
                 sweep(self._parts, part.name)
 
     def check_writable(self) -> None:
-        """Write a file and remove it. Raises `OSError`."""
+        """Write and lock a file, and remove it. Raises `OSError`."""
         self._make_parts()
         with tempfile.TemporaryFile(dir=self._parts) as probe:
             probe.write(b"wheelkeep")
+            lock(probe.fileno(), exclusive=True)
 
     def close(self) -> None:
         """Write down what was used last."""
@@ -151,9 +152,10 @@ class DiskBlobs:
                 return None
             key = BlobKey(project=project, filename=filename, sha256=found)
             descriptor = os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC)
-            # Not to be had only while it is being evicted; open, it can be read all the same.
-            lock(descriptor, exclusive=False)
-            blob = Blob(key=key, size_bytes=os.fstat(descriptor).st_size, fileno=descriptor)
+            with closed_on_failure(descriptor):
+                # Refused only while the blob is being evicted: being open, it can be read.
+                lock(descriptor, exclusive=False)
+                blob = Blob(key=key, size_bytes=os.fstat(descriptor).st_size, fileno=descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as problem:
@@ -220,21 +222,30 @@ class DiskBlobs:
     def commit(self, draft: Draft, key: BlobKey) -> bool:
         """Give the file its name, and make room for it before.
 
-        False: it is larger than all room there is, and is not kept. Raises `StoreUnavailable`.
+        False: it is not kept, since it is larger than all room there is, or nothing would bound
+        it. Raises `StoreUnavailable`.
         """
-        if draft.size_bytes > self._max_size_bytes:
-            return False
         target = self.path(key)
-        try:
+        with draft.in_use():
+            if os.fstat(draft.fileno).st_size != draft.size_bytes:
+                raise DiskFailed(f"{draft!r} holds other bytes than were written")
+            if draft.size_bytes > self._max_size_bytes:
+                return False
             os.fsync(draft.fileno)
-            # A ledger that cannot be written costs the bound for a while, not the file: it
-            # hears of the blob when that is used.
-            with suppress(StoreUnavailable):
+            try:
                 self._ledger.note(key.path, draft.size_bytes)
-                self.evict(sparing=key.path, within_seconds=_ROOM_SECONDS)
-            self._rename(draft.path, target)
-        except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
+            except StoreUnavailable:
+                return False  # a blob without a row would never be evicted
+            try:
+                # What cannot be evicted now, maintenance tries again.
+                with suppress(StoreUnavailable):
+                    self.evict(sparing=key.path, within_seconds=_ROOM_SECONDS)
+                self._rename(draft.path, target)
+            except OSError:
+                if not target.exists():
+                    with suppress(StoreUnavailable):
+                        self._ledger.forget([key.path])
+                raise
         return True
 
     def drop(self, key: BlobKey) -> None:
@@ -266,7 +277,9 @@ class DiskBlobs:
         """
         evicted = 0
         ends_at = time.monotonic() + within_seconds
-        self._ledger.flush()
+        # A full disk may let nothing be written down before something went.
+        with suppress(StoreUnavailable):
+            self._ledger.flush()
         after = 0.0
         while (excess := self._ledger.totals().size_bytes - self._max_size_bytes) > 0:
             rows = self._ledger.oldest(_EVICTED_AT_ONCE, after)
@@ -275,9 +288,9 @@ class DiskBlobs:
                 if excess <= 0:
                     break
                 if row.path != sparing and self._remove(row):
-                    gone.append(row.path)
+                    gone.append(row)
                     excess -= row.size_bytes
-            self._ledger.forget(gone)
+            self._ledger.forget_unused(gone)
             evicted += len(gone)
             if time.monotonic() > ends_at:
                 break

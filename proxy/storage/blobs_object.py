@@ -29,15 +29,20 @@ from proxy.transport import Fetch, FileStream
 
 _CONNECT = timedelta(seconds=3)
 _QUESTION_SECONDS = 5.0
-_SILENCE_SECONDS = 20.0
+_SILENCE_SECONDS = 10.0
+_UPLOAD = timedelta(seconds=60)
+"""For each request of an upload, which carries a part of some megabytes."""
 _PIECE_BYTES = 1 << 20
 
 
 class SharedBlobs:
     """The object store."""
 
-    def __init__(self, store: ObjectStore, telemetry: Telemetry) -> None:
+    def __init__(
+        self, store: ObjectStore, telemetry: Telemetry, writing: ObjectStore | None = None
+    ) -> None:
         self._store = store
+        self._writing = writing or store
         self._telemetry = telemetry
         self._breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=15.0)
 
@@ -50,25 +55,29 @@ class SharedBlobs:
 
         Credentials and endpoint come from the environment, as the vendors' own tools have them.
         """
-        try:
-            store = from_url(
+
+        def store(timeout: timedelta) -> ObjectStore:
+            return from_url(
                 url,
                 client_options={
                     # The operator chooses the endpoint, and may well choose one nearby.
                     "allow_http": True,
                     "connect_timeout": _CONNECT,
-                    # Of a whole request: a large file takes as long as it takes.
-                    "timeout": timedelta(days=1),
+                    "timeout": timeout,
                 },
                 retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
             )
+
+        try:
+            # The time-out is that of a whole request, and a large file takes as long as it
+            # takes to come: there, silence is looked at.
+            return cls(store(timedelta(days=1)), telemetry, writing=store(_UPLOAD))
         except (BaseError, ValueError) as problem:
             raise ConfigError(f"cache.blobs: {_sentence(problem)}") from None
-        return cls(store, telemetry)
 
     async def check(self) -> None:
-        """Ask for something. Raises `StoreUnavailable`."""
-        await self.has(BlobKey(project=ProjectName("-"), filename="-", sha256="-"))
+        """Ask for something. Raises `StoreUnavailable`, also where there is no such bucket."""
+        await self._latest(ProjectName("-"), "-")
 
     async def find(self, project: ProjectName, filename: str, sha256: str | None) -> BlobKey | None:
         """The key of the file, if it is there; without a sha256 the one that was kept last.
@@ -102,9 +111,9 @@ class SharedBlobs:
         """Put a whole, verified file there: bytes, or an open file. Raises `StoreUnavailable`."""
         with self._as_ours():
             if isinstance(source, bytes):
-                await obstore.put_async(self._store, key.path, source)
+                await obstore.put_async(self._writing, key.path, source)
             else:
-                await obstore.put_async(self._store, key.path, _pieces(source))
+                await obstore.put_async(self._writing, key.path, _pieces(source))
 
     async def delete(self, key: BlobKey) -> None:
         """Remove a file that turned out to be damaged. Raises `StoreUnavailable`."""
@@ -133,16 +142,7 @@ class SharedBlobs:
         """See `Fetch`."""
         with self._as_ours():
             async with asyncio.timeout(_QUESTION_SECONDS):
-                if stop is not None:
-                    got = await obstore.get_async(
-                        self._store, key.path, options={"range": (start, stop)}
-                    )
-                elif start:
-                    got = await obstore.get_async(
-                        self._store, key.path, options={"range": {"offset": start}}
-                    )
-                else:
-                    got = await obstore.get_async(self._store, key.path)
+                got = await obstore.get_async(self._store, key.path, options=_part(start, stop))
         yield FileStream(
             start=got.range[0],
             size_bytes=got.meta["size"],
@@ -170,11 +170,20 @@ class SharedBlobs:
             yield
         except FileNotFoundError as problem:
             self._breaker.succeeded()
-            raise StoreUnavailable("object store", "it no longer has the file") from problem
+            raise StoreUnavailable("object store", "it has no such file or bucket") from problem
         except (BaseError, OSError, TimeoutError) as problem:
             self._breaker.failed(time.monotonic())
             raise StoreUnavailable("object store", _sentence(problem)) from problem
         self._breaker.succeeded()
+
+
+def _part(start: int, stop: int | None) -> "obstore.GetOptions":
+    """As `Fetch` names parts."""
+    if start < 0:
+        return {"range": {"suffix": -start}}
+    if stop is not None:
+        return {"range": (start, stop)}
+    return {"range": {"offset": start}} if start else {}
 
 
 async def _pieces(fileno: int) -> AsyncIterator[bytes]:

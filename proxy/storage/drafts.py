@@ -18,14 +18,15 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.errors import DigestMismatch, StoreUnavailable
-from proxy.storage.locks import FileLock, is_at, lock, unlock
+from proxy.errors import DigestMismatch, DiskFailed, StoreUnavailable
+from proxy.storage.locks import FileLock, closed_on_failure, is_at, lock, unlock
 
 _READ_BYTES = 1 << 20
 
@@ -40,6 +41,9 @@ class Draft:
         self._others: dict[str, hashlib._Hash] = {}
         self.fileno = file_descriptor
         self.size_bytes = 0
+        self._is_open = True
+        # Whoever stops a fill does not stop the thread that is writing for it.
+        self._turn = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Draft {self.path.name}: {self.size_bytes} bytes>"
@@ -66,24 +70,39 @@ class Draft:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as problem:
             raise StoreUnavailable("blob store", str(problem)) from problem
-        draft = cls(held, descriptor, path)
-        draft._others = {name: hashlib.new(name) for name in digests if name != "sha256"}
-        lock(descriptor, exclusive=False)  # whoever evicts leaves it alone
-        # Once more, also of one that is gone on with: the line before may be half a line.
-        draft.say(part=path.name)
-        while data := os.pread(descriptor, _READ_BYTES, draft.size_bytes):
-            draft._count(data)
+        with closed_on_failure(descriptor):
+            draft = cls(held, descriptor, path)
+            draft._others = {name: hashlib.new(name) for name in digests if name != "sha256"}
+            lock(descriptor, exclusive=False)  # whoever sweeps leaves it alone
+            # Named again also where it is gone on with: a crash may have left half a line.
+            draft.say(part=path.name)
+            while data := os.pread(descriptor, _READ_BYTES, draft.size_bytes):
+                draft._count(data)
         return draft
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Nobody else works on it or lets go of it meanwhile. Raises `DiskFailed`."""
+        with self._turn:
+            if not self._is_open:
+                raise DiskFailed("the file was let go of meanwhile")
+            try:
+                yield
+            except OSError as problem:
+                raise DiskFailed(str(problem)) from problem
+
     def write(self, data: bytes) -> None:
-        """Append. Raises `StoreUnavailable` on a full or broken disk."""
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self.fileno, view) :]
-        except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
-        self._count(data)
+        """Append all or nothing. Raises `DiskFailed`."""
+        with self.in_use():
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self.fileno, view) :]
+            except OSError:
+                # What was written of it is not counted, and nothing may follow it.
+                os.truncate(self.fileno, self.size_bytes)
+                raise
+            self._count(data)
 
     def _count(self, data: bytes) -> None:
         self._sha256.update(data)
@@ -116,18 +135,28 @@ class Draft:
 
     def close(self) -> None:
         """Let go of the file; one that was not committed is gone."""
-        if is_at(self.fileno, self.path):
-            self.path.unlink(missing_ok=True)
-        self._held.release()
-        os.close(self.fileno)
+        with self._turn:
+            self._close()
 
     def leave(self) -> None:
         """Let go of the file in the middle: a process that follows may go on with it."""
-        if lock(self.fileno, exclusive=True):
-            self.close()  # nobody follows
-            return
-        os.close(self._held.fileno)
-        os.close(self.fileno)
+        with self._turn:
+            if not self._is_open:
+                return
+            if lock(self.fileno, exclusive=True):
+                self._close()  # nobody follows
+                return
+            self._is_open = False
+            os.close(self._held.fileno)
+            os.close(self.fileno)
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            if is_at(self.fileno, self.path):
+                self.path.unlink(missing_ok=True)
+            self._held.release()
+            os.close(self.fileno)
 
 
 @dataclass(slots=True)
@@ -153,15 +182,16 @@ class Followed:
         except OSError as problem:
             raise StoreUnavailable("blob store", str(problem)) from problem
         try:
-            part, _ = _last_part(_words_in(_all_of(words_fileno)))
-            if part is not None:
-                fileno = os.open(path.parent / part, os.O_RDONLY | os.O_CLOEXEC)
-                lock(fileno, exclusive=False)
-                return cls(fileno, part, words_fileno)
+            with closed_on_failure(words_fileno):
+                part, _ = _last_part(_words_in(_all_of(words_fileno)))
+                if part is not None:
+                    fileno = os.open(path.parent / part, os.O_RDONLY | os.O_CLOEXEC)
+                    with closed_on_failure(fileno):
+                        lock(fileno, exclusive=False)
+                    return cls(fileno, part, words_fileno)
         except FileNotFoundError:
-            pass  # it has ended, or begins anew
+            return None  # it has ended, or begins anew
         except OSError as problem:
-            os.close(words_fileno)
             raise StoreUnavailable("blob store", str(problem)) from problem
         os.close(words_fileno)
         return None

@@ -44,7 +44,6 @@ INSERT INTO blobs (path, size, used_at) VALUES (?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET size = excluded.size, used_at = max(used_at, excluded.used_at)
 """
 _NOTE_IF_NEW = "INSERT OR IGNORE INTO blobs (path, size, used_at) VALUES (?, ?, ?)"
-_USE = "UPDATE blobs SET used_at = max(used_at, ?) WHERE path = ?"
 _BUSY_SECONDS = 5.0
 
 
@@ -78,6 +77,7 @@ class Ledger:
         self._connection: sqlite3.Connection | None = None
         self._turn = threading.Lock()
         self._used: dict[str, Row] = {}
+        self._file_id: int | None = None
 
     def __repr__(self) -> str:
         return f"<Ledger in {self._path}>"
@@ -97,11 +97,9 @@ class Ledger:
             return
         with self._writing() as connection:
             for row in used.values():
-                known = connection.execute(_USE, (row.used_at, row.path)).rowcount
-                # A blob that another process evicted must not come back as a row. One that it
-                # evicts right now, it forgets after this.
-                if not known and (self._folder / row.path).exists():
-                    connection.execute(_NOTE_IF_NEW, (row.path, row.size_bytes, row.used_at))
+                # What another process evicted meanwhile must not come back as a row.
+                if (self._folder / row.path).exists():
+                    connection.execute(_NOTE, (row.path, row.size_bytes, row.used_at))
 
     def note_found(self, rows: Iterable[Row]) -> None:
         """Blobs that a walk of the disk came by; what is known of one already counts more."""
@@ -118,6 +116,13 @@ class Ledger:
     def forget(self, paths: Iterable[str]) -> None:
         """These blobs are gone."""
         self._write("DELETE FROM blobs WHERE path = ?", [(path,) for path in paths])
+
+    def forget_unused(self, rows: Iterable[Row]) -> None:
+        """These blobs are gone; but one that came again since its row was read has a new one."""
+        self._write(
+            "DELETE FROM blobs WHERE path = ? AND used_at = ?",
+            [(row.path, row.used_at) for row in rows],
+        )
 
     def oldest(self, count: int, after: float) -> list[Row]:
         """The blobs that were used least recently, from those on that were used at `after`."""
@@ -170,6 +175,10 @@ class Ledger:
                     self._connection = self._connect()
                 yield self._connection
             except (sqlite3.Error, OSError) as problem:
+                # What is there by now may be the new file of a process that met this first.
+                # (While it is open here, its number cannot be another's.)
+                if _is_damage(problem) and _id_of(self._path) == self._file_id:
+                    self._remove_file()
                 # Opened anew the next time: somebody may have emptied the cache's folder.
                 self._drop()
                 raise StoreUnavailable("blob ledger", f"{self._path}: {problem}") from problem
@@ -177,12 +186,19 @@ class Ledger:
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return self._new_connection()
-        except sqlite3.DatabaseError as problem:
-            if isinstance(problem, sqlite3.OperationalError):
+            connection = self._new_connection()
+        except sqlite3.Error as problem:
+            if not _is_damage(problem):
                 raise
-            self._path.unlink()  # no database; what it said is on the disk too
-            return self._new_connection()
+            self._remove_file()
+            connection = self._new_connection()
+        self._file_id = _id_of(self._path)
+        return connection
+
+    def _remove_file(self) -> None:
+        """Begin anew: what the table said is on the disk too."""
+        for suffix in ("-wal", "-shm", ""):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
     # Processes that start together are in each other's way for a moment.
     @stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_BUSY_SECONDS, wait_max=0.2)
@@ -204,3 +220,15 @@ class Ledger:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _is_damage(problem: Exception) -> bool:
+    """Whether the file is no database, or no longer: what else goes wrong has its own class."""
+    return type(problem) is sqlite3.DatabaseError
+
+
+def _id_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -6,6 +6,8 @@ letting go of it, so that nothing is left but what a crash leaves, and that is u
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -25,12 +27,13 @@ class FileLock:
         while True:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             descriptor = os.open(path, flags, 0o644)
-            if not lock(descriptor, exclusive=True):
-                os.close(descriptor)
-                return None
-            # Its last holder may have removed the file between our opening and locking it.
-            if is_at(descriptor, path):
-                return cls(path, descriptor)
+            with closed_on_failure(descriptor):
+                if not lock(descriptor, exclusive=True):
+                    os.close(descriptor)
+                    return None
+                # Its last holder may have removed the file between our opening and locking it.
+                if is_at(descriptor, path):
+                    return cls(path, descriptor)
             os.close(descriptor)
 
     def release(self) -> None:
@@ -48,6 +51,17 @@ def lock(file_descriptor: int, *, exclusive: bool) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextmanager
+def closed_on_failure(file_descriptor: int) -> Iterator[None]:
+    """Close it if something is raised: not every file system knows locks, for one."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            os.close(file_descriptor)
+        raise
 
 
 def unlock(file_descriptor: int) -> None:

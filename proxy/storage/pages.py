@@ -92,7 +92,7 @@ class PageStore(Protocol):
     async def write(
         self, index: str, project: ProjectName, record: PageRecord, body: bytes | None = None
     ) -> None:
-        """Keep the record, and its body where that is new. A body is never there without use."""
+        """Keep the record, and its body where that is new."""
 
     async def delete(self, index: str, project: ProjectName) -> bool:
         """Forget the page, and what is kept below its name; say whether there was one."""
@@ -110,7 +110,7 @@ class PageStore(Protocol):
         """Something small that was noted, which no purge touches."""
 
     async def write_fact(self, key: str, value: bytes) -> None:
-        """Note something small: `metadata:{sha256 of a wheel}`, say."""
+        """Note something small: `metadata:{index}:{sha256 of a wheel}`, say."""
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -1,4 +1,4 @@
-"""The connection to Redis that pages and leases share.
+"""The connection to Redis that pages, leases and peers share.
 
 Losing Redis costs speed, never an answer: every call has a short time-out, and after a
 failure calls fail at once for a while, so a Redis that hangs is not waited for by every
@@ -46,8 +46,9 @@ class RedisClient:
                 # A connection that Redis closed while idle deserves a second try, at once.
                 retry=Retry(NoBackoff(), 1),
             )
-        except ValueError as problem:
-            raise ConfigError(f"cache.redis: {problem}") from None
+        except ValueError:
+            # What the library says quotes parts of the URL, and those may be of a password.
+            raise ConfigError("cache.redis: it is no usable redis:// URL") from None
         return cls(redis)
 
     async def ask(

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from proxy.errors import StoreUnavailable
@@ -51,12 +51,21 @@ class Turns:
                     had_to_wait |= await self._lease(stack, self._leases, name)
             yield time.monotonic() - began_at if had_to_wait else 0.0
 
+    @asynccontextmanager
+    async def take_or_go(self, name: str, patience_seconds: float) -> AsyncIterator[None]:
+        """Wait for the turn, and go without it where that takes too long."""
+        async with AsyncExitStack() as stack:
+            with suppress(TimeoutError):
+                await stack.enter_async_context(self.take(name, patience_seconds))
+            yield
+
     async def _lock(self, stack: AsyncExitStack, name: str) -> bool:
         path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.lock"
         had_to_wait = False
         while True:
             try:
                 # Not in a thread: whoever is cancelled meanwhile would never let go of it.
+                self._folder.mkdir(parents=True, exist_ok=True)  # somebody may empty the cache
                 held = FileLock.take(path)
             except OSError as problem:
                 self._telemetry.store_failed("locks", problem)

@@ -17,6 +17,7 @@ from proxy.errors import (
     FileNotListed,
     MetadataUnreadable,
     ProjectNotFound,
+    ProxyError,
     UpstreamError,
     UpstreamFileMissing,
 )
@@ -70,14 +71,12 @@ class FileHandlers:
             listed, beside = await self._listed(
                 project, sha256, filename, request.query.get("index")
             )
-        except (FileNotListed, UpstreamError):
-            # A file that was kept outlives its listing, and the time when nobody can be asked:
-            # its link names its hash, so it can be no other file. A project that is gone takes
-            # its files along.
-            kept = await self._kept(project, sha256, filename)
+        except (FileNotListed, UpstreamError) as problem:
+            kept = await self._kept(project, sha256, filename, problem)
             if kept is None:
                 raise
-            return await self._send_download(request, kept, None, sha256)
+            is_named = sha256 is not None and kept.sha256 == sha256
+            return await self._send_download(request, kept, None, is_named=is_named)
         if beside == SUFFIX and listed.file.made_metadata is not None:
             return await self._send_metadata(request, project, listed)
         try:
@@ -87,7 +86,9 @@ class FileHandlers:
                 raise
             # An index that passes on another's claim, and not the metadata itself.
             return await self._send_metadata(request, project, listed)
-        return await self._send_download(request, download, listed.index, sha256)
+        # A signature's bytes are named by nothing in its link.
+        is_named = sha256 is not None and beside != _SIGNATURE
+        return await self._send_download(request, download, listed.index, is_named=is_named)
 
     # --- which file -----------------------------------------------------------------------
 
@@ -96,9 +97,8 @@ class FileHandlers:
         upstream = self._catalog.upstream(listed.index)
         download = await self._downloads.open(wanted, upstream)
         if wanted.sha256 is None and beside != _SIGNATURE and not download.was_kept:
-            self._learning.start(
-                (project, wanted.filename), lambda: self._learn(project, listed, beside, download)
-            )
+            which = (project, wanted.url, listed.file.weaker_hashes)
+            self._learning.start(which, lambda: self._learn(project, listed, beside, download))
         return download
 
     async def _learn(
@@ -108,7 +108,7 @@ class FileHandlers:
         await download.completed()
         assert download.key is not None, "what is complete has a name"
         subject = Subject.METADATA if beside else Subject.FILE
-        lesson = Lesson(listed.file.url, subject, download.key.sha256)
+        lesson = Lesson.of(listed.file, subject, download.key.sha256)
         self._catalog.learn(project, listed.index, lesson)
 
     async def _listed(
@@ -130,11 +130,19 @@ class FileHandlers:
         return await self._catalog.file(project, filename, sha256, index), ""
 
     async def _kept(
-        self, project: ProjectName, sha256: str | None, filename: str
+        self, project: ProjectName, sha256: str | None, filename: str, problem: ProxyError
     ) -> Download | None:
-        # What stands beside a file is kept under the hash of its own bytes, not the link's.
-        own = None if filename.endswith((SUFFIX, _SIGNATURE)) else sha256
-        return await self._downloads.kept(project, filename, own)
+        """What is kept of a file that is not listed, or of which nobody can be asked.
+
+        A link that names the hash can mean no other file. One that does not (nor does that of
+        what stands beside a file) is answered only while nobody can be asked, and where no
+        other index could have had a file of that name. A project that is gone takes its files
+        along.
+        """
+        if sha256 is not None and not filename.endswith((SUFFIX, _SIGNATURE)):
+            return await self._downloads.kept(project, filename, sha256)
+        is_sure = isinstance(problem, UpstreamError) and self._catalog.has_one_index(project)
+        return await self._downloads.kept(project, filename, None) if is_sure else None
 
     # --- its bytes ------------------------------------------------------------------------
 
@@ -153,14 +161,14 @@ class FileHandlers:
             made = await self._made_metadata.of(wheel, known, upstream)
         except MetadataUnreadable:
             if wheel.digests:
-                lesson = Lesson(file.url, Subject.MADE_METADATA, None)
+                lesson = Lesson.of(file, Subject.MADE_METADATA, None)
                 self._catalog.learn(project, listed.index, lesson)
             raise
         claimed = (file.core_metadata or {}).get("sha256", made.sha256)
         if claimed != made.sha256:
             raise DigestMismatch(file.filename + SUFFIX, "sha256", claimed, made.sha256, file.url)
         if known != made.sha256:
-            lesson = Lesson(file.url, Subject.MADE_METADATA, made.sha256)
+            lesson = Lesson.of(file, Subject.MADE_METADATA, made.sha256)
             self._catalog.learn(project, listed.index, lesson)
         note.journey = Journey(
             outcome=Outcome.HIT if made.was_kept else Outcome.MISS,
@@ -175,7 +183,7 @@ class FileHandlers:
         return web.Response(body=made.data, headers=headers | {"Accept-Ranges": "none"})
 
     async def _send_download(
-        self, request: web.Request, download: Download, index: str | None, sha256: str | None
+        self, request: web.Request, download: Download, index: str | None, *, is_named: bool
     ) -> web.StreamResponse:
         note = request[NOTE]
         note.journey = Journey(
@@ -185,7 +193,7 @@ class FileHandlers:
             collapsed=download.joined,
             index=index,
         )
-        headers = file_headers(note, has_hash=sha256 is not None)
+        headers = file_headers(note, has_hash=is_named)
         with download:
             return await send_file(request, download, headers, self._telemetry)
 

@@ -33,7 +33,9 @@ class PeerHandlers:
         if not hmac.compare_digest(given, self._expected):
             raise web.HTTPNotFound
         project, sha256, filename = names_in(request)
-        key = BlobKey(project=project, filename=filename, sha256=sha256 or "-")
+        if sha256 is None:
+            raise FileNotListed(project, filename)
+        key = BlobKey(project=project, filename=filename, sha256=sha256)
         download = await self._downloads.passed_on(key)
         if download is None:
             raise FileNotListed(project, filename)

@@ -47,7 +47,8 @@ async def send_file(
         if matches(request.headers.get("If-None-Match"), etag):
             del headers["Content-Type"]
             return web.Response(status=304, headers=headers)
-    wanted_range = request.headers.get("Range")
+    # RFC 9110 §14.2: a range is for GET, and for no other method.
+    wanted_range = request.headers.get("Range") if request.method == "GET" else None
     if not is_range_wanted(request.headers.get("If-Range"), etag):
         wanted_range = None
     size = download.size_bytes

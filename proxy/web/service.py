@@ -112,6 +112,7 @@ class ServiceHandlers:
         return web.json_response({"purged": await self._catalog.purge()})
 
 
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _NOT_CACHED = {"Cache-Control": "no-store"}
 
 
@@ -121,8 +122,9 @@ def _check_may_purge(request: web.Request) -> None:
         is_local = ipaddress.ip_address(request.remote or "").is_loopback
     except ValueError:
         is_local = False
-    if not is_local:
-        raise Forbidden("Purging is allowed from the loopback address only.")
+    # A proxy on this machine is local, and whoever asks through it is not.
+    if not is_local or any(name in request.headers for name in _FORWARDED):
+        raise Forbidden("Purging is allowed from the loopback address only, and by no proxy.")
 
 
 async def _check(work: Callable[[], Awaitable[object]]) -> str:

@@ -1,18 +1,21 @@
 """The contract of the blob store: a name only for what is complete and verified."""
 
+import errno
 import hashlib
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from proxy.errors import ConfigError, DigestMismatch, StoreUnavailable
+from proxy.errors import ConfigError, DigestMismatch, DiskFailed, StoreUnavailable
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey, DiskBlobs
+from proxy.storage.ledger import Ledger, Row
 
 SIX = ProjectName("six")
 NAME = "six-1.0.tar.gz"
@@ -407,3 +410,212 @@ def test_what_came_without_a_sha256_is_remembered_for_a_moment(
     assert store.remembered("name") is None
     store.sweep_parts()
     assert parts(tmp_path) == []
+
+
+def test_a_write_that_fails_in_the_middle_leaves_nothing_of_it(
+    store: DiskBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full takes half: what follows must not stand behind that half."""
+    content = b"first " + b"second" * 100
+    sha256 = hashlib.sha256(content).hexdigest()
+    draft = store.draft("name", {"sha256": sha256})
+    assert draft is not None
+    draft.write(content[:6])
+    really_write = os.write
+    room = [100]
+
+    def write(descriptor: int, data: memoryview) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        count = really_write(descriptor, data[: room[0]])
+        room[0] -= count
+        return count
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", write)
+        with pytest.raises(DiskFailed, match="No space left"):
+            draft.write(content[6:])
+    assert os.fstat(draft.fileno).st_size == draft.size_bytes == 6
+    draft.write(content[6:])
+    key = BlobKey(project=SIX, filename=NAME, sha256=sha256)
+    assert store.commit(draft, key)
+    draft.close()
+
+    assert store.path(key).read_bytes() == content
+
+
+def test_bytes_that_nobody_counted_get_no_name(store: DiskBlobs, tmp_path: Path) -> None:
+    """The hash is of what was written, and on disk must be just that."""
+    sha256 = hashlib.sha256(b"content").hexdigest()
+    draft = store.draft("name", {"sha256": sha256})
+    assert draft is not None
+    draft.write(b"content")
+    os.write(draft.fileno, b"and more")
+
+    with pytest.raises(DiskFailed):
+        store.commit(draft, BlobKey(project=SIX, filename=NAME, sha256=sha256))
+    draft.close()
+    assert list(store.all()) == []
+    assert parts(tmp_path) == []
+
+
+def test_a_draft_that_was_left_takes_no_more(store: DiskBlobs) -> None:
+    """A thread that writes for a fill that was stopped does not get between its heir's bytes."""
+    digests = {"sha256": hashlib.sha256(b"content").hexdigest()}
+    draft = store.draft("name", digests)
+    assert draft is not None
+    draft.write(b"con")
+    followed = store.follow("name")
+    assert followed is not None
+    with draft.in_use():
+        leaving = threading.Thread(target=draft.leave)
+        leaving.start()
+        assert not followed.is_abandoned()  # not before the write is done
+    leaving.join()
+    assert followed.is_abandoned()
+    heir = store.draft("name", digests)
+    assert heir is not None
+    with pytest.raises(DiskFailed):
+        draft.write(b"late")
+    draft.close()
+    draft.leave()
+
+    heir.write(b"tent")
+    assert heir.is_whole(digests)
+    followed.close()
+    heir.close()
+
+
+def test_what_no_table_would_know_is_not_kept(
+    store: DiskBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would bound it; whoever asked for it has it all the same."""
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("blob ledger", "disk I/O error")
+
+    draft = store.draft("name", {})
+    assert draft is not None
+    draft.write(b"content")
+    key = BlobKey(project=SIX, filename=NAME, sha256=hashlib.sha256(b"content").hexdigest())
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "note", fail)
+        assert not store.commit(draft, key)
+
+    assert list(store.all()) == []
+    draft.close()
+
+
+def test_a_disk_too_full_to_write_down_what_was_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is made all the same: without it nothing could be written down ever again."""
+    store = opened(tmp_path, ROOM)
+    store.prepare()
+    old = keep(store, b"1" * 1000)
+    store._max_size_bytes = 500
+    found(store, sha256=old.sha256)
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("blob ledger", "database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "flush", fail)
+        assert store.evict() == 1
+    assert list(store.all()) == []
+
+
+def test_a_blob_that_comes_again_while_its_row_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was evicted, is fetched anew before that is written down, and is counted."""
+    store, other = opened(tmp_path, ROOM), opened(tmp_path, ROOM)
+    store.prepare()
+    keep(store, b"1" * 1000)
+    store._max_size_bytes = 500
+    forget = Ledger.forget_unused
+
+    def too_late(ledger: Ledger, rows: list[Row]) -> None:
+        monkeypatch.undo()
+        keep(other, b"1" * 1000)
+        forget(ledger, rows)
+        store._max_size_bytes = ROOM
+
+    monkeypatch.setattr(Ledger, "forget_unused", too_late)
+    store.evict()
+
+    assert len(list(store.all())) == store.totals().blobs == 1
+
+
+def test_a_blob_that_does_not_get_its_name_leaves_no_row(
+    store: DiskBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its bytes would be counted, and others would have to go for them."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(DiskFailed, match="Input/output"):
+        keep(store, b"content")
+
+    assert store.totals().blobs == 0
+
+
+def test_a_table_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
+    """It opens, and fails later; then it is made anew, once, and the disk walked."""
+    store = opened(tmp_path, 5000)
+    store.prepare()
+    key = keep(store, b"1" * 1000)
+    with store._ledger._writing() as connection:
+        connection.executemany(
+            "INSERT INTO blobs (path, size, used_at) VALUES (?, 1, ?)",
+            [(f"six/{number}/{'0' * 64}", number) for number in range(3000)],
+        )
+    store.take_stock()
+    store.close()
+    file = tmp_path / "blobs.sqlite"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        roots = dict(connection.execute("SELECT rootpage, name FROM sqlite_master"))
+    spared = [page for page, name in roots.items() if name == "totals"]
+    data = bytearray(file.read_bytes())
+    for page in range(2, len(data) // 4096 + 1):
+        if page not in spared:
+            data[(page - 1) * 4096 : page * 4096] = b"\xa5" * 4096
+    file.write_bytes(data)
+    stores = [opened(tmp_path, 500), opened(tmp_path, 500)]
+    for one in stores:
+        one.prepare()
+    with pytest.raises(StoreUnavailable, match="malformed"):
+        stores[0].evict()
+    stores[0].take_stock()
+    made_anew = file.stat().st_ino
+    with pytest.raises(StoreUnavailable, match="malformed"):
+        stores[1].evict()
+
+    assert file.stat().st_ino == made_anew
+    assert stores[0].totals().blobs == 1
+    assert stores[1].evict() == 1
+    assert not store.path(key).exists()
+
+
+def test_a_file_system_without_locks(
+    store: DiskBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is told when the server starts, and leaves no descriptor open."""
+    key = keep(store, b"content")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConfigError, match="No locks available"):
+        opened(tmp_path, ROOM).prepare()
+    with pytest.raises(StoreUnavailable, match="No locks available"):
+        store.find(SIX, NAME, key.sha256)
+    with pytest.raises(StoreUnavailable, match="No locks available"):
+        store.draft("name", {})
+
+    assert len(os.listdir("/proc/self/fd")) == before
