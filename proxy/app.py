@@ -210,7 +210,7 @@ async def _peers(
 async def _page_store(settings: Cache, redis: RedisClient | None) -> PageStore:
     keep = keep_for(settings.stale_if_error)
     if redis is not None:
-        return RedisPages(redis, keep)
+        return RedisPages(redis, keep, is_offline=settings.offline)
     try:
         return await SqlitePages.open(settings.dir / "pages.sqlite", keep)
     except (StoreUnavailable, OSError) as problem:

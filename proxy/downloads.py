@@ -37,6 +37,7 @@ from proxy.errors import (
 )
 from proxy.fill import Download, Fill, Wanted
 from proxy.fleet import Fleet, Search
+from proxy.parts import Parts
 from proxy.receive import Receiving, Source
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey, DiskBlobs
@@ -59,6 +60,7 @@ class Downloads:
         self._telemetry = telemetry
         self._fills: dict[str, Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._parts = Parts()
 
     def __repr__(self) -> str:
         return f"<Downloads: {len(self._fills)} fills under way>"
@@ -168,6 +170,7 @@ class Downloads:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._parts.close()
 
     # --- one fill -------------------------------------------------------------------------
 
@@ -184,12 +187,12 @@ class Downloads:
 
     def _parts_of(self, fill: Fill, upstream: Upstream | None) -> Fetch | None:
         """Where to ask for a part that the fill does not have yet: where the fill itself asks."""
-        if fill.parts is not None:
-            return fill.parts
-        wanted = fill.wanted
-        if fill.is_from_index:
-            return partial(upstream.file, wanted.url) if upstream is not None else None
-        return self._fleet.parts(wanted.key)
+        wanted, fetch = fill.wanted, fill.parts
+        if fetch is None and fill.is_from_index and upstream is not None:
+            fetch = partial(upstream.file, wanted.url)
+        elif fetch is None and not fill.is_from_index:
+            fetch = self._fleet.parts(wanted.key)
+        return self._parts.of(_name(wanted), fetch) if fetch is not None else None
 
     def _begin(self, name: str, wanted: Wanted, upstream: Upstream | None) -> Fill:
         fill = self._fills[name] = Fill(wanted)

@@ -20,6 +20,8 @@ from proxy.storage.blobs import Blob, BlobKey
 from proxy.transport import Fetch
 
 READ_BYTES = 1 << 18
+LARGEST_FILE_BYTES = 64 << 30
+"""Of files whose index does not say how large they are: an endless one must end."""
 FAR_BYTES = 1 << 20
 """How far a part must lie ahead of a fill to be asked for by itself."""
 WITHHELD_BYTES = 1 << 16
@@ -31,7 +33,8 @@ class Wanted:
     """A file to be had: its name, where it is, and what its bytes must hash to.
 
     `digests` maps algorithms to hexadecimal digests; it is empty where the index gives none.
-    `size_bytes` is what the index's page says, where it does.
+    `size_bytes` is what the index's page says, where it does; `most_bytes` bounds what comes where
+    it does not.
     """
 
     project: ProjectName
@@ -39,6 +42,7 @@ class Wanted:
     url: str
     digests: Mapping[str, str]
     size_bytes: int | None = None
+    most_bytes: int = LARGEST_FILE_BYTES
 
     @property
     def sha256(self) -> str | None:

@@ -6,7 +6,6 @@ they are one.
 """
 
 import asyncio
-import sys
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -117,8 +116,9 @@ class Receiving:
 
     async def _append(self, data: bytes) -> None:
         wanted, draft = self._fill.wanted, self._draft
-        if draft.size_bytes + len(data) > (wanted.size_bytes or sys.maxsize):
-            raise self._malformed(f"it sends more than the {wanted.size_bytes} bytes of its page")
+        most = wanted.size_bytes or wanted.most_bytes
+        if draft.size_bytes + len(data) > most:
+            raise self._malformed(f"it sends more than the {most} bytes that it may have")
         await asyncio.to_thread(draft.write, data)
         self._fill.reveal(draft.size_bytes)
 

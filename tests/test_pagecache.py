@@ -1,5 +1,6 @@
 """One page record over time: whose word counts, and what is remembered while a store is away."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -116,3 +117,29 @@ async def test_a_record_whose_body_is_gone_is_no_answer(
     shelf.kept = record(clock, "newer", 10)
     assert (await cache.ask(upstream, SIX, refresh, useless=useless)).record == shelf.kept
     assert asked_about == [None]
+
+
+async def test_what_was_fetched_while_it_waited_answers_a_question(
+    shelf: Shelf, upstream: Upstream, clock: Clock, tmp_path: Path
+) -> None:
+    """Also where the index wants to be asked each time; one who had not to wait asks."""
+    turns = Turns(tmp_path, None, Telemetry())
+    turns.prepare()
+    store: Any = shelf
+    one, other = (
+        PageCache[str](store, Cache(), Telemetry(), clock, turns) for _ in ("one", "other")
+    )
+    asked = 0
+
+    async def refresh(_: PageRecord | None) -> Answer[str]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.1)
+        shelf.kept = record(clock, "new", 0)
+        return Answer(record=shelf.kept, journey=Journey())
+
+    answers = await asyncio.gather(*(cache.ask(upstream, SIX, refresh) for cache in (one, other)))
+    assert [answer.record for answer in answers] == [shelf.kept] * 2
+    assert asked == 1
+    await other.ask(upstream, SIX, refresh)
+    assert asked == 2

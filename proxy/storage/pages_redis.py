@@ -4,6 +4,7 @@ Keys expire by TTL well after anyone may be served them.
 """
 
 import math
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import cast
 
@@ -22,9 +23,13 @@ _SCAN_COUNT = 1000
 
 
 class RedisPages:
-    """A `PageStore` in Redis. `keep`: how long a key outlives its last writing."""
+    """A `PageStore` in Redis. `keep`: how long a key outlives its last writing.
 
-    def __init__(self, client: RedisClient, keep: timedelta) -> None:
+    `is_offline`: what is read is kept for ever, since nobody could fetch it again.
+    """
+
+    def __init__(self, client: RedisClient, keep: timedelta, *, is_offline: bool = False) -> None:
+        self._is_offline = is_offline
         self._client = client
         self._redis = client.redis
         self._keep = keep
@@ -116,5 +121,10 @@ class RedisPages:
         await self._client.close()
 
     async def _get(self, key: str) -> bytes | None:
+        def get() -> Awaitable[object]:
+            return (
+                self._redis.getex(key, persist=True) if self._is_offline else self._redis.get(key)
+            )
+
         # The client is made without decode_responses, so it gives bytes and nothing else.
-        return cast("bytes | None", await self._client.ask(lambda: self._redis.get(key)))
+        return cast("bytes | None", await self._client.ask(get))

@@ -21,7 +21,7 @@ from proxy.errors import (
     UpstreamError,
     UpstreamFileMissing,
 )
-from proxy.fill import Download, Wanted
+from proxy.fill import LARGEST_FILE_BYTES, Download, Wanted
 from proxy.flight import Flight
 from proxy.journey import Journey, Outcome
 from proxy.metadata import SUFFIX, MadeMetadata
@@ -33,6 +33,7 @@ from proxy.web.ranges import matches
 from proxy.web.sending import file_headers, send_file
 
 _SIGNATURE = ".asc"
+_LARGEST_BESIDE_BYTES = 16 << 20
 
 
 class FileHandlers:
@@ -224,4 +225,5 @@ def _wanted(project: ProjectName, listed: Listed, beside: str) -> Wanted:
         url=url,
         digests=digests,
         size_bytes=None if beside else file.size_bytes,
+        most_bytes=_LARGEST_BESIDE_BYTES if beside else LARGEST_FILE_BYTES,
     )

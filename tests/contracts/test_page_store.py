@@ -201,6 +201,28 @@ async def test_an_absence_is_not_kept_for_long(tmp_path: Path) -> None:
     assert rows["page:pypi:six"] <= in_an_hour < rows["page:pypi:attrs"]
 
 
+async def test_facts_outlive_a_purge(store: PageStore) -> None:
+    """What was noted comes back to the byte; what was not is None."""
+    await store.write_fact("metadata:pypi:1", b"\0fact")
+    await store.write_fact("metadata:pypi:1", b"another")
+    await store.clear()
+
+    assert await store.fact("metadata:pypi:1") == b"another"
+    assert await store.fact("metadata:pypi:2") is None
+
+
+async def test_offline_redis_keeps_what_is_read() -> None:
+    """Nobody could fetch it again, so it must not expire."""
+    redis = fakeredis.FakeAsyncRedis()
+    await RedisPages(RedisClient(redis), KEEP).write("pypi", SIX, record("e1"), b"body")
+    store = RedisPages(RedisClient(redis), KEEP, is_offline=True)
+    assert await store.record("pypi", SIX) == record("e1")
+    assert await store.body("e1") == b"body"
+
+    assert [await redis.ttl(key) for key in ("page:pypi:six", "body:e1")] == [-1, -1]
+    await store.close()
+
+
 async def test_sqlite_sets_a_damaged_file_aside(tmp_path: Path) -> None:
     """A file that is no database is kept beside a new one: nothing is lost."""
     path = tmp_path / "pages.sqlite"
