@@ -87,6 +87,27 @@ def test_verify_of_a_cache_that_is_not_there(tmp_path: Path) -> None:
     assert "cache.dir" in result.stderr
 
 
+def test_a_file_that_cannot_be_read_is_told_and_stays(store: DiskBlobs, tmp_path: Path) -> None:
+    """Whoever could not tell deletes nothing, and the others are looked at."""
+    keys = [keep(store, bytes([number]) * 1000) for number in range(3)]
+    store.path(keys[1]).unlink()
+    store.path(keys[1]).mkdir()
+    result = CliRunner().invoke(main, ["verify", "--cache-dir", str(tmp_path / "cache")])
+
+    assert result.exit_code == 1
+    assert f"cannot read {keys[1].path}: " in result.stdout
+    assert result.stdout.endswith("2000 bytes read: 0 dropped, 1 could not be read\n")
+    assert store.path(keys[1]).exists()
+
+
+def test_a_cache_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """A wrong path must not look like a cache in which all is well."""
+    result = CliRunner().invoke(main, ["verify", "--cache-dir", str(tmp_path / "typo")])
+
+    assert (result.exit_code, (tmp_path / "typo").exists()) == (2, False)
+    assert f"there is no cache at {tmp_path}/typo" in result.stderr
+
+
 async def test_what_the_object_store_could_not_take_is_shared_later(
     store: DiskBlobs, shared: SharedBlobs, maintenance: Maintenance
 ) -> None:

@@ -111,6 +111,13 @@ def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[cache]\nmax_size = -1", r"cache\.max_size: -1"),
         ("[server]\nworkers = 0", r"server\.workers: 0"),
         ("[cache]\nblobs = 'http://x'", r"cache\.blobs: 'http://x': must be like s3://"),
+        ('[index]\npassword = "secret"', r"index: must be \[\[index\]\]"),
+        ('[[index]]\nurl = "https://me:a/secret@host/"', r"index\.0\.url: .*https://"),
+        ('[[index]]\nprojects = "acme-*"', r"index\.0\.projects: 'acme-\*': must be a list"),
+        ("server = 3", r"server: 3: must be a section"),
+        ("[cache]\ndir = 4", r"cache\.dir: 4: must be a path"),
+        ("[cache]\ndir = ''", r"cache\.dir: '': must not be empty"),
+        ("[server]\nhost = ''", r"server\.host: '': must not be empty"),
     ],
 )
 def test_wrong_settings_are_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from proxy.storage.leases import machine_name
 from tests.e2e.machines import CONTENT, NAME, Machines, get, held_back, path_of
 from tests.fakes import HTML, FakeUpstream, eventually, with_ranges
 from tests.servers import RedisServer, Wheelkeep, free_port
@@ -217,3 +218,16 @@ async def test_files_are_passed_on_to_machines_only(
         status, body = await get(f"{one.url}/peer/six/{sha256}/{NAME}", **headers)
 
         assert (status, body) == (404, b"Not Found\n")
+
+
+async def test_a_machine_asks_another_by_hashes_only(
+    upstream: FakeUpstream, tmp_path: Path, redis: RedisServer
+) -> None:
+    """A file without a sha256 is nothing that one could have for the other."""
+    async with AsyncExitStack() as stack:
+        machines = Machines(stack, upstream, tmp_path, None, redis.url)
+        one = await machines.start("one")
+        name = machine_name(tmp_path / "one" / "machine")
+        status, _ = await get(f"{one.url}/peer/six/-/{NAME}", Authorization=f"Bearer {name}")
+
+        assert status == 404

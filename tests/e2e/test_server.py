@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from tests.fakes import FakeUpstream, eventually, gated
-from tests.servers import RedisServer, Wheelkeep, wheelkeep
+from tests.servers import RedisServer, Wheelkeep, free_port, wheelkeep
 
 CONTENT = os.urandom(1 << 20)
 
@@ -278,3 +279,74 @@ async def test_a_large_list_holds_nobody_up(upstream: FakeUpstream, tmp_path: Pa
 
     assert (status, html.count(b"<a ")) == (200, 100_000)
     assert answered > 50
+
+
+async def test_a_log_that_cannot_be_written_costs_no_answer(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Its disk is full, or its reader is gone."""
+    upstream.add("six", "six-1.0.tar.gz")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full, open(writer, "wb") as broken:
+        for number, log in enumerate((full, broken)):
+            port = free_port()
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "proxy", "serve", "--port", str(port)),
+                *("--cache-dir", str(tmp_path / str(number)), "--index-url", upstream.url),
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            )
+            async with aiohttp.ClientSession() as session:
+
+                async def is_answered(url: str, session: aiohttp.ClientSession = session) -> bool:
+                    try:
+                        return (await fetch(session, url))[0] == 200
+                    except aiohttp.ClientConnectionError:
+                        return False
+
+                await eventually(partial(is_answered, f"http://127.0.0.1:{port}/healthz"))
+                page = f"http://127.0.0.1:{port}/simple/six/"
+                assert (await fetch(session, page))[0] == 200
+            process.terminate()
+            assert await process.wait() == 0
+
+
+async def test_a_kill_while_a_list_is_converted_leaves_no_process(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The process that converts ends with the one that started it."""
+    names = [f"project-{number}" for number in range(200_000)]
+    body = "".join(f'<a href="/simple/{name}/">{name}</a>\n' for name in names).encode()
+
+    async def answer_list(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": "text/html"})
+
+    upstream.handlers["/simple/"] = answer_list
+    async with (
+        wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        listing = asyncio.ensure_future(fetch(session, server.index_url))
+
+        async def converts() -> bool:
+            return len(children_of(server.process.pid)) > 1  # the tracker of resources is one
+
+        await eventually(converts)
+        started = children_of(server.process.pid)
+        server.process.kill()
+        with pytest.raises(aiohttp.ClientError):
+            await listing
+
+        async def all_gone() -> bool:
+            return not any(Path(f"/proc/{pid}").exists() for pid in started)
+
+        await eventually(all_gone)
+
+
+def children_of(pid: int) -> list[str]:
+    return [
+        child
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]

@@ -88,6 +88,10 @@ def test_whatever_the_pieces(tail: int, piece: int) -> None:
             archive({"six-1.0.dist-info/METADATA": b"\0" * (LARGEST_METADATA_BYTES + 1)}),
             "larger than any",
         ),
+        *(
+            (archive({"six-1.0.dist-info/METADATA": b"\0" * 50_000_000}, compression), "deflated")
+            for compression in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+        ),
     ],
 )
 def test_a_wheel_that_has_none_says_why(content: bytes, problem: str) -> None:

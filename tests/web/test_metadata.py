@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeProxy
 from tests.fakes import HTML, JSON, FakeUpstream, eventually, with_ranges
+from tests.servers import S3Server
 from tests.wheels import metadata, wheel
 
 NAME = "six-1.0-py3-none-any.whl"
@@ -231,6 +232,42 @@ async def test_wheels_without_a_sha256(
         return await claims(proxy) == {NAME: {"sha256": TEXT_SHA256}}
 
     await eventually(is_learned)
+
+
+async def test_wheels_without_a_sha256_are_read_once_for_all_workers(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """Those who waited for their turn find what was made, though no hash names the wheel."""
+    add(upstream, hashes={})
+    workers = [await make_proxy() for _ in range(3)]
+    link = f"/files/six/-/{NAME}.metadata"
+    for worker in workers:
+        await worker.get("/simple/six/")
+    answers = await asyncio.gather(*(worker.get(link) for worker in workers * 4))
+
+    assert [await answer.read() for answer in answers] == [TEXT] * 12
+    assert len(ranges(upstream)) == 1
+
+
+async def test_metadata_of_a_wheel_in_an_object_store(
+    make_proxy: MakeProxy, upstream: FakeUpstream, s3: S3Server, tmp_path: Path
+) -> None:
+    """Read from its end there, also where no page says how long the wheel is."""
+    link = add(upstream)
+    wheel_link = link.removesuffix(".metadata")
+    first = await make_proxy(blobs=s3.url)
+    assert await (await first.get(wheel_link)).read() == WHEEL
+
+    async def is_shared() -> bool:
+        return any(key.endswith(wheel_link.split("/")[3]) for key in await s3.objects())
+
+    await eventually(is_shared)
+    asked = len(ranges(upstream))
+    other = await make_proxy(blobs=s3.url, dir=str(tmp_path / "other"))
+    answer = await other.get(link)
+
+    assert (answer.status, await answer.read()) == (200, TEXT)
+    assert len(ranges(upstream)) == asked
 
 
 async def test_a_cache_that_keeps_nothing_makes_it_all_the_same(

@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeProxy
-from tests.fakes import HTML, JSON, Clock, FakeUpstream, eventually
+from tests.fakes import HTML, JSON, Clock, FakeUpstream, eventually, gated
 
 ACCEPT_JSON = {"Accept": JSON}
 ANOTHER_PAGE = gzip.compress(b'{"files":[]}')
@@ -506,3 +506,28 @@ async def test_a_large_page_is_whole(proxy: TestClient, upstream: FakeUpstream) 
     assert [file["filename"] for file in page["files"]] == [
         f"six-1.{number}.tar.gz" for number in range(4000)
     ]
+
+
+async def test_long_downloads_do_not_keep_pages_waiting(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """However many there are at the same host."""
+    gate = asyncio.Event()
+    links = []
+    for number in range(80):
+        name = f"six-{number}.0.tar.gz"
+        sha256 = upstream.add("six", name, number.to_bytes(2) * 100_000)
+        upstream.handlers[upstream.path_of(name)] = gated(b"", 0, gate)
+        links.append(f"/files/six/{sha256}/{name}")
+    upstream.add("attrs", "attrs-1.0.tar.gz")
+    downloads = [asyncio.ensure_future(proxy.get(link)) for link in links]
+
+    async def are_begun() -> bool:
+        return sum(request.path.startswith("/packages/") for request in upstream.requests) >= 64
+
+    await eventually(are_begun)
+    async with asyncio.timeout(5):
+        assert (await proxy.get("/simple/attrs/")).status == 200
+    for download in downloads:
+        download.cancel()
+    gate.set()

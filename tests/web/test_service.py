@@ -76,6 +76,12 @@ async def test_purge_is_for_this_machine(
     assert (await proxy.delete("/cache/")).status == 403
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+async def test_purge_is_not_for_those_behind_a_proxy(proxy: TestClient, header: str) -> None:
+    """A proxy on this machine comes from the loopback address, whoever asks it."""
+    assert (await proxy.delete("/cache/", headers={header: "192.0.2.1"})).status == 403
+
+
 async def test_every_answer_says_what_the_cache_did(proxy: TestClient) -> None:
     """Also a 404, a 405 and a redirect; and none says which library serves."""
     for method, path, status in (
