@@ -131,7 +131,7 @@ class Catalog:
             if sha256 is None:
                 break
         if known:
-            raise FileNotListed(project, filename)
+            raise FileNotListed(project, filename, sha256)
         raise ProjectNotFound(project)
 
     def has_one_index(self, project: ProjectName) -> bool:

@@ -68,7 +68,7 @@ class Downloads:
     async def kept(
         self, project: ProjectName, filename: str, sha256: str | None
     ) -> Download | None:
-        """The file, if a store of ours has it. Raises `StoreUnavailable`."""
+        """The file, if it is here, or others of ours have it. Raises `StoreUnavailable`."""
         blob = await asyncio.to_thread(self._store.find, project, filename, sha256)
         if blob is not None:
             return Download(blob)
@@ -313,8 +313,8 @@ class Downloads:
 
     async def _fetch(self, name: str, fill: Fill, draft: Draft, upstream: Upstream | None) -> None:
         wanted = fill.wanted
-        # Another process may have ended its fill since we looked. Nothing is said of that: our
-        # part has no bytes, and whoever follows it looks at the disk when it is gone.
+        # Another process may have ended its fill since we looked. We say nothing of an end: our
+        # part is empty, and those who follow it look at the disk once it is gone.
         if kept := await self._ended_meanwhile(name, wanted):
             with kept:
                 fill.begin(kept.fileno)

@@ -7,8 +7,8 @@ asked after the first and after no other:
 * `FileNotListed`: the project is known, this file is not one of its files.
 * `UpstreamError`: nobody could tell.
 
-`web/access.py` is the one place that turns these into answers; `upstream.py` and each
-storage back end are the only places that turn a library's errors into these.
+`web/access.py` is the one place that turns these into answers; `transport.py`, `peers.py` and
+each storage back end are the only places that turn a library's errors into these.
 """
 
 import re
@@ -66,10 +66,12 @@ class FileNotListed(ProxyError):
 
     status = 404
 
-    def __init__(self, project: str, filename: str) -> None:
-        super().__init__(f"The project {project} has no such file as {filename}.")
+    def __init__(self, project: str, filename: str, sha256: str | None = None) -> None:
+        which = f" with the sha256 {sha256}" if sha256 else ""
+        super().__init__(f"The project {project} has no such file as {filename}{which}.")
         self.project = project
         self.filename = filename
+        self.sha256 = sha256
 
 
 class DocumentNotFound(ProxyError):

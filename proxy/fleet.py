@@ -32,7 +32,7 @@ _PATIENCE_SECONDS = 12.0
 after 15."""
 _REMEMBERED_SECONDS = 30 * 24 * 3600
 _REMEMBERED_BESIDE_OBJECTS_SECONDS = 3600
-"""How long it is known who had a file; with an object store, until it is there."""
+"""How long it is known who had a file; with an object store, only until the upload is done."""
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ class Fleet:
         peer = await self._holder(key)
         if peer is not None and peer.url and peer.url not in failed and self._peers is not None:
             return Source(name=peer.url, fetch=self._peers.fetch(peer, key), is_index=False), True
-        # Where nobody is known, whoever has the lease is about to be.
+        # Where no holder is recorded, the machine with the lease will record itself in a moment.
         return None, may_come or peer is None
 
     async def _holder(self, key: BlobKey) -> Peer | None:

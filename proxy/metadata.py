@@ -11,7 +11,7 @@ Read first: PEP 658 (metadata beside the file).
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -44,11 +44,15 @@ _PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """The core metadata of a wheel. `was_kept`: whether it had been made before."""
+    """The core metadata of a wheel. `was_kept`: whether it had been made before.
+
+    `wheel_sha256` is that of the wheel, where all of it had to be fetched.
+    """
 
     sha256: str
     data: bytes
     was_kept: bool
+    wheel_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +144,7 @@ class MadeMetadata:
 
     async def _make(self, name: str, wheel: Wanted, upstream: Upstream) -> Metadata:
         try:
-            data = await self._read(wheel, upstream)
+            data, wheel_sha256 = await self._read(wheel, upstream)
         except UnreadableWheel as problem:
             self._telemetry.log.warning("no metadata", file=wheel.filename, problem=str(problem))
             # Only of a wheel that was verified is it certain that this will never change.
@@ -151,24 +155,27 @@ class MadeMetadata:
         await self._note(wheel, upstream, _Note(sha256=key.sha256))
         if wheel.sha256 is None:
             await self._downloads.remember(name, key)
-        return Metadata(sha256=key.sha256, data=data, was_kept=False)
+        return Metadata(sha256=key.sha256, data=data, was_kept=False, wheel_sha256=wheel_sha256)
 
-    async def _read(self, wheel: Wanted, upstream: Upstream) -> bytes:
+    async def _read(self, wheel: Wanted, upstream: Upstream) -> tuple[bytes, str | None]:
+        """The metadata; and the sha256 of the wheel, where the whole is here."""
         here = await self._downloads.on_disk(wheel)
         if here is None:
-            data = await self._from_its_end(wheel, upstream)
-            if data is not None:
-                return data
+            found = await self._from_its_end(wheel, upstream)
+            if found is not None:
+                return found
             here = await self._downloads.open(wheel, upstream)
         with here:
             await here.completed()
-            return await asyncio.to_thread(_read_file, here.fileno, wheel.filename)
+            return await asyncio.to_thread(_read_file, here.fileno, wheel.filename), here.sha256
 
-    async def _from_its_end(self, wheel: Wanted, upstream: Upstream) -> bytes | None:
+    async def _from_its_end(
+        self, wheel: Wanted, upstream: Upstream
+    ) -> tuple[bytes, str | None] | None:
         """The metadata by parts of the wheel; None where only the whole can help."""
         try:
             fetch = await self._downloads.elsewhere(wheel, upstream)
-            data = await self._read_parts(fetch, wheel)
+            found = await self._read_parts(fetch, wheel)
         except (UpstreamUnavailable, UpstreamFileMissing, Offline):
             raise
         except (UnreadableWheel, UpstreamError, StoreUnavailable) as problem:
@@ -176,13 +183,13 @@ class MadeMetadata:
             # verified, so only the whole can tell whether that is the wheel's fault.
             reason = str(problem)
         else:
-            if data is not None:
-                return data
+            if found is not None:
+                return found
             reason = "its server knows no ranges"
         self._telemetry.log.info("metadata needs the whole", file=wheel.filename, reason=reason)
         return None
 
-    async def _read_parts(self, fetch: Fetch, wheel: Wanted) -> bytes | None:
+    async def _read_parts(self, fetch: Fetch, wheel: Wanted) -> tuple[bytes, str | None] | None:
         """The metadata by parts. None: the far side knows no ranges."""
         start = -TAIL_BYTES
         if wheel.size_bytes:
@@ -195,15 +202,18 @@ class MadeMetadata:
             begins_at = stream.start
             async with aclosing(stream.chunks) as chunks:
                 tail = await _at_most(chunks, size - begins_at)
-        if begins_at == 0 and hashlib.sha256(tail).hexdigest() == wheel.sha256:
+        wheel_sha256 = None
+        if begins_at == 0 and len(tail) == size and _fits(tail, wheel.digests):
             # All of a small wheel: whoever wants its metadata will want the wheel next.
-            await self._downloads.keep(wheel.project, wheel.filename, tail)
+            key = await self._downloads.keep(wheel.project, wheel.filename, tail)
+            wheel_sha256 = key.sha256
         pieces = Pieces(size)
         pieces.add(begins_at, tail)
         received = 0
         for _ in range(_MOST_PIECES):
             try:
-                return await asyncio.to_thread(read_metadata, pieces, wheel.filename)
+                data = await asyncio.to_thread(read_metadata, pieces, wheel.filename)
+                return data, wheel_sha256
             except MissingBytes as missing:
                 start, stop = missing.start, max(missing.stop, missing.start + _PIECE_BYTES)
             stop = min(stop, size)
@@ -216,6 +226,11 @@ class MadeMetadata:
                 async with aclosing(stream.chunks) as chunks:
                     pieces.add(start, await _at_most(chunks, stop - start))
         return None
+
+
+def _fits(data: bytes, digests: Mapping[str, str]) -> bool:
+    """Whether these are the bytes that the index names; where it gives no hash, any are."""
+    return all(hashlib.new(name, data).hexdigest() == digest for name, digest in digests.items())
 
 
 async def _at_most(chunks: AsyncIterable[bytes], count: int) -> bytes:

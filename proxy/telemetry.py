@@ -8,7 +8,7 @@ in the access log and in the metrics.
 import logging
 import sys
 from contextlib import suppress
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
@@ -84,16 +84,16 @@ class Telemetry:
         self._store_failures.labels(store).inc()
         self.log.warning("store unavailable", store=store, problem=str(problem))
 
-    def digest_mismatched(self, problem: Exception, **facts: Any) -> None:
+    def digest_mismatched(self, problem: Exception) -> None:
         """Count and log a file whose bytes were wrong."""
         self._mismatches.inc()
-        self.log.error("digest mismatch", problem=str(problem), **facts)
+        self.log.error("digest mismatch", problem=str(problem))
 
     def exposition(self) -> bytes:
         """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
-    def totals(self) -> dict[str, float]:
+    def totals(self) -> dict[str, int]:
         """The sums that `/stats` shows, by name."""
         totals = {"requests": 0.0, "bytes_served": 0.0, "bytes_from_upstream": 0.0}
         outcomes: dict[str, float] = {}
@@ -112,7 +112,8 @@ class Telemetry:
                         totals["upstream_requests"] = (
                             totals.get("upstream_requests", 0.0) + sample.value
                         )
-        return totals | {f"outcome_{name}": value for name, value in outcomes.items()}
+        totals |= {f"outcome_{name}": value for name, value in outcomes.items()}
+        return {name: int(value) for name, value in totals.items()}
 
 
 def set_up_logging() -> None:

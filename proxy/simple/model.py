@@ -13,7 +13,6 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from functools import reduce
 from typing import Any, NewType
@@ -177,15 +176,6 @@ class File:
         """PEP 700 `size`, where it is there and makes sense."""
         size = self.entry.get("size")
         return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
-
-    @property
-    def upload_time(self) -> datetime | None:
-        """PEP 700 `upload-time`, aware, in UTC."""
-        try:
-            moment = datetime.fromisoformat(self.entry["upload-time"])
-        except (KeyError, TypeError, ValueError):
-            return None
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
     @property
     def requires_python(self) -> str | None:

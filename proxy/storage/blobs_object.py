@@ -45,6 +45,7 @@ class SharedBlobs:
         self._writing = writing or store
         self._telemetry = telemetry
         self._breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=15.0)
+        self._problem = ""
 
     def __repr__(self) -> str:
         return f"<SharedBlobs in {self._store!r}>"
@@ -165,7 +166,7 @@ class SharedBlobs:
     def _as_ours(self) -> Iterator[None]:
         """Breaker, and obstore's errors turned into ours."""
         if not self._breaker.allows(time.monotonic()):
-            raise StoreUnavailable("object store", "it failed a moment ago")
+            raise StoreUnavailable("object store", f"it failed a moment ago: {self._problem}")
         try:
             yield
         except FileNotFoundError as problem:
@@ -173,7 +174,8 @@ class SharedBlobs:
             raise StoreUnavailable("object store", "it has no such file or bucket") from problem
         except (BaseError, OSError, TimeoutError) as problem:
             self._breaker.failed(time.monotonic())
-            raise StoreUnavailable("object store", _sentence(problem)) from problem
+            self._problem = _sentence(problem)
+            raise StoreUnavailable("object store", self._problem) from problem
         self._breaker.succeeded()
 
 

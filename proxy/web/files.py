@@ -83,6 +83,8 @@ class FileHandlers:
         try:
             download = await self._download(project, listed, beside)
         except UpstreamFileMissing:
+            if beside == _SIGNATURE:
+                raise FileNotListed(project, filename) from None
             if beside != SUFFIX or not listed.file.filename.endswith(".whl"):
                 raise
             # An index that passes on another's claim, and not the metadata itself.
@@ -168,6 +170,9 @@ class FileHandlers:
         claimed = (file.core_metadata or {}).get("sha256", made.sha256)
         if claimed != made.sha256:
             raise DigestMismatch(file.filename + SUFFIX, "sha256", claimed, made.sha256, file.url)
+        if file.sha256 is None and made.wheel_sha256 is not None:
+            lesson = Lesson.of(file, Subject.FILE, made.wheel_sha256)
+            self._catalog.learn(project, listed.index, lesson)
         if known != made.sha256:
             lesson = Lesson.of(file, Subject.MADE_METADATA, made.sha256)
             self._catalog.learn(project, listed.index, lesson)

@@ -234,6 +234,27 @@ async def test_wheels_without_a_sha256(
     await eventually(is_learned)
 
 
+@pytest.mark.parametrize("padding", [0, 1_000_000])
+async def test_a_wheel_that_came_whole_for_its_metadata_is_kept(
+    proxy: TestClient, upstream: FakeUpstream, padding: int
+) -> None:
+    """Small ones do, and those of servers without ranges; its page names it from then on."""
+    content = wheel("six", "1.0", ["attrs"], padding=padding)
+    add(upstream, content, hashes={})
+    if padding:
+        del upstream.handlers[upstream.path_of(NAME)]  # one without ranges
+    assert await (await proxy.get(f"/files/six/-/{NAME}.metadata")).read() == TEXT
+    sha256 = hashlib.sha256(content).hexdigest()
+
+    async def is_named() -> bool:
+        return f"files/six/{sha256}/{NAME}" in await (await proxy.get("/simple/six/")).text()
+
+    await eventually(is_named)
+    asked = len(ranges(upstream))
+    assert await (await proxy.get(f"/files/six/{sha256}/{NAME}")).read() == content
+    assert len(ranges(upstream)) == asked
+
+
 async def test_wheels_without_a_sha256_are_read_once_for_all_workers(
     make_proxy: MakeProxy, upstream: FakeUpstream
 ) -> None:
