@@ -95,8 +95,8 @@ async def application(
         stack.push_async_callback(catalog.close)
 
         kept: PageCache[bytes] = PageCache(store, cache, telemetry, now, turns)
+        stack.push_async_callback(kept.close)
         documents = Documents(catalog, kept)
-        stack.push_async_callback(documents.close)
 
         lists: PageCache[None] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(lists.close)

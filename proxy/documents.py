@@ -98,10 +98,6 @@ class Documents:
         )
         return await self._document(upstream, wanted)
 
-    async def close(self) -> None:
-        """Stop what is under way."""
-        await self._cache.close()
-
     # --- one document ---------------------------------------------------------------------
 
     async def _document(self, upstream: Upstream, wanted: _Wanted) -> Document:

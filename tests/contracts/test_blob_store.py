@@ -315,6 +315,34 @@ def test_what_another_process_evicted_is_not_counted_again(tmp_path: Path) -> No
     assert (store.totals().blobs, store.totals().size_bytes) == (2, 2000)
 
 
+def test_a_row_whose_blob_is_about_to_come_stays(tmp_path: Path) -> None:
+    """Another process has written it, and renames its part in a moment."""
+    store = opened(tmp_path, 1000)
+    store.prepare()
+    key = keep(store, b"1" * 1000)
+    part = store.path(key).rename(tmp_path / "part")
+    with store._ledger._writing() as connection:
+        connection.execute("UPDATE blobs SET size = 5000")
+    assert store.evict() == 0
+    assert store.totals().blobs == 1
+    part.rename(store.path(key))
+
+    assert store.evict() == 1
+
+
+def test_parts_that_just_changed_are_not_swept(store: DiskBlobs, tmp_path: Path) -> None:
+    """Whoever followed their writer, which died, may go on with them."""
+    for name in ("name.fill", "name.1.part"):
+        (tmp_path / "parts" / name).write_bytes(b"half")
+    store.sweep_parts(older_than_seconds=60)
+    assert len(parts(tmp_path)) == 2
+    for path in (tmp_path / "parts").iterdir():
+        os.utime(path, (1, 1))
+    store.sweep_parts(older_than_seconds=60)
+
+    assert parts(tmp_path) == []
+
+
 def test_a_folder_emptied_under_our_feet(tmp_path: Path) -> None:
     """Whoever deletes the cache while it is in use loses what was in it, and nothing else."""
     store = opened(tmp_path, 2000)
