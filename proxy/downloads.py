@@ -19,6 +19,7 @@ Knows nothing of pages: whether a client may have the file was decided before.
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -331,7 +332,8 @@ class Downloads:
             async with self._fleet.source(wanted, upstream, search) as source:
                 fill.is_from_index, fill.parts = source.is_index, source.fetch
                 try:
-                    await Receiving(fill, draft, source, self._telemetry).all()
+                    make_room = self._store.make_room
+                    await Receiving(fill, draft, source, make_room, self._telemetry).all()
                 except DiskFailed:
                     raise
                 except StoreUnavailable as problem:
@@ -351,7 +353,12 @@ class Downloads:
                 draft.say(kept=key.sha256, bytes=draft.size_bytes)
                 fill.complete(key, draft.size_bytes)
                 self._end(name, fill)
-                await self._offer(key, draft.fileno, source)
+                # Still as the one whose turn it is: machines that wait for it find it there.
+                descriptor = await asyncio.to_thread(draft.hand_over)
+                try:
+                    await self._offer(key, descriptor, source)
+                finally:
+                    os.close(descriptor)
                 return
 
     async def _ended_meanwhile(self, name: str, wanted: Wanted) -> Download | None:

@@ -205,10 +205,14 @@ class StoreUnavailable(ProxyError):
 
 
 class DiskFailed(StoreUnavailable):
-    """Our own disk could not take a file: nobody else is to blame, and nobody else can help."""
+    """Our own disk could not take a file: nobody else is to blame, and nobody else can help.
 
-    def __init__(self, problem: str) -> None:
+    `is_full`: whether it has no room left, or we have no right to more of it.
+    """
+
+    def __init__(self, problem: str, *, is_full: bool = False) -> None:
         super().__init__("blob store", problem)
+        self.is_full = is_full
 
 
 class FileGone(StoreUnavailable):

@@ -143,6 +143,30 @@ async def test_a_full_disk_is_nobody_elses_fault(
     assert not (tmp_path / "blobs" / KEY.path).exists()
 
 
+async def test_a_disk_that_is_full_before_its_bound_lets_others_go(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gave the cache more room than there is loses what was used least recently."""
+    index: Any = Index(sending(CONTENT[:200_000], CONTENT[200_000:]))
+    downloads = make()
+    old = await downloads.keep(SIX, "six-0.1.tar.gz", b"old")
+    write = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        is_full = len(data) > 200_000 and (tmp_path / "blobs" / old.path).exists()
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with await downloads.open(WANTED, index) as download:
+        assert await download.completed() == len(CONTENT)
+
+    assert not (tmp_path / "blobs" / old.path).exists()
+    assert kept(tmp_path) == CONTENT
+    assert index.asked == 1
+
+
 async def test_who_sent_only_some_of_a_wrong_file_is_not_refused(
     make: Make, shared: SharedBlobs
 ) -> None:
@@ -227,6 +251,38 @@ async def test_an_object_store_that_hangs_holds_nothing_up_that_was_made_here(
         assert await make(shared).keep(SIX, NAME, CONTENT) == KEY
 
     assert kept(tmp_path) == CONTENT
+
+
+async def test_what_waits_to_be_uploaded_is_bounded_like_the_rest(
+    make: Make, shared: SharedBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its part is gone, and the blob may go: whoever uploads has it open."""
+    uploads: list[bytes] = []
+    gate = asyncio.Event()
+
+    async def slow(_: BlobKey, source: int) -> None:
+        await gate.wait()
+        uploads.append(os.pread(source, len(CONTENT), 0))
+
+    monkeypatch.setattr(shared, "upload", slow)
+    downloads = make(shared)
+    index: Any = Index(sending(CONTENT))
+    with await downloads.open(WANTED, index) as download:
+        await download.completed()
+
+    async def has_no_part() -> bool:
+        return os.listdir(tmp_path / "parts") == []
+
+    await eventually(has_no_part)
+    store = DiskBlobs(tmp_path, 1000)
+    assert store.evict() == 1
+    store.close()
+    gate.set()
+
+    async def is_uploaded() -> bool:
+        return uploads == [CONTENT]
+
+    await eventually(is_uploaded)
 
 
 async def test_an_object_store_that_knows_a_file_and_does_not_give_it(

@@ -36,6 +36,8 @@ _COMMIT_SECONDS = 600.0
 _REMEMBERED_SECONDS = 3.0
 """Longer than it takes until the page of a file without a sha256 names it in all processes."""
 _ATTEMPTS = 5
+_ROOM_BYTES = 16 << 20
+"""How much goes at once where the disk is full: not each piece of a file shall have to wait."""
 _ROOM_SECONDS = 1.0
 """How long a file that has come may wait for others to go: maintenance goes on with it."""
 
@@ -275,13 +277,24 @@ class DiskBlobs:
 
         What somebody reads is left alone. Raises `StoreUnavailable`.
         """
+        return self._shrink(self._max_size_bytes, sparing, within_seconds)
+
+    def make_room(self, size_bytes: int) -> bool:
+        """Whether something went for so many bytes more: the disk is full before its bound.
+
+        Raises `StoreUnavailable`.
+        """
+        rest = self._ledger.totals().size_bytes - max(size_bytes, _ROOM_BYTES)
+        return self._shrink(max(0, rest), "", _ROOM_SECONDS) > 0
+
+    def _shrink(self, to_bytes: int, sparing: str, within_seconds: float) -> int:
         evicted = 0
         ends_at = time.monotonic() + within_seconds
         # A full disk may let nothing be written down before something went.
         with suppress(StoreUnavailable):
             self._ledger.flush()
         after = 0.0
-        while (excess := self._ledger.totals().size_bytes - self._max_size_bytes) > 0:
+        while (excess := self._ledger.totals().size_bytes - to_bytes) > 0:
             rows = self._ledger.oldest(_EVICTED_AT_ONCE, after)
             gone = []
             for row in rows:

@@ -32,6 +32,8 @@ _QUESTION_SECONDS = 5.0
 _SILENCE_SECONDS = 10.0
 _UPLOAD = timedelta(seconds=60)
 """For each request of an upload, which carries a part of some megabytes."""
+_UPLOADS_AT_ONCE = 4
+"""Each may hold some sixty megabytes in memory."""
 _PIECE_BYTES = 1 << 20
 
 
@@ -46,6 +48,7 @@ class SharedBlobs:
         self._telemetry = telemetry
         self._breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=15.0)
         self._problem = ""
+        self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
     def __repr__(self) -> str:
         return f"<SharedBlobs in {self._store!r}>"
@@ -110,6 +113,10 @@ class SharedBlobs:
 
     async def upload(self, key: BlobKey, source: bytes | int) -> None:
         """Put a whole, verified file there: bytes, or an open file. Raises `StoreUnavailable`."""
+        async with self._uploading:
+            await self._upload(key, source)
+
+    async def _upload(self, key: BlobKey, source: bytes | int) -> None:
         with self._as_ours():
             if isinstance(source, bytes):
                 await obstore.put_async(self._writing, key.path, source)

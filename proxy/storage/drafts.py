@@ -14,6 +14,7 @@ another name, so nothing that was said of an earlier one can be taken for its ow
 All methods are blocking.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -89,7 +90,8 @@ class Draft:
             try:
                 yield
             except OSError as problem:
-                raise DiskFailed(str(problem)) from problem
+                is_full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+                raise DiskFailed(str(problem), is_full=is_full) from problem
 
     def write(self, data: bytes) -> None:
         """Append all or nothing. Raises `DiskFailed`."""
@@ -137,6 +139,17 @@ class Draft:
         """Let go of the file; one that was not committed is gone."""
         with self._turn:
             self._close()
+
+    def hand_over(self) -> int:
+        """Let go of the file, and give a descriptor to read it by, which keeps nobody waiting.
+
+        The blob that it became may be evicted meanwhile.
+        """
+        with self.in_use():
+            descriptor = os.dup(self.fileno)
+            unlock(descriptor)
+            self._close()
+        return descriptor
 
     def leave(self) -> None:
         """Let go of the file in the middle: a process that follows may go on with it."""
