@@ -303,7 +303,7 @@ class DiskBlobs:
                 if row.path != sparing and self._remove(row):
                     gone.append(row)
                     excess -= row.size_bytes
-            self._ledger.forget_unused(gone)
+            self._ledger.forget_evicted(gone)
             evicted += len(gone)
             if time.monotonic() > ends_at:
                 break

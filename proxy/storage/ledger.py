@@ -23,7 +23,7 @@ from proxy.errors import StoreUnavailable
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blobs (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, used_at REAL NOT NULL,
-    is_shared INTEGER NOT NULL DEFAULT 0
+    noted_at REAL NOT NULL, is_shared INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS blobs_by_use ON blobs (used_at, size);
 CREATE INDEX IF NOT EXISTS blobs_to_share ON blobs (used_at) WHERE NOT is_shared;
@@ -40,20 +40,29 @@ CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON blobs BEGIN
 END;
 """
 _NOTE = """
-INSERT INTO blobs (path, size, used_at) VALUES (?, ?, ?)
-ON CONFLICT (path) DO UPDATE SET size = excluded.size, used_at = max(used_at, excluded.used_at)
+INSERT INTO blobs (path, size, used_at, noted_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET size = excluded.size, noted_at = excluded.noted_at,
+    used_at = max(used_at, excluded.used_at)
 """
-_NOTE_IF_NEW = "INSERT OR IGNORE INTO blobs (path, size, used_at) VALUES (?, ?, ?)"
+_USE = """
+INSERT INTO blobs (path, size, used_at, noted_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET used_at = max(used_at, excluded.used_at)
+"""
+_NOTE_IF_NEW = "INSERT OR IGNORE INTO blobs (path, size, used_at, noted_at) VALUES (?, ?, ?, ?)"
 _BUSY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A blob: its path below the store's folder, its size, and when it was used (Unix time)."""
+    """A blob: its path below the store's folder, its size, and when it was used (Unix time).
+
+    `noted_at` is when it was last about to get its path.
+    """
 
     path: str
     size_bytes: int
     used_at: float
+    noted_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,8 @@ class Ledger:
 
     def note(self, path: str, size_bytes: int) -> None:
         """A blob is about to get that path."""
-        self._write(_NOTE, [(path, size_bytes, time.time())])
+        now = time.time()
+        self._write(_NOTE, [(path, size_bytes, now, now)])
 
     def used(self, path: str, size_bytes: int) -> None:
         """The blob was used just now. Kept in memory until `flush`; never blocks."""
@@ -99,11 +109,11 @@ class Ledger:
             for row in used.values():
                 # What another process evicted meanwhile must not come back as a row.
                 if (self._folder / row.path).exists():
-                    connection.execute(_NOTE, (row.path, row.size_bytes, row.used_at))
+                    connection.execute(_USE, _values(row))
 
     def note_found(self, rows: Iterable[Row]) -> None:
         """Blobs that a walk of the disk came by; what is known of one already counts more."""
-        self._write(_NOTE_IF_NEW, [(row.path, row.size_bytes, row.used_at) for row in rows])
+        self._write(_NOTE_IF_NEW, [_values(row) for row in rows])
 
     def complete(self) -> None:
         """The whole disk was walked."""
@@ -117,25 +127,20 @@ class Ledger:
         """These blobs are gone."""
         self._write("DELETE FROM blobs WHERE path = ?", [(path,) for path in paths])
 
-    def forget_unused(self, rows: Iterable[Row]) -> None:
-        """These blobs are gone; but one that came again since its row was read has a new one."""
+    def forget_evicted(self, rows: Iterable[Row]) -> None:
+        """These blobs are gone, but for those that have come again since their rows were read."""
         self._write(
-            "DELETE FROM blobs WHERE path = ? AND used_at = ?",
-            [(row.path, row.used_at) for row in rows],
+            "DELETE FROM blobs WHERE path = ? AND noted_at = ?",
+            [(row.path, row.noted_at) for row in rows],
         )
 
     def oldest(self, count: int, after: float) -> list[Row]:
         """The blobs that were used least recently, from those on that were used at `after`."""
-        query = "SELECT path, size, used_at FROM blobs WHERE used_at >= ? ORDER BY used_at LIMIT ?"
-        return self._rows(query, (after, count))
+        return self._rows("WHERE used_at >= ? ORDER BY used_at LIMIT ?", (after, count))
 
     def unshared(self, count: int) -> list[Row]:
         """Blobs that are not in the object store, last used first."""
-        query = (
-            "SELECT path, size, used_at FROM blobs WHERE NOT is_shared "
-            "ORDER BY used_at DESC LIMIT ?"
-        )
-        return self._rows(query, (count,))
+        return self._rows("WHERE NOT is_shared ORDER BY used_at DESC LIMIT ?", (count,))
 
     def totals(self) -> Totals:
         """How many blobs, and how many bytes."""
@@ -153,7 +158,8 @@ class Ledger:
 
     # --- the file -------------------------------------------------------------------------
 
-    def _rows(self, query: str, arguments: tuple[float, ...] | tuple[float, int]) -> list[Row]:
+    def _rows(self, which: str, arguments: tuple[float, ...]) -> list[Row]:
+        query = f"SELECT path, size, used_at, noted_at FROM blobs {which}"  # noqa: S608 - ours
         with self._open() as connection:
             return [Row(*row) for row in connection.execute(query, arguments)]
 
@@ -220,6 +226,11 @@ class Ledger:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _values(row: Row) -> tuple[str, int, float, float]:
+    """Of a blob that the table may not know yet."""
+    return row.path, row.size_bytes, row.used_at, row.used_at
 
 
 def _is_damage(problem: Exception) -> bool:

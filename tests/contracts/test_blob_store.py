@@ -561,17 +561,37 @@ def test_a_blob_that_comes_again_while_its_row_goes(
     store.prepare()
     keep(store, b"1" * 1000)
     store._max_size_bytes = 500
-    forget = Ledger.forget_unused
+    forget = Ledger.forget_evicted
 
     def too_late(ledger: Ledger, rows: list[Row]) -> None:
         monkeypatch.undo()
         keep(other, b"1" * 1000)
         forget(ledger, rows)
 
-    monkeypatch.setattr(Ledger, "forget_unused", too_late)
+    monkeypatch.setattr(Ledger, "forget_evicted", too_late)
     store.evict(within_seconds=0)
 
     assert len(list(store.all())) == store.totals().blobs == 1
+
+
+def test_a_blob_that_is_used_while_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process wrote down its use just before: its row goes all the same."""
+    store, other = opened(tmp_path, ROOM), opened(tmp_path, ROOM)
+    store.prepare()
+    key = keep(store, b"1" * 1000)
+    store._max_size_bytes = 500
+    remove = DiskBlobs._remove
+
+    def used_first(blobs: DiskBlobs, row: Row) -> bool:
+        found(other, sha256=key.sha256)
+        other.flush()
+        return remove(blobs, row)
+
+    monkeypatch.setattr(DiskBlobs, "_remove", used_first)
+    assert store.evict() == 1
+
+    assert list(store.all()) == []
+    assert store.totals().blobs == 0
 
 
 def test_a_blob_that_does_not_get_its_name_leaves_no_row(
@@ -596,7 +616,7 @@ def test_a_table_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
     key = keep(store, b"1" * 1000)
     with store._ledger._writing() as connection:
         connection.executemany(
-            "INSERT INTO blobs (path, size, used_at) VALUES (?, 1, ?)",
+            "INSERT INTO blobs (path, size, used_at, noted_at) VALUES (?, 1, ?, 0)",
             [(f"six/{number}/{'0' * 64}", number) for number in range(3000)],
         )
     store.take_stock()
