@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from proxy.errors import ConfigError, DiskFailed, StoreUnavailable
 from proxy.simple.model import ProjectName, is_digest, is_plain_filename
 from proxy.storage.drafts import Draft, Followed
 from proxy.storage.ledger import Ledger, Row, Totals
-from proxy.storage.locks import FileLock, closed_on_failure, lock, sweep
+from proxy.storage.locks import FileLock, closed_on_failure, is_at, lock, sweep
 
 _EVICTED_AT_ONCE = 64
 _WALKED_AT_ONCE = 1000
@@ -75,6 +76,15 @@ class Blob:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self.fileno)
+
+
+class _Fate(Enum):
+    """What became of a blob that was to be evicted."""
+
+    GONE = "gone"
+    IN_USE = "in use"
+    ABSENT = "absent"
+    """It takes no room: another process has just removed it, or has yet to give it its name."""
 
 
 class DiskBlobs:
@@ -300,12 +310,14 @@ class DiskBlobs:
             for row in rows:
                 if excess <= 0:
                     break
-                if row.path != sparing and self._remove(row):
-                    gone.append(row)
+                fate = _Fate.IN_USE if row.path == sparing else self._remove(row)
+                if fate is not _Fate.IN_USE:
                     excess -= row.size_bytes
+                if fate is _Fate.GONE:
+                    gone.append(row)
             self._ledger.forget_evicted(gone)
             evicted += len(gone)
-            if time.monotonic() > ends_at:
+            if excess <= 0 or time.monotonic() > ends_at:
                 break
             if not gone:
                 if len(rows) < _EVICTED_AT_ONCE or rows[-1].used_at == after:
@@ -313,25 +325,25 @@ class DiskBlobs:
                 after = rows[-1].used_at
         return evicted
 
-    def _remove(self, row: Row) -> bool:
-        """Whether the blob of that row is gone now."""
+    def _remove(self, row: Row) -> _Fate:
+        """Remove the blob of that row, unless somebody reads it."""
         path = self._blobs / row.path
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return _is_left_over(row)
+            return _Fate.GONE if _is_left_over(row) else _Fate.ABSENT
         except OSError:
-            return False
+            return _Fate.IN_USE
         try:
-            if not lock(descriptor, exclusive=True):
-                return False
+            if not (lock(descriptor, exclusive=True) and is_at(descriptor, path)):
+                return _Fate.IN_USE
             path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
         with suppress(OSError):
             path.parent.rmdir()
             path.parent.parent.rmdir()
-        return True
+        return _Fate.GONE
 
     def flush(self) -> None:
         """Write down what was used last. Raises `StoreUnavailable`."""

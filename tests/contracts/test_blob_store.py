@@ -574,6 +574,27 @@ def test_a_blob_that_comes_again_while_its_row_goes(
     assert len(list(store.all())) == store.totals().blobs == 1
 
 
+def test_two_who_make_room_at_once_do_not_make_it_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one has removed and not yet written down is room for the other, too."""
+    store, other = opened(tmp_path, ROOM), opened(tmp_path, ROOM)
+    store.prepare()
+    keys = [keep(store, bytes([number]) * 1000) for number in range(4)]
+    store._max_size_bytes = other._max_size_bytes = 2000
+    forget = Ledger.forget_evicted
+
+    def too_late(ledger: Ledger, rows: list[Row]) -> None:
+        monkeypatch.undo()
+        assert other.evict() == 0
+        forget(ledger, rows)
+
+    monkeypatch.setattr(Ledger, "forget_evicted", too_late)
+    assert store.evict() == 2
+
+    assert {key for key, _ in store.all()} == set(keys[2:])
+
+
 def test_a_blob_that_is_used_while_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process wrote down its use just before: its row goes all the same."""
     store, other = opened(tmp_path, ROOM), opened(tmp_path, ROOM)
@@ -582,7 +603,7 @@ def test_a_blob_that_is_used_while_it_goes(tmp_path: Path, monkeypatch: pytest.M
     store._max_size_bytes = 500
     remove = DiskBlobs._remove
 
-    def used_first(blobs: DiskBlobs, row: Row) -> bool:
+    def used_first(blobs: DiskBlobs, row: Row) -> object:
         found(other, sha256=key.sha256)
         other.flush()
         return remove(blobs, row)
