@@ -160,7 +160,7 @@ def test_a_blob_that_is_just_getting_its_name_keeps_its_row(store: DiskBlobs) ->
     assert store.unshared(10) == [key]
     store.path(key).unlink()
     with closing(sqlite3.connect(store._blobs.parent / "blobs.sqlite")) as connection, connection:
-        connection.execute("UPDATE blobs SET used_at = used_at - 3600")
+        connection.execute("UPDATE blobs SET noted_at = noted_at - 3600")
     assert store.unshared(10) == []
     assert store.totals().blobs == 0
 

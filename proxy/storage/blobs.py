@@ -7,33 +7,29 @@
 
 A draft is written to `parts/`, on the same file system, and renamed after its bytes and then
 its folder were synced: whatever moment the machine stops at, a path under `blobs/` holds the
-whole file. Blobs are bounded in bytes: what was used least recently goes, and never what
-somebody reads, which is locked (flock) for as long as it is open.
+whole file. Blobs are bounded in bytes (`eviction.py`); what somebody reads is locked (flock) for
+as long as it is open, and stays.
 
 Methods are blocking, and are called in a thread.
 """
 
-import math
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 from itertools import islice
 from pathlib import Path
 
 from proxy.errors import ConfigError, DiskFailed, StoreUnavailable
 from proxy.simple.model import ProjectName, is_digest, is_plain_filename
 from proxy.storage.drafts import Draft, Followed
+from proxy.storage.eviction import Eviction, is_left_over
 from proxy.storage.ledger import Ledger, Row, Totals
-from proxy.storage.locks import FileLock, closed_on_failure, is_at, lock, sweep
+from proxy.storage.locks import FileLock, closed_on_failure, lock, sweep
 
-_EVICTED_AT_ONCE = 64
 _WALKED_AT_ONCE = 1000
-_COMMIT_SECONDS = 600.0
-"""How long a blob may take from its row in the table to its name."""
 _REMEMBERED_SECONDS = 3.0
 """Longer than it takes until the page of a file without a sha256 names it in all processes."""
 _ATTEMPTS = 5
@@ -78,15 +74,6 @@ class Blob:
         os.close(self.fileno)
 
 
-class _Fate(Enum):
-    """What became of a blob that was to be evicted."""
-
-    GONE = "gone"
-    IN_USE = "in use"
-    ABSENT = "absent"
-    """It takes no room: another process has just removed it, or has yet to give it its name."""
-
-
 class DiskBlobs:
     """The blob store in a folder. `max_size_bytes` bounds the blobs in it."""
 
@@ -94,6 +81,7 @@ class DiskBlobs:
         self._blobs = folder / "blobs"
         self._parts = folder / "parts"
         self._ledger = Ledger(folder / "blobs.sqlite", self._blobs)
+        self._eviction = Eviction(self._blobs, self._ledger)
         self._max_size_bytes = max_size_bytes
 
     def __repr__(self) -> str:
@@ -251,7 +239,7 @@ class DiskBlobs:
             try:
                 # What cannot be evicted now, maintenance tries again.
                 with suppress(StoreUnavailable):
-                    self.evict(sparing=key.path, within_seconds=_ROOM_SECONDS)
+                    self._eviction.down_to(self._max_size_bytes, key.path, _ROOM_SECONDS)
                 self._rename(draft.path, target)
             except OSError:
                 if not target.exists():
@@ -282,68 +270,20 @@ class DiskBlobs:
 
     # --- bounds ---------------------------------------------------------------------------
 
-    def evict(self, sparing: str = "", within_seconds: float = math.inf) -> int:
+    def evict(self) -> int:
         """Remove what was used least recently until the rest fits; how many that were.
 
         What somebody reads is left alone. Raises `StoreUnavailable`.
         """
-        return self._shrink(self._max_size_bytes, sparing, within_seconds)
+        return self._eviction.down_to(self._max_size_bytes)
 
     def make_room(self, size_bytes: int) -> bool:
         """Whether something went for so many bytes more: the disk is full before its bound.
 
         Raises `StoreUnavailable`.
         """
-        rest = self._ledger.totals().size_bytes - max(size_bytes, _ROOM_BYTES)
-        return self._shrink(max(0, rest), "", _ROOM_SECONDS) > 0
-
-    def _shrink(self, to_bytes: int, sparing: str, within_seconds: float) -> int:
-        evicted = 0
-        ends_at = time.monotonic() + within_seconds
-        # A full disk may let nothing be written down before something went.
-        with suppress(StoreUnavailable):
-            self._ledger.flush()
-        after = 0.0
-        while (excess := self._ledger.totals().size_bytes - to_bytes) > 0:
-            rows = self._ledger.oldest(_EVICTED_AT_ONCE, after)
-            gone = []
-            for row in rows:
-                if excess <= 0:
-                    break
-                fate = _Fate.IN_USE if row.path == sparing else self._remove(row)
-                if fate is not _Fate.IN_USE:
-                    excess -= row.size_bytes
-                if fate is _Fate.GONE:
-                    gone.append(row)
-            self._ledger.forget_evicted(gone)
-            evicted += len(gone)
-            if excess <= 0 or time.monotonic() > ends_at:
-                break
-            if not gone:
-                if len(rows) < _EVICTED_AT_ONCE or rows[-1].used_at == after:
-                    break  # all that is left is being read
-                after = rows[-1].used_at
-        return evicted
-
-    def _remove(self, row: Row) -> _Fate:
-        """Remove the blob of that row, unless somebody reads it."""
-        path = self._blobs / row.path
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return _Fate.GONE if _is_left_over(row) else _Fate.ABSENT
-        except OSError:
-            return _Fate.IN_USE
-        try:
-            if not (lock(descriptor, exclusive=True) and is_at(descriptor, path)):
-                return _Fate.IN_USE
-            path.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
-        with suppress(OSError):
-            path.parent.rmdir()
-            path.parent.parent.rmdir()
-        return _Fate.GONE
+        rest = self.totals().size_bytes - max(size_bytes, _ROOM_BYTES)
+        return self._eviction.down_to(max(0, rest), within_seconds=_ROOM_SECONDS) > 0
 
     def flush(self) -> None:
         """Write down what was used last. Raises `StoreUnavailable`."""
@@ -370,7 +310,7 @@ class DiskBlobs:
         """Blobs that are not in the object store yet, last used first."""
         rows = self._ledger.unshared(count)
         there = [row for row in rows if (self._blobs / row.path).exists()]
-        self._ledger.forget(row.path for row in rows if row not in there and _is_left_over(row))
+        self._ledger.forget(row.path for row in rows if row not in there and is_left_over(row))
         keys = (BlobKey.of_path(row.path) for row in there)
         return [key for key in keys if key is not None]
 
@@ -397,11 +337,6 @@ class DiskBlobs:
     def _latest(folder: Path) -> str | None:
         found = [entry for entry in os.scandir(folder) if is_digest("sha256", entry.name)]
         return max(found, key=lambda entry: entry.stat().st_mtime).name if found else None
-
-
-def _is_left_over(row: Row) -> bool:
-    """Whether a row without a blob is a crash's, and not of one that is just getting its name."""
-    return row.used_at < time.time() - _COMMIT_SECONDS
 
 
 def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:

@@ -15,6 +15,7 @@ import pytest
 from proxy.errors import ConfigError, DigestMismatch, DiskFailed, StoreUnavailable
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey, DiskBlobs
+from proxy.storage.eviction import Eviction
 from proxy.storage.ledger import Ledger, Row
 
 SIX = ProjectName("six")
@@ -276,7 +277,7 @@ def test_a_row_without_a_blob_costs_nothing(tmp_path: Path) -> None:
     gone, stays = keep(store, b"1" * 1000), keep(store, b"2" * 1000)
     store.path(gone).unlink()
     with closing(sqlite3.connect(tmp_path / "blobs.sqlite")) as connection, connection:
-        connection.execute("UPDATE blobs SET used_at = used_at - 3600")
+        connection.execute("UPDATE blobs SET noted_at = noted_at - 3600")
     newest = keep(store, b"3" * 1000)
 
     assert {key for key, _ in store.all()} == {stays, newest}
@@ -569,7 +570,7 @@ def test_a_blob_that_comes_again_while_its_row_goes(
         forget(ledger, rows)
 
     monkeypatch.setattr(Ledger, "forget_evicted", too_late)
-    store.evict(within_seconds=0)
+    store._eviction.down_to(500, within_seconds=0)
 
     assert len(list(store.all())) == store.totals().blobs == 1
 
@@ -601,14 +602,14 @@ def test_a_blob_that_is_used_while_it_goes(tmp_path: Path, monkeypatch: pytest.M
     store.prepare()
     key = keep(store, b"1" * 1000)
     store._max_size_bytes = 500
-    remove = DiskBlobs._remove
+    remove = Eviction._remove
 
-    def used_first(blobs: DiskBlobs, row: Row) -> object:
+    def used_first(eviction: Eviction, row: Row) -> object:
         found(other, sha256=key.sha256)
         other.flush()
-        return remove(blobs, row)
+        return remove(eviction, row)
 
-    monkeypatch.setattr(DiskBlobs, "_remove", used_first)
+    monkeypatch.setattr(Eviction, "_remove", used_first)
     assert store.evict() == 1
 
     assert list(store.all()) == []
