@@ -187,7 +187,7 @@ class Catalog:
         if content is None and answer.record.etag is not None:
             # The body is gone (evicted by Redis, say): the record alone is worth nothing.
             answer = await self._cache.ask(upstream, project, refresh, useless=answer.record)
-            content = answer.content
+            content = answer.content or await self._load(answer.record)
         if answer.record.etag is None:
             raise ProjectNotFound(project)
         if content is None:

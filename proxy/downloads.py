@@ -156,7 +156,7 @@ class Downloads:
             if draft is None:
                 return False  # another process is keeping the same bytes
             try:
-                draft.write(data[draft.size_bytes :])
+                self._store.write(draft, data[draft.size_bytes :])
                 self._store.commit(draft, key)
             finally:
                 draft.close()
@@ -208,24 +208,23 @@ class Downloads:
 
     async def _run(self, name: str, fill: Fill, work: Callable[[], Awaitable[None]]) -> None:
         """Fetch the file. Readers are told how it ended before the draft is let go of."""
-        with fill.held():
-            try:
-                await work()
-            except DigestMismatch as problem:
-                self._telemetry.digest_mismatched(problem)
-                self._end(name, fill, problem)
-            except ProxyError as problem:
-                self._telemetry.log.warning(
-                    "fill failed", file=fill.wanted.filename, problem=str(problem)
-                )
-                self._end(name, fill, problem)
-            except asyncio.CancelledError:
-                self._end(name, fill, StoreUnavailable("server", "it is stopping"))
-                raise
-            except Exception as problem:
-                self._telemetry.log.exception("fill failed", file=fill.wanted.filename)
-                sorry = ProxyError(f"Fetching {fill.wanted.filename} failed: {problem!r}")
-                self._end(name, fill, sorry)
+        try:
+            await work()
+        except DigestMismatch as problem:
+            self._telemetry.digest_mismatched(problem)
+            self._end(name, fill, problem)
+        except ProxyError as problem:
+            self._telemetry.log.warning(
+                "fill failed", file=fill.wanted.filename, problem=str(problem)
+            )
+            self._end(name, fill, problem)
+        except asyncio.CancelledError:
+            self._end(name, fill, StoreUnavailable("server", "it is stopping"))
+            raise
+        except Exception as problem:
+            self._telemetry.log.exception("fill failed", file=fill.wanted.filename)
+            sorry = ProxyError(f"Fetching {fill.wanted.filename} failed: {problem!r}")
+            self._end(name, fill, sorry)
 
     def _end(self, name: str, fill: Fill, failure: ProxyError | None = None) -> None:
         """Whoever asks from now on looks at the disk."""
@@ -332,8 +331,8 @@ class Downloads:
             async with self._fleet.source(wanted, upstream, search) as source:
                 fill.is_from_index, fill.parts = source.is_index, source.fetch
                 try:
-                    make_room = self._store.make_room
-                    await Receiving(fill, draft, source, make_room, self._telemetry).all()
+                    write = self._store.write
+                    await Receiving(fill, draft, source, write, self._telemetry).all()
                 except DiskFailed:
                     raise
                 except StoreUnavailable as problem:

@@ -98,7 +98,7 @@ class Fill:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Until the context ends, the file can be opened, whether or not the fill is over."""
+        """Until the context ends, the file can be opened, also when the fill is over."""
         self._held += 1
         try:
             yield
@@ -133,14 +133,17 @@ class Fill:
         self.key = key
         self.size_bytes = size_bytes
         self._reveal(size_bytes)
+        self._close_if_unused()
 
     def fail(self, failure: ProxyError) -> None:
         """There will be no more bytes."""
         self._failure = failure
         self._wake()
+        self._close_if_unused()
 
     def _close_if_unused(self) -> None:
-        if not self._held and self._fileno is not None:
+        """Nobody joins a fill that is over."""
+        if self.is_over and not self._held and self._fileno is not None:
             os.close(self._fileno)
             self._fileno = None
 

@@ -91,7 +91,8 @@ class Maintenance:
             self._telemetry.log.exception("maintenance failed")
 
     async def _round(self, rounds: int) -> None:
-        await asyncio.to_thread(self._store.flush)
+        # A disk too full for that is what the rest may mend.
+        await self._guarded("blobs", partial(asyncio.to_thread, self._store.flush))
         if self._held is None:
             self._held = await asyncio.to_thread(FileLock.take, self._path)
         if self._held is None:

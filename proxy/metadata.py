@@ -12,7 +12,7 @@ Read first: PEP 658 (metadata beside the file).
 import asyncio
 import hashlib
 from collections.abc import AsyncIterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -46,7 +46,7 @@ _PATIENCE_SECONDS = 60.0
 class Metadata:
     """The core metadata of a wheel. `was_kept`: whether it had been made before.
 
-    `wheel_sha256` is that of the wheel, where all of it had to be fetched.
+    `wheel_sha256` is that of the wheel, where the whole of it is here.
     """
 
     sha256: str
@@ -151,11 +151,21 @@ class MadeMetadata:
             if wheel.digests:
                 await self._note(wheel, upstream, _Note(problem=str(problem)))
             raise MetadataUnreadable(wheel.filename, str(problem)) from problem
-        key = await self._downloads.keep(wheel.project, wheel.filename + SUFFIX, data)
+        made = Metadata(
+            sha256=hashlib.sha256(data).hexdigest(),
+            data=data,
+            was_kept=False,
+            wheel_sha256=wheel_sha256,
+        )
+        try:
+            key = await self._downloads.keep(wheel.project, wheel.filename + SUFFIX, data)
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("blobs", problem)
+            return made
         await self._note(wheel, upstream, _Note(sha256=key.sha256))
         if wheel.sha256 is None:
             await self._downloads.remember(name, key)
-        return Metadata(sha256=key.sha256, data=data, was_kept=False, wheel_sha256=wheel_sha256)
+        return made
 
     async def _read(self, wheel: Wanted, upstream: Upstream) -> tuple[bytes, str | None]:
         """The metadata; and the sha256 of the wheel, where the whole is here."""
@@ -205,8 +215,9 @@ class MadeMetadata:
         wheel_sha256 = None
         if begins_at == 0 and len(tail) == size and _fits(tail, wheel.digests):
             # All of a small wheel: whoever wants its metadata will want the wheel next.
-            key = await self._downloads.keep(wheel.project, wheel.filename, tail)
-            wheel_sha256 = key.sha256
+            with suppress(StoreUnavailable):  # which is no reason not to read it
+                key = await self._downloads.keep(wheel.project, wheel.filename, tail)
+                wheel_sha256 = key.sha256
         pieces = Pieces(size)
         pieces.add(begins_at, tail)
         received = 0

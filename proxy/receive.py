@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import stamina
 
-from proxy.errors import DiskFailed, UpstreamMalformed, UpstreamUnavailable
+from proxy.errors import UpstreamMalformed, UpstreamUnavailable
 from proxy.fill import Fill
 from proxy.storage.drafts import Draft
 from proxy.telemetry import Telemetry
@@ -36,8 +36,7 @@ class Source:
 class Receiving:
     """A file on its way into its draft, over as many tries as that takes.
 
-    `make_room` is called where the disk is full, with how many bytes are wanted; it is blocking,
-    and says whether there is more room now.
+    `write` appends to the draft; it is blocking, and raises `DiskFailed`.
     """
 
     def __init__(
@@ -45,11 +44,11 @@ class Receiving:
         fill: Fill,
         draft: Draft,
         source: Source,
-        make_room: Callable[[int], bool],
+        write: Callable[[Draft, bytes], None],
         telemetry: Telemetry,
     ) -> None:
         self._fill = fill
-        self._make_room = make_room
+        self._write = write
         self._draft = draft
         self._source = source
         self._telemetry = telemetry
@@ -132,12 +131,7 @@ class Receiving:
         most = wanted.size_bytes or wanted.most_bytes
         if draft.size_bytes + len(data) > most:
             raise self._malformed(f"it sends more than the {most} bytes that it may have")
-        try:
-            await asyncio.to_thread(draft.write, data)
-        except DiskFailed as problem:
-            if not (problem.is_full and await asyncio.to_thread(self._make_room, len(data))):
-                raise
-            await asyncio.to_thread(draft.write, data)
+        await asyncio.to_thread(self._write, draft, data)
         self._fill.reveal(draft.size_bytes)
 
     def _malformed(self, problem: str) -> UpstreamMalformed:

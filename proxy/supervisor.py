@@ -203,12 +203,12 @@ class Supervisor:
 
     def _begin_renewal(self) -> None:
         """Read the settings anew, and start a worker that has them for each slot."""
-        self._abandon_renewal()
         try:
             settings = self._reload()
         except ConfigError as problem:
             self._log.error("settings not reloaded", problem=str(problem))
             return
+        self._abandon_renewal()
         for key in ("host", "port", "workers"):
             if getattr(settings.server, key) != getattr(self._settings.server, key):
                 self._log.warning("needs a restart to change", setting=f"server.{key}")
@@ -229,6 +229,7 @@ class Supervisor:
         elif all(worker.has_answered for worker in new.values()):
             for old in self._workers.values():
                 _tell(old.pid, signal.SIGTERM)
+                old.drop()
             self._settings, self._workers, self._renewal = self._renewal.settings, new, None
             self._due.clear()
             self._failures.clear()

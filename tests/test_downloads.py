@@ -117,6 +117,15 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     assert os.listdir(tmp_path / "parts") == []
 
 
+async def is_asked(index: Index) -> bool:
+    return index.asked > 0
+
+
+async def is_following(downloads: Downloads) -> bool:
+    """Whether its fill reads what another process writes."""
+    return any(fill.is_followed for fill in downloads._fills.values())
+
+
 def kept(tmp_path: Path) -> bytes:
     return (tmp_path / "blobs" / KEY.path).read_bytes()
 
@@ -203,9 +212,9 @@ async def test_a_file_that_is_missing_is_missing_for_those_who_follow(make: Make
 
     index: Any = Index(fetch)  # type: ignore[arg-type]
     first = asyncio.ensure_future(one.open(WANTED, index))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: is_asked(index))
     second = asyncio.ensure_future(other.open(WANTED, index))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: is_following(other))
     gate.set()
     for answer in (first, second):
         with pytest.raises(UpstreamFileMissing):
@@ -227,9 +236,9 @@ async def test_who_follows_another_process_has_joined(make: Make) -> None:
 
     index: Any = Index(fetch)  # type: ignore[arg-type]
     first = asyncio.ensure_future(one.open(WANTED, index))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: is_asked(index))
     second = asyncio.ensure_future(other.open(WANTED, index))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: is_following(other))
     gate.set()
     with await first as begun, await second as followed:
         await followed.completed()
@@ -275,6 +284,8 @@ async def test_what_waits_to_be_uploaded_is_bounded_like_the_rest(
 
     await eventually(has_no_part)
     store = DiskBlobs(tmp_path, 1000)
+    with await downloads.open(WANTED, index):
+        assert store.evict() == 0  # somebody reads it
     assert store.evict() == 1
     store.close()
     gate.set()
@@ -285,22 +296,49 @@ async def test_what_waits_to_be_uploaded_is_bounded_like_the_rest(
     await eventually(is_uploaded)
 
 
+async def test_a_reader_of_a_fill_keeps_its_blob(
+    make: Make, shared: SharedBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it is uploaded, and until the reader is done with it."""
+    uploading = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        uploading.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(shared, "upload", hang)
+    index: Any = Index(sending(CONTENT))
+    store = DiskBlobs(tmp_path, 1000)
+    with await make(shared).open(WANTED, index) as download:
+        await download.completed()
+        await uploading.wait()
+        assert store.evict() == 0
+    assert store.evict() == 1
+    store.close()
+
+
 async def test_an_object_store_that_knows_a_file_and_does_not_give_it(
     make: Make, shared: SharedBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Is as good as none: the index is asked, also by those who had joined somebody without."""
     await shared.upload(KEY, CONTENT)
 
+    asked, gate = asyncio.Event(), asyncio.Event()
+
     async def fail(*_: object, **__: object) -> None:
-        await asyncio.sleep(0.1)
+        asked.set()
+        await gate.wait()
         raise OSError(errno.EIO, "500 from the store")
 
     monkeypatch.setattr(obstore, "get_async", fail)
     downloads = make(shared)
     index: Any = Index(sending(CONTENT))
     without = asyncio.ensure_future(downloads.kept(SIX, NAME, SHA256))
-    await asyncio.sleep(0.05)
-    with await downloads.open(WANTED, index) as download:
+    await asked.wait()
+    opening = asyncio.ensure_future(downloads.open(WANTED, index))
+    await asyncio.sleep(0.1)  # it has joined by then, as a rule
+    gate.set()
+    with await opening as download:
         await download.completed()
     assert await without is None
 
@@ -310,7 +348,7 @@ async def test_an_object_store_that_knows_a_file_and_does_not_give_it(
 
 async def test_one_part_of_a_file_that_is_not_here_is_asked_for_once(make: Make) -> None:
     """However many read it while the whole is fetched: installers read the end of wheels."""
-    gate = asyncio.Event()
+    gate, part_gate = asyncio.Event(), asyncio.Event()
     asked: list[tuple[int, int | None]] = []
 
     @asynccontextmanager
@@ -329,7 +367,7 @@ async def test_one_part_of_a_file_that_is_not_here_is_asked_for_once(make: Make)
             return
 
         async def part() -> AsyncGenerator[bytes, None]:
-            await asyncio.sleep(0.1)
+            await part_gate.wait()
             yield content[start:stop]
 
         yield FileStream(start=start, size_bytes=len(content), is_delimited=True, chunks=part())
@@ -353,8 +391,9 @@ async def test_one_part_of_a_file_that_is_not_here_is_asked_for_once(make: Make)
     begun = asyncio.ensure_future(downloads.open(wanted, index))
     readers = [asyncio.ensure_future(end()) for _ in range(20)]
     await asyncio.sleep(0.5)
-    gate.set()
+    part_gate.set()
     assert await asyncio.gather(*readers) == [content[-20_000:]] * 20
+    gate.set()
     with await begun as download:
         await download.completed()
 

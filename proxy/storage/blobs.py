@@ -219,6 +219,22 @@ class DiskBlobs:
             return None
         return sha256 if is_digest("sha256", sha256) else None
 
+    def write(self, draft: Draft, data: bytes) -> None:
+        """Append to a file; blobs go for it where the disk is full. Raises `DiskFailed`."""
+        try:
+            draft.write(data)
+        except DiskFailed as problem:
+            if not (problem.is_full and self._make_room(len(data))):
+                raise
+            draft.write(data)
+
+    def _make_room(self, size_bytes: int) -> bool:
+        """Whether something went for so many bytes more: the disk is full before its bound."""
+        with suppress(StoreUnavailable):
+            rest = self.totals().size_bytes - max(size_bytes, _ROOM_BYTES)
+            return self._eviction.down_to(max(0, rest), within_seconds=_ROOM_SECONDS) > 0
+        return False
+
     def commit(self, draft: Draft, key: BlobKey) -> bool:
         """Give the file its name, and make room for it before.
 
@@ -277,14 +293,6 @@ class DiskBlobs:
         """
         return self._eviction.down_to(self._max_size_bytes)
 
-    def make_room(self, size_bytes: int) -> bool:
-        """Whether something went for so many bytes more: the disk is full before its bound.
-
-        Raises `StoreUnavailable`.
-        """
-        rest = self.totals().size_bytes - max(size_bytes, _ROOM_BYTES)
-        return self._eviction.down_to(max(0, rest), within_seconds=_ROOM_SECONDS) > 0
-
     def flush(self) -> None:
         """Write down what was used last. Raises `StoreUnavailable`."""
         self._ledger.flush()
@@ -310,7 +318,7 @@ class DiskBlobs:
         """Blobs that are not in the object store yet, last used first."""
         rows = self._ledger.unshared(count)
         there = [row for row in rows if (self._blobs / row.path).exists()]
-        self._ledger.forget(row.path for row in rows if row not in there and is_left_over(row))
+        self._ledger.forget_evicted(row for row in rows if row not in there and is_left_over(row))
         keys = (BlobKey.of_path(row.path) for row in there)
         return [key for key in keys if key is not None]
 

@@ -30,10 +30,11 @@ from proxy.transport import Fetch, FileStream
 _CONNECT = timedelta(seconds=3)
 _QUESTION_SECONDS = 5.0
 _SILENCE_SECONDS = 10.0
-_UPLOAD = timedelta(seconds=60)
-"""For each request of an upload, which carries a part of some megabytes."""
+_UPLOAD = timedelta(seconds=120)
+"""For each request of an upload, which carries a part of five megabytes."""
 _UPLOADS_AT_ONCE = 4
-"""Each may hold some sixty megabytes in memory."""
+_PARTS_AT_ONCE = 2
+"""Of each upload, in memory and on their way."""
 _PIECE_BYTES = 1 << 20
 
 
@@ -47,6 +48,8 @@ class SharedBlobs:
         self._writing = writing or store
         self._telemetry = telemetry
         self._breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=15.0)
+        # A line too slow for uploads is no reason not to read.
+        self._upload_breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=60.0)
         self._problem = ""
         self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
@@ -60,7 +63,7 @@ class SharedBlobs:
         Credentials and endpoint come from the environment, as the vendors' own tools have them.
         """
 
-        def store(timeout: timedelta) -> ObjectStore:
+        def store(timeout: timedelta, retrying: timedelta) -> ObjectStore:
             return from_url(
                 url,
                 client_options={
@@ -69,13 +72,14 @@ class SharedBlobs:
                     "connect_timeout": _CONNECT,
                     "timeout": timeout,
                 },
-                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+                retry_config={"max_retries": 3, "retry_timeout": retrying},
             )
 
         try:
             # The time-out is that of a whole request, and a large file takes as long as it
             # takes to come: there, silence is looked at.
-            return cls(store(timedelta(days=1)), telemetry, writing=store(_UPLOAD))
+            reading = store(timedelta(days=1), timedelta(seconds=10))
+            return cls(reading, telemetry, writing=store(_UPLOAD, _UPLOAD * 2))
         except (BaseError, ValueError) as problem:
             raise ConfigError(f"cache.blobs: {_sentence(problem)}") from None
 
@@ -117,11 +121,11 @@ class SharedBlobs:
             await self._upload(key, source)
 
     async def _upload(self, key: BlobKey, source: bytes | int) -> None:
-        with self._as_ours():
-            if isinstance(source, bytes):
-                await obstore.put_async(self._writing, key.path, source)
-            else:
-                await obstore.put_async(self._writing, key.path, _pieces(source))
+        content = source if isinstance(source, bytes) else _pieces(source)
+        with self._as_ours(self._upload_breaker):
+            await obstore.put_async(
+                self._writing, key.path, content, max_concurrency=_PARTS_AT_ONCE
+            )
 
     async def delete(self, key: BlobKey) -> None:
         """Remove a file that turned out to be damaged. Raises `StoreUnavailable`."""
@@ -170,20 +174,21 @@ class SharedBlobs:
             yield bytes(piece)
 
     @contextmanager
-    def _as_ours(self) -> Iterator[None]:
+    def _as_ours(self, breaker: Breaker | None = None) -> Iterator[None]:
         """Breaker, and obstore's errors turned into ours."""
-        if not self._breaker.allows(time.monotonic()):
+        breaker = breaker or self._breaker
+        if not breaker.allows(time.monotonic()):
             raise StoreUnavailable("object store", f"it failed a moment ago: {self._problem}")
         try:
             yield
         except FileNotFoundError as problem:
-            self._breaker.succeeded()
+            breaker.succeeded()
             raise StoreUnavailable("object store", "it has no such file or bucket") from problem
         except (BaseError, OSError, TimeoutError) as problem:
-            self._breaker.failed(time.monotonic())
+            breaker.failed(time.monotonic())
             self._problem = _sentence(problem)
             raise StoreUnavailable("object store", self._problem) from problem
-        self._breaker.succeeded()
+        breaker.succeeded()
 
 
 def _part(start: int, stop: int | None) -> "obstore.GetOptions":

@@ -132,6 +132,8 @@ class Draft:
 
     def say(self, **words: Any) -> None:
         """Tell the processes that follow; unheard, they look for themselves how it ended."""
+        if not self._is_open:
+            return
         with suppress(OSError):
             os.write(self._held.fileno, b"\n" + json.dumps(words).encode() + b"\n")
 
@@ -146,8 +148,8 @@ class Draft:
         The blob that it became may be evicted meanwhile.
         """
         with self.in_use():
-            descriptor = os.dup(self.fileno)
-            unlock(descriptor)
+            # An opening of its own: the lock belongs to that of the readers.
+            descriptor = os.open(f"/dev/fd/{self.fileno}", os.O_RDONLY | os.O_CLOEXEC)
             self._close()
         return descriptor
 

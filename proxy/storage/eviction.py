@@ -9,6 +9,7 @@ All methods are blocking, and raise `StoreUnavailable`.
 import math
 import os
 import time
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -25,10 +26,12 @@ _COMMIT_SECONDS = 600.0
 class _Fate(Enum):
     """What became of a blob that was to go."""
 
-    GONE = "gone"
+    REMOVED = "removed"
     IN_USE = "in use"
+    LEFT_OVER = "left over"
+    """There is none: a crash left its row."""
     ABSENT = "absent"
-    """It takes no room: another process has just removed it, or has yet to give it its name."""
+    """There is none now: another process has just removed it, or has yet to give it its name."""
 
 
 class Eviction:
@@ -52,45 +55,60 @@ class Eviction:
         with suppress(StoreUnavailable):
             self._ledger.flush()
         after = 0.0
-        while (excess := self._ledger.totals().size_bytes - size_bytes) > 0:
-            rows = self._ledger.oldest(_AT_ONCE, after)
-            gone = []
-            for row in rows:
-                if excess <= 0:
-                    break
-                fate = _Fate.IN_USE if row.path == sparing else self._remove(row)
-                if fate is not _Fate.IN_USE:
-                    excess -= row.size_bytes
-                if fate is _Fate.GONE:
-                    gone.append(row)
-            self._ledger.forget_evicted(gone)
-            evicted += len(gone)
-            if excess <= 0 or time.monotonic() > ends_at:
+        absent: dict[str, int] = {}
+        while True:
+            excess = self._ledger.totals().size_bytes - size_bytes - sum(absent.values())
+            rows = self._ledger.oldest(_AT_ONCE, after) if excess > 0 else []
+            fates = self._remove_some(rows, excess, {sparing, *absent})
+            absent |= {row.path: row.size_bytes for row in fates[_Fate.ABSENT]}
+            evicted += len(fates[_Fate.REMOVED])
+            gone = fates[_Fate.REMOVED] + fates[_Fate.LEFT_OVER]
+            try:
+                self._ledger.forget_evicted(gone)
+            except StoreUnavailable:
+                break  # they are gone all the same, and their rows are left over
+            if time.monotonic() > ends_at:
                 break
             if not gone:
                 if len(rows) < _AT_ONCE or rows[-1].used_at == after:
-                    break  # all that is left is being read
+                    break  # enough went, or all that is left is being read
                 after = rows[-1].used_at
         return evicted
+
+    def _remove_some(
+        self, rows: Sequence[Row], excess: int, spared: Collection[str]
+    ) -> Mapping[_Fate, list[Row]]:
+        """Remove the first of these blobs, until so many bytes have gone; what became of each."""
+        fates: dict[_Fate, list[Row]] = {fate: [] for fate in _Fate}
+        for row in rows:
+            if excess <= 0:
+                break
+            if row.path not in spared:
+                fate = self._remove(row)
+                fates[fate].append(row)
+                excess -= 0 if fate is _Fate.IN_USE else row.size_bytes
+        return fates
 
     def _remove(self, row: Row) -> _Fate:
         path = self._folder / row.path
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return _Fate.GONE if is_left_over(row) else _Fate.ABSENT
+            return _Fate.LEFT_OVER if is_left_over(row) else _Fate.ABSENT
         except OSError:
             return _Fate.IN_USE
         try:
             if not (lock(descriptor, exclusive=True) and is_at(descriptor, path)):
                 return _Fate.IN_USE
             path.unlink(missing_ok=True)
+        except OSError:  # no right to, say
+            return _Fate.IN_USE
         finally:
             os.close(descriptor)
         with suppress(OSError):  # other files are in them
             path.parent.rmdir()
             path.parent.parent.rmdir()
-        return _Fate.GONE
+        return _Fate.REMOVED
 
 
 def is_left_over(row: Row) -> bool:

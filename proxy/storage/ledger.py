@@ -19,6 +19,7 @@ from pathlib import Path
 import stamina
 
 from proxy.errors import StoreUnavailable
+from proxy.storage.locks import FileLock
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blobs (
@@ -49,6 +50,8 @@ INSERT INTO blobs (path, size, used_at, noted_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET used_at = max(used_at, excluded.used_at)
 """
 _NOTE_IF_NEW = "INSERT OR IGNORE INTO blobs (path, size, used_at, noted_at) VALUES (?, ?, ?, ?)"
+_VERSION = 1
+"""Of the columns: a table with others is made anew."""
 _BUSY_SECONDS = 5.0
 
 
@@ -105,11 +108,15 @@ class Ledger:
         used, self._used = self._used, {}
         if not used:
             return
-        with self._writing() as connection:
-            for row in used.values():
-                # What another process evicted meanwhile must not come back as a row.
-                if (self._folder / row.path).exists():
-                    connection.execute(_USE, _values(row))
+        try:
+            with self._writing() as connection:
+                for row in used.values():
+                    # What another process evicted meanwhile must not come back as a row.
+                    if (self._folder / row.path).exists():
+                        connection.execute(_USE, _values(row))
+        except StoreUnavailable:
+            self._used = used | self._used
+            raise
 
     def note_found(self, rows: Iterable[Row]) -> None:
         """Blobs that a walk of the disk came by; what is known of one already counts more."""
@@ -177,34 +184,43 @@ class Ledger:
     def _open(self) -> Iterator[sqlite3.Connection]:
         with self._turn:
             try:
+                # Another process may have begun the file anew, or somebody emptied the cache.
+                if self._connection is not None and _id_of(self._path) != self._file_id:
+                    self._drop()
                 if self._connection is None:
                     self._connection = self._connect()
                 yield self._connection
             except (sqlite3.Error, OSError) as problem:
-                # What is there by now may be the new file of a process that met this first.
-                # (While it is open here, its number cannot be another's.)
-                if _is_damage(problem) and _id_of(self._path) == self._file_id:
-                    self._remove_file()
-                # Opened anew the next time: somebody may have emptied the cache's folder.
+                if _is_damage(problem):
+                    self._begin_anew(self._file_id)
                 self._drop()
                 raise StoreUnavailable("blob ledger", f"{self._path}: {problem}") from problem
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        there = _id_of(self._path)
         try:
             connection = self._new_connection()
         except sqlite3.Error as problem:
             if not _is_damage(problem):
                 raise
-            self._remove_file()
+            self._begin_anew(there)
             connection = self._new_connection()
         self._file_id = _id_of(self._path)
         return connection
 
-    def _remove_file(self) -> None:
-        """Begin anew: what the table said is on the disk too."""
-        for suffix in ("-wal", "-shm", ""):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+    def _begin_anew(self, damaged: int | None) -> None:
+        """Remove that file: what the table said is on the disk too."""
+        held = FileLock.take(self._path.with_name(f"{self._path.name}.lock"))
+        if held is None:
+            return  # another process is at it
+        try:
+            # Or another was: then what is there is the new one.
+            if _id_of(self._path) == damaged:
+                for suffix in ("-wal", "-shm", ""):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        finally:
+            held.release()
 
     # Processes that start together are in each other's way for a moment.
     @stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_BUSY_SECONDS, wait_max=0.2)
@@ -216,7 +232,11 @@ class Ledger:
             connection.execute("PRAGMA journal_mode = WAL")
             # A row must not be lost at a power cut whose blob is there.
             connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_SCHEMA)
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            is_new = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            if not is_new and version != _VERSION:
+                raise sqlite3.DatabaseError(f"the table has version {version}")
+            connection.executescript(f"PRAGMA user_version = {_VERSION}; {_SCHEMA}")
         except BaseException:
             connection.close()
             raise

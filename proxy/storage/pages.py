@@ -20,6 +20,7 @@ import msgspec
 from proxy.freshness import Stamp
 from proxy.simple.model import ProjectName
 
+_ABSENCE_KEPT = timedelta(hours=1)
 ROOT_LIST = ProjectName("/")
 """The name under which an index's project list is kept; no project can be called so."""
 
@@ -67,9 +68,6 @@ def body_key(etag: str) -> str:
 def keep_for(stale_if_error: timedelta) -> timedelta:
     """How long a record outlives its last writing: well after anyone may be served it."""
     return stale_if_error * 2 + timedelta(days=1)
-
-
-_ABSENCE_KEPT = timedelta(hours=1)
 
 
 def kept_seconds(record: PageRecord, keep: timedelta) -> float:

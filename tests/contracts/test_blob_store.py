@@ -660,13 +660,109 @@ def test_a_table_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
         stores[0].evict()
     stores[0].take_stock()
     made_anew = file.stat().st_ino
-    with pytest.raises(StoreUnavailable, match="malformed"):
-        stores[1].evict()
 
+    assert stores[1].totals().blobs == 1  # this one has not met the damage itself
     assert file.stat().st_ino == made_anew
     assert stores[0].totals().blobs == 1
     assert stores[1].evict() == 1
     assert not store.path(key).exists()
+
+
+def test_a_table_of_another_version_is_made_anew(tmp_path: Path) -> None:
+    """Else its columns would fail, one by one, and nothing be kept."""
+    with closing(sqlite3.connect(tmp_path / "blobs.sqlite")) as connection, connection:
+        connection.execute("CREATE TABLE blobs (path TEXT PRIMARY KEY, size INTEGER)")
+    store = opened(tmp_path, ROOM)
+    store.prepare()
+
+    keep(store, b"content")
+    assert store.totals().blobs == 1
+
+
+def test_a_table_that_was_removed_is_left(tmp_path: Path) -> None:
+    """Whoever still has the removed file open would count alone, and bound nothing."""
+    store, other = opened(tmp_path, ROOM), opened(tmp_path, ROOM)
+    store.prepare()
+    keep(store, b"1" * 1000)
+    other.prepare()
+    for path in tmp_path.glob("blobs.sqlite*"):
+        path.unlink()
+    keep(store, b"2" * 1000)
+
+    assert other.totals() == store.totals()
+    assert other.totals().blobs == 1
+
+
+def test_room_is_made_where_nothing_can_be_written_down(
+    store: DiskBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full for the table, too, until something went."""
+    old = keep(store, b"1" * 1000)
+    draft = store.draft("name", {})
+    assert draft is not None
+    write = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if store.path(old).exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data)
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("blob ledger", "database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", full)
+        broken.setattr(Ledger, "_write", fail)
+        store.write(draft, b"content")
+    assert not store.path(old).exists()
+    assert draft.size_bytes == 7
+    draft.close()
+
+
+def test_what_a_crash_left_in_the_table_is_no_room(
+    store: DiskBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row without a blob frees nothing, and whoever is told otherwise fails again."""
+    key = keep(store, b"1" * 1000)
+    store.path(key).unlink()
+    with store._ledger._writing() as connection:
+        connection.execute("UPDATE blobs SET noted_at = 0")
+    draft = store.draft("name", {})
+    assert draft is not None
+    tries = 0
+
+    def full(_: int, __: bytes) -> int:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", full)
+        with pytest.raises(DiskFailed):
+            store.write(draft, b"content")
+    assert tries == 1
+    draft.close()
+
+
+def test_what_cannot_be_written_down_is_not_lost(
+    store: DiskBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was used last must not be what goes first when there is room again."""
+    first, second = keep(store, b"1" * 1000), keep(store, b"2" * 1000)
+    found(store, sha256=first.sha256)
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("blob ledger", "database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "_writing", fail)
+        with pytest.raises(StoreUnavailable):
+            store.flush()
+    store._max_size_bytes = 1000
+    assert store.evict() == 1
+
+    assert {key for key, _ in store.all()} == {first}
+    assert found(store, sha256=second.sha256) is None
 
 
 def test_a_file_system_without_locks(

@@ -324,10 +324,15 @@ async def test_an_interrupt_that_is_repeated_is_meant(
             download = asyncio.ensure_future(get(file_url(server, sha256)))
             await asyncio.sleep(0.5)
             group = [server.process.pid, *workers_of(server)]
-            for _ in range(2):
-                await asyncio.sleep(0.5)
-                for pid in group:
-                    os.kill(pid, signal.SIGINT)
+
+            async def are_stopping(count: str = workers, log: Path = server.log) -> bool:
+                return log.read_text().count('"event": "stopping"') == int(count)
+
+            for pid in group:
+                os.kill(pid, signal.SIGINT)
+            await eventually(are_stopping)
+            for pid in group:
+                os.kill(pid, signal.SIGINT)
 
             await asyncio.wait_for(server.process.wait(), 5)
             with pytest.raises(aiohttp.ClientError):

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
+from redis.asyncio import Redis
 
 from tests.conftest import MakeProxy
 from tests.fakes import HTML, JSON, Clock, FakeUpstream, eventually, gated
+from tests.servers import RedisServer
 
 ACCEPT_JSON = {"Accept": JSON}
 ANOTHER_PAGE = gzip.compress(b'{"files":[]}')
@@ -531,3 +533,23 @@ async def test_long_downloads_do_not_keep_pages_waiting(
     for download in downloads:
         download.cancel()
     gate.set()
+
+
+async def test_a_body_that_is_gone_is_fetched_once_for_all_workers(
+    make_proxy: MakeProxy, upstream: FakeUpstream, redis: RedisServer, clock: Clock
+) -> None:
+    """And who waited for another has the page as well."""
+    upstream.add("six", "six-1.0.tar.gz")
+    await (await make_proxy(redis=redis.url)).get("/simple/six/")
+    client = Redis.from_url(redis.url)
+    for key in await client.keys("body:*"):
+        await client.delete(key)
+    await client.aclose()
+    clock.advance(minutes=1)
+    others = [await make_proxy(redis=redis.url) for _ in range(3)]
+    gate = upstream.gate = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.3, gate.set)
+    answers = await asyncio.gather(*(one.get("/simple/six/") for one in others))
+
+    assert [answer.status for answer in answers] == [200] * 3
+    assert upstream.count("/simple/six/") == 2
