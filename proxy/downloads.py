@@ -47,6 +47,8 @@ from proxy.telemetry import Telemetry
 from proxy.transport import Fetch
 from proxy.upstream import Upstream
 
+_NO_INDEX = ""
+"""What stands for the index of a fill that takes a file from our own stores and machines only."""
 _LOOK_SECONDS = 0.005
 _LONGEST_LOOK_SECONDS = 0.05
 """How often to look at a draft that another process writes."""
@@ -281,9 +283,7 @@ class Downloads:
                         fill.complete(key, size)
                         return
                     case {"failed": str(problem), "index": str(index), "status": int(status)}:
-                        if status == UpstreamFileMissing.status:
-                            raise UpstreamFileMissing(index, fill.wanted.url, problem)
-                        raise FillFailed(index, fill.wanted.url, problem, status)
+                        raise _failure(fill.wanted, problem, index, status)
             if is_abandoned:
                 return
             written_bytes = followed.written_bytes()
@@ -303,7 +303,7 @@ class Downloads:
             await asyncio.shield(asyncio.to_thread(draft.leave))
             raise
         except Exception as problem:
-            index = upstream.name if upstream else "-"
+            index = upstream.name if upstream else _NO_INDEX
             status = problem.status if isinstance(problem, ProxyError) else 500
             said = problem.problem if isinstance(problem, UpstreamError) else str(problem)
             draft.say(failed=said, index=index, status=status)
@@ -390,14 +390,24 @@ class Downloads:
                 await asyncio.to_thread(self._store.mark_shared, key)
 
 
+def _failure(wanted: Wanted, problem: str, index: str, status: int) -> ProxyError:
+    """What another process said of a fill that failed."""
+    if index == _NO_INDEX:
+        return FileGone(wanted.filename)  # whoever has an index asks that
+    if status == UpstreamFileMissing.status:
+        return UpstreamFileMissing(index, wanted.url, problem)
+    return FillFailed(index, wanted.url, problem, status)
+
+
 def _name(wanted: Wanted) -> str:
     """What stands for the file while it is fetched, in all processes and on all machines."""
-    parts = [wanted.project, wanted.filename]
-    # The same address may have another file by now: weaker digests tell.
-    parts += (
-        [wanted.sha256] if wanted.sha256 else [wanted.url, repr(sorted(wanted.digests.items()))]
-    )
-    return _hashed("\0".join(parts))
+    which = (wanted.sha256,) if wanted.sha256 else _address_and_digests(wanted)
+    return _hashed("\0".join((wanted.project, wanted.filename, *which)))
+
+
+def _address_and_digests(wanted: Wanted) -> tuple[str, str]:
+    """The same address may have another file by now: weaker digests tell."""
+    return wanted.url, repr(sorted(wanted.digests.items()))
 
 
 def _hashed(name: str) -> str:

@@ -346,6 +346,34 @@ async def test_an_object_store_that_knows_a_file_and_does_not_give_it(
     assert kept(tmp_path) == CONTENT
 
 
+async def test_a_fill_without_an_index_is_no_verdict_in_other_processes(
+    make: Make, shared: SharedBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has an index and followed one that has not asks it then."""
+    await shared.upload(KEY, CONTENT)
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def fail(*_: object, **__: object) -> None:
+        asked.set()
+        await gate.wait()
+        raise OSError(errno.EIO, "500 from the store")
+
+    monkeypatch.setattr(obstore, "get_async", fail)
+    one, other = make(shared), make(shared)
+    index: Any = Index(sending(CONTENT))
+    without = asyncio.ensure_future(one.kept(SIX, NAME, SHA256))
+    await asked.wait()
+    opening = asyncio.ensure_future(other.open(WANTED, index))
+    await eventually(lambda: is_following(other))
+    gate.set()
+    with await opening as download:
+        await download.completed()
+    assert await without is None
+
+    assert index.asked == 1
+    assert kept(tmp_path) == CONTENT
+
+
 async def test_one_part_of_a_file_that_is_not_here_is_asked_for_once(make: Make) -> None:
     """However many read it while the whole is fetched: installers read the end of wheels."""
     gate, part_gate = asyncio.Event(), asyncio.Event()

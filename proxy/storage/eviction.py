@@ -58,7 +58,9 @@ class Eviction:
         absent: dict[str, int] = {}
         while True:
             excess = self._ledger.totals().size_bytes - size_bytes - sum(absent.values())
-            rows = self._ledger.oldest(_AT_ONCE, after) if excess > 0 else []
+            if excess <= 0:
+                break
+            rows = self._ledger.oldest(_AT_ONCE, after)
             fates = self._remove_some(rows, excess, {sparing, *absent})
             absent |= {row.path: row.size_bytes for row in fates[_Fate.ABSENT]}
             evicted += len(fates[_Fate.REMOVED])
@@ -71,7 +73,7 @@ class Eviction:
                 break
             if not gone:
                 if len(rows) < _AT_ONCE or rows[-1].used_at == after:
-                    break  # enough went, or all that is left is being read
+                    break  # all that is left is being read
                 after = rows[-1].used_at
         return evicted
 

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,7 +192,8 @@ class Ledger:
                 yield self._connection
             except (sqlite3.Error, OSError) as problem:
                 if _is_damage(problem):
-                    self._begin_anew(self._file_id)
+                    with suppress(OSError):
+                        self._begin_anew(self._file_id)
                 self._drop()
                 raise StoreUnavailable("blob ledger", f"{self._path}: {problem}") from problem
 
@@ -232,8 +233,9 @@ class Ledger:
             connection.execute("PRAGMA journal_mode = WAL")
             # A row must not be lost at a power cut whose blob is there.
             connection.execute("PRAGMA synchronous = FULL")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            # In this order: a process that makes the tables just now has set the version before.
             is_new = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
             if not is_new and version != _VERSION:
                 raise sqlite3.DatabaseError(f"the table has version {version}")
             connection.executescript(f"PRAGMA user_version = {_VERSION}; {_SCHEMA}")
