@@ -34,11 +34,17 @@ def md5(content: bytes) -> dict[str, str]:
     return {"md5": hashlib.md5(content).hexdigest()}
 
 
-def replace_file(upstream: FakeUpstream, content: bytes) -> None:
-    """Another file at the same address, and the page says so."""
+async def replace_file(proxy: TestClient, upstream: FakeUpstream, content: bytes) -> None:
+    """Another file at the same address, and the page says so, here too."""
     upstream.files[upstream.path_of(NAME)] = content
     upstream.handlers.clear()
     upstream.pages["six"]["files"][0]["hashes"] = md5(content)
+
+    async def is_shown() -> bool:
+        return (await entry(proxy))["hashes"]["md5"] == md5(content)["md5"]
+
+    # A question that went out before may still be under way, and answers whoever asks meanwhile.
+    await eventually(is_shown)
 
 
 async def entry(proxy: TestClient) -> dict[str, Any]:
@@ -60,7 +66,7 @@ async def test_a_file_that_was_replaced_a_moment_ago(
     proxy = await make_proxy(page_ttl="0s")
     upstream.add("six", NAME, FIRST, hashes=md5(FIRST))
     assert await get(proxy) == (200, FIRST)
-    replace_file(upstream, SECOND)
+    await replace_file(proxy, upstream, SECOND)
 
     assert await get(proxy) == (200, SECOND)
 
@@ -80,7 +86,7 @@ async def test_a_file_that_is_replaced_while_it_is_fetched(
         return upstream.count(path) == 1
 
     await eventually(is_begun)
-    replace_file(upstream, SECOND)
+    await replace_file(proxy, upstream, SECOND)
     assert await get(proxy) == (200, SECOND)
     gate.set()
 
@@ -101,7 +107,7 @@ async def test_nothing_stands_in_for_a_file_that_was_replaced(
     proxy = await make_proxy(page_ttl="0s")
     upstream.add("six", NAME, FIRST, hashes=md5(FIRST))
     assert await get(proxy) == (200, FIRST)
-    replace_file(upstream, SECOND)
+    await replace_file(proxy, upstream, SECOND)
 
     async def fail(_: web.Request) -> web.Response:
         return web.Response(status=status, headers={"Retry-After": "3600"})
