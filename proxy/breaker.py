@@ -16,6 +16,8 @@ class Breaker:
     threshold: int
     first_pause: float
     longest_pause: float
+    problem: str = field(default="", init=False)
+    """Why it failed last, where that was told: for callers that are turned away."""
     _failures: int = field(default=0, init=False)
     _pause: float = field(default=0.0, init=False)
     _closed_again_at: float = field(default=0.0, init=False)
@@ -44,9 +46,10 @@ class Breaker:
         self._failures = 0
         self._pause = 0.0
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, problem: str = "") -> None:
         """Count a failure, and open the breaker or lengthen its pause where that is due."""
         self._failures += 1
+        self.problem = problem
         if self.is_open:
             self._pause = min(self.longest_pause, self._pause * 2 or self.first_pause)
             self._closed_again_at = now + self._pause

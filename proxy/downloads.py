@@ -140,9 +140,9 @@ class Downloads:
         """Where to ask for parts of a file that is not on disk."""
         return await self._fleet.fetch(wanted, upstream)
 
-    async def remember(self, name: str, key: BlobKey) -> None:
+    async def remember(self, name: str, sha256: str) -> None:
         """For a moment, for all processes: what something that has no hash turned out to be."""
-        await asyncio.to_thread(self._store.remember, _hashed(name), key)
+        await asyncio.to_thread(self._store.remember, _hashed(name), sha256)
 
     async def remembered(self, name: str) -> str | None:
         """The sha256 of what was remembered under that name a moment ago."""
@@ -348,7 +348,7 @@ class Downloads:
                         "not kept", file=wanted.filename, bytes=draft.size_bytes
                     )
                 if wanted.sha256 is None:
-                    await asyncio.to_thread(self._store.remember, name, key)
+                    await asyncio.to_thread(self._store.remember, name, key.sha256)
                 draft.say(kept=key.sha256, bytes=draft.size_bytes)
                 fill.complete(key, draft.size_bytes)
                 self._end(name, fill)
@@ -401,13 +401,7 @@ def _failure(wanted: Wanted, problem: str, index: str, status: int) -> ProxyErro
 
 def _name(wanted: Wanted) -> str:
     """What stands for the file while it is fetched, in all processes and on all machines."""
-    which = (wanted.sha256,) if wanted.sha256 else _address_and_digests(wanted)
-    return _hashed("\0".join((wanted.project, wanted.filename, *which)))
-
-
-def _address_and_digests(wanted: Wanted) -> tuple[str, str]:
-    """The same address may have another file by now: weaker digests tell."""
-    return wanted.url, repr(sorted(wanted.digests.items()))
+    return _hashed("\0".join(wanted.identity))
 
 
 def _hashed(name: str) -> str:

@@ -50,6 +50,15 @@ class Wanted:
         return self.digests.get("sha256")
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """What tells the file from all others, also while its sha256 is not known.
+
+        An address may have another file by now: weaker digests tell.
+        """
+        weaker = (self.url, repr(sorted(self.digests.items())))
+        return (self.project, self.filename, *((self.sha256,) if self.sha256 else weaker))
+
+    @property
     def key(self) -> BlobKey | None:
         """What the file will be called; None while its sha256 is not known."""
         if self.sha256 is None:

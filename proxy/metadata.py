@@ -88,9 +88,7 @@ class MadeMetadata:
             kept = await self._kept(wheel, known_sha256)
             if kept is not None:
                 return kept
-        digests = repr(sorted(wheel.digests.items()))
-        parts = (upstream.name, wheel.project, wheel.filename, wheel.sha256 or wheel.url, digests)
-        name = "/".join(("metadata", *parts))
+        name = "/".join(("metadata", upstream.name, *wheel.identity))
         return await self._flight.join(name, lambda: self._in_turn(name, wheel, upstream))
 
     async def close(self) -> None:
@@ -131,8 +129,10 @@ class MadeMetadata:
         except msgspec.DecodeError:
             return None
 
-    async def _note(self, wheel: Wanted, upstream: Upstream, note: _Note) -> None:
+    async def _note(self, name: str, wheel: Wanted, upstream: Upstream, note: _Note) -> None:
         if wheel.sha256 is None:
+            if note.sha256 is not None:
+                await self._downloads.remember(name, note.sha256)
             return
         key = _key(upstream, wheel.sha256)
         try:
@@ -149,7 +149,7 @@ class MadeMetadata:
             self._telemetry.log.warning("no metadata", file=wheel.filename, problem=str(problem))
             # Only of a wheel that was verified is it certain that this will never change.
             if wheel.digests:
-                await self._note(wheel, upstream, _Note(problem=str(problem)))
+                await self._note(name, wheel, upstream, _Note(problem=str(problem)))
             raise MetadataUnreadable(wheel.filename, str(problem)) from problem
         made = Metadata(
             sha256=hashlib.sha256(data).hexdigest(),
@@ -158,13 +158,11 @@ class MadeMetadata:
             wheel_sha256=wheel_sha256,
         )
         try:
-            key = await self._downloads.keep(wheel.project, wheel.filename + SUFFIX, data)
+            await self._downloads.keep(wheel.project, wheel.filename + SUFFIX, data)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("blobs", problem)
             return made
-        await self._note(wheel, upstream, _Note(sha256=key.sha256))
-        if wheel.sha256 is None:
-            await self._downloads.remember(name, key)
+        await self._note(name, wheel, upstream, _Note(sha256=made.sha256))
         return made
 
     async def _read(self, wheel: Wanted, upstream: Upstream) -> tuple[bytes, str | None]:

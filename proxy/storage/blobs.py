@@ -200,13 +200,13 @@ class DiskBlobs:
         """The file that another process writes; None where it does not, yet or any more."""
         return Followed.open(self._parts / f"{name}.fill")
 
-    def remember(self, name: str, key: BlobKey) -> None:
+    def remember(self, name: str, sha256: str) -> None:
         """For a moment: what a file that was wanted without a sha256 turned out to be.
 
         Whoever asks next to those who waited need not fetch it again.
         """
         with suppress(OSError):
-            (self._parts / f"{name}.sha256").write_text(key.sha256)
+            (self._parts / f"{name}.sha256").write_text(sha256)
 
     def remembered(self, name: str) -> str | None:
         """The sha256 of a file that was fetched a moment ago."""

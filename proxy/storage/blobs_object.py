@@ -50,7 +50,6 @@ class SharedBlobs:
         self._breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=15.0)
         # A line too slow for uploads is no reason not to read.
         self._upload_breaker = Breaker(threshold=2, first_pause=1.0, longest_pause=60.0)
-        self._problem = ""
         self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
     def __repr__(self) -> str:
@@ -178,16 +177,15 @@ class SharedBlobs:
         """Breaker, and obstore's errors turned into ours."""
         breaker = breaker or self._breaker
         if not breaker.allows(time.monotonic()):
-            raise StoreUnavailable("object store", f"it failed a moment ago: {self._problem}")
+            raise StoreUnavailable("object store", f"it failed a moment ago: {breaker.problem}")
         try:
             yield
         except FileNotFoundError as problem:
             breaker.succeeded()
             raise StoreUnavailable("object store", "it has no such file or bucket") from problem
         except (BaseError, OSError, TimeoutError) as problem:
-            breaker.failed(time.monotonic())
-            self._problem = _sentence(problem)
-            raise StoreUnavailable("object store", self._problem) from problem
+            breaker.failed(time.monotonic(), _sentence(problem))
+            raise StoreUnavailable("object store", breaker.problem) from problem
         breaker.succeeded()
 
 

@@ -171,8 +171,9 @@ class Ledger:
             return [Row(*row) for row in connection.execute(query, arguments)]
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        with self._writing() as connection:
-            connection.executemany(statement, rows)
+        if rows:
+            with self._writing() as connection:
+                connection.executemany(statement, rows)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

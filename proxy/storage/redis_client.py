@@ -31,7 +31,6 @@ class RedisClient:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._breaker = Breaker(threshold=1, first_pause=0.5, longest_pause=5.0)
-        self._problem = ""
 
     def __repr__(self) -> str:
         return "<RedisClient, turned away>" if self._breaker.is_open else "<RedisClient>"
@@ -57,7 +56,7 @@ class RedisClient:
     ) -> Result:
         """Do it, unless Redis has just failed. Raises `StoreUnavailable`, and `LockError`."""
         if not self._breaker.allows(time.monotonic()):
-            raise StoreUnavailable("Redis", f"it failed a moment ago: {self._problem}")
+            raise StoreUnavailable("Redis", f"it failed a moment ago: {self._breaker.problem}")
         try:
             async with asyncio.timeout(within):
                 result = await work()
@@ -68,9 +67,8 @@ class RedisClient:
             # Redis is there and refuses (maxmemory, READONLY): reading may well go on.
             raise StoreUnavailable("Redis", _sentence(problem)) from problem
         except (RedisError, OSError, TimeoutError) as problem:
-            self._breaker.failed(time.monotonic())
-            self._problem = _sentence(problem)
-            raise StoreUnavailable("Redis", self._problem) from problem
+            self._breaker.failed(time.monotonic(), _sentence(problem))
+            raise StoreUnavailable("Redis", self._breaker.problem) from problem
         self._breaker.succeeded()
         return result
 

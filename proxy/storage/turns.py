@@ -65,8 +65,7 @@ class Turns:
         while True:
             try:
                 # Not in a thread: whoever is cancelled meanwhile would never let go of it.
-                self._folder.mkdir(parents=True, exist_ok=True)  # somebody may empty the cache
-                held = FileLock.take(path)
+                held = self._take(path)
             except OSError as problem:
                 self._telemetry.store_failed("locks", problem)
                 return had_to_wait
@@ -75,6 +74,13 @@ class Turns:
                 return had_to_wait
             had_to_wait = True
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _take(self, path: Path) -> FileLock | None:
+        try:
+            return FileLock.take(path)
+        except FileNotFoundError:  # somebody has emptied the cache
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return FileLock.take(path)
 
     async def _lease(self, stack: AsyncExitStack, leases: Leases, name: str) -> bool:
         had_to_wait = False

@@ -100,8 +100,9 @@ class FileHandlers:
         upstream = self._catalog.upstream(listed.index)
         download = await self._downloads.open(wanted, upstream)
         if wanted.sha256 is None and beside != _SIGNATURE and not download.was_kept:
-            which = (project, wanted.url, listed.file.weaker_hashes)
-            self._learning.start(which, lambda: self._learn(project, listed, beside, download))
+            self._learning.start(
+                wanted.identity, lambda: self._learn(project, listed, beside, download)
+            )
         return download
 
     async def _learn(

@@ -429,7 +429,7 @@ def test_what_came_without_a_sha256_is_remembered_for_a_moment(
 ) -> None:
     """By the name of what was wanted, for seconds; then the note is gone."""
     key = keep(store, b"content")
-    store.remember("name", key)
+    store.remember("name", key.sha256)
 
     assert (store.remembered("name"), store.remembered("other")) == (key.sha256, None)
     store.sweep_parts()
