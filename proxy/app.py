@@ -7,7 +7,7 @@ The journey of a request:
    bytes are asked for.
 3. A page: `catalog.py` lets `policy.py` name the indexes that may answer, and takes the first
    that has the project. `pagecache.py` recalls what is kept of it (`storage/pages*.py`),
-   `freshness.py` judges it, and where that is due `upstream.py` asks the index, `simple/parse`
+   `freshness.py` judges it, and where that is due an `upstream` asks the index, `simple/parse`
    reads the answer, and it is kept. `web/ready.py` has the rendered bytes at hand, or has
    `simple/render` make them. The project list goes the same way by `root_list.py`.
 4. A file: the catalog says whether it is listed and where it lies. `downloads.py` has it from
@@ -47,6 +47,7 @@ from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.transport import new_session
 from proxy.upstream import Upstream
+from proxy.upstream_http import HttpUpstream
 from proxy.web.access import access_middleware, on_prepare
 from proxy.web.documents import DocumentHandlers
 from proxy.web.files import FileHandlers
@@ -152,7 +153,7 @@ async def _upstreams(
     for_files = await stack.enter_async_context(new_session())
     offline = settings.cache.offline
     return [
-        Upstream(index, for_pages, for_files, telemetry, offline=offline)
+        HttpUpstream(index, for_pages, for_files, telemetry, offline=offline)
         for index in settings.index
     ]
 

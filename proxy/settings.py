@@ -39,6 +39,7 @@ from pydantic_settings.exceptions import SettingsError
 from yarl import URL
 
 from proxy.errors import ConfigError
+from proxy.rules import Rule
 
 ENVIRONMENT_PREFIX = "WHEELKEEP_"
 CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
@@ -46,6 +47,8 @@ DEFAULT_FILE = Path("wheelkeep.toml")
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)*")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
@@ -76,14 +79,38 @@ def _not_negative(value: timedelta) -> timedelta:
     return value
 
 
-def _expand_user(value: object) -> object:
+def _not_empty(value: object) -> object:
     if value == "":
         raise ValueError("must not be empty")
-    return Path(value).expanduser() if isinstance(value, str) else value
+    return value
 
 
+def _with_home(value: Path | None) -> Path | None:
+    return value.expanduser().absolute() if value is not None else None
+
+
+def _is_rule(value: str) -> str:
+    return Rule.parse(value).text
+
+
+def _is_token_hash(value: str) -> str:
+    if not _SHA256.fullmatch(value):
+        raise ValueError(
+            "must be the sha256 of a token, 64 hexadecimal digits: `wheelkeep token` makes both"
+        )
+    return value.lower()
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+RuleLine = Annotated[str, AfterValidator(_is_rule)]
+TokenHash = Annotated[str, AfterValidator(_is_token_hash)]
+OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none), AfterValidator(_with_home)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
-Directory = Annotated[Path, BeforeValidator(_expand_user)]
+OptionalDuration = Annotated[Duration | None, BeforeValidator(_empty_is_none)]
+Directory = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_with_home)]
 
 
 class Section(BaseModel):
@@ -106,8 +133,10 @@ class Server(Section):
         description="where machines that share Redis reach this one; empty: its address there",
     )
     hot_path: bool = Field(True, description="ready answers ahead of the framework")
-    tls_cert: str = Field("", description="certificate chain (PEM) to serve https with")
-    tls_key: str = Field("", description="private key (PEM) of that certificate")
+    tls_cert: OptionalFile = Field(None, description="certificate chain (PEM): serve https")
+    tls_key: OptionalFile = Field(
+        None, description="private key (PEM) of that certificate; empty: it is in the same file"
+    )
 
     @field_validator("peer_url", mode="after")
     @classmethod
@@ -115,6 +144,20 @@ class Server(Section):
         if value and not re.fullmatch(r"https?://[^/\s@?#]+/?", value):
             raise ValueError("must be like http://10.0.0.5:3141")
         return value
+
+    @field_validator("base_path", mode="after")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        path = f"/{value.strip('/')}" if value.strip("/") else ""
+        if not _BASE_PATH.fullmatch(path):
+            raise ValueError("must be a path like /pypi")
+        return path
+
+    @model_validator(mode="after")
+    def _key_has_certificate(self) -> Self:
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ValueError("tls_key: is of no use without tls_cert")
+        return self
 
     @field_validator("workers", mode="before")
     @classmethod
@@ -137,23 +180,13 @@ class Cache(Section):
         "", description="s3://bucket/prefix, gs://… or az://…: blobs shared between machines"
     )
     max_size: ByteSize = Field(ByteSize(20 * 1024**3), ge=0, description="of blobs on disk")
-    page_ttl: Duration | None = Field(
+    page_ttl: OptionalDuration = Field(
         None, description="how long a page is fresh; empty: what upstream's Cache-Control says"
     )
     stale_if_error: Duration = Field(
         timedelta(days=30), description="serve the last good page this long while upstream fails"
     )
     offline: bool = Field(False, description="never ask upstream")
-
-    @field_validator("dir", mode="after")
-    @classmethod
-    def _with_home(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
-
-    @field_validator("page_ttl", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return None if value == "" else value
 
     @field_validator("blobs", mode="after")
     @classmethod
@@ -171,21 +204,43 @@ class Cache(Section):
 
 
 class Index(Section):
-    """One upstream index that speaks the Simple API."""
+    """One upstream: an index that speaks the Simple API, or a folder of wheels."""
 
     name: str = Field("pypi", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name in URLs, logs")
-    url: str = Field("https://pypi.org/simple/", description="address of its /simple/ page")
+    url: str = Field(
+        "https://pypi.org/simple/",
+        description="address of its /simple/ page; or a folder: file:///srv/wheels, ./wheels",
+    )
     projects: tuple[str, ...] = Field(
-        ("*",), description="patterns of the project names this index may answer for"
+        ("*",),
+        min_length=1,
+        description="patterns of the project names it may answer for; any but * reserves them",
     )
     username: str = Field("", description="sent to the host of url and to no other")
     password: SecretStr = Field(SecretStr(""), description="likewise")
+    password_file: OptionalFile = Field(
+        None, description="file that holds the password; read again when it changes"
+    )
+    min_age: OptionalDuration = Field(None, description="of its files; empty: policy.min_age")
+    link_hosts: tuple[str, ...] = Field(
+        (), description="hosts its links may lead to wherever these are; patterns"
+    )
+    proxy: str = Field(
+        "", description="HTTP proxy to it; empty: HTTPS_PROXY and NO_PROXY tell; none: never"
+    )
+    ca_file: OptionalFile = Field(
+        None, description="certificates (PEM) to trust for it, beside those of the system"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _take_credentials_out_of_url(cls, data: Any) -> Any:
         """`https://user:secret@host/` becomes url, username and password: the URL is shown."""
-        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
+        if not isinstance(data, dict):
+            return data
+        if "url" not in data and data.keys() & {"username", "password", "password_file"}:
+            raise ValueError("url: must be given where there are credentials for it")
+        if not isinstance(data.get("url"), str):
             return data
         try:
             url = URL(data["url"])
@@ -198,33 +253,65 @@ class Index(Section):
 
     @field_validator("url", mode="after")
     @classmethod
-    def _is_http_url(cls, value: str) -> str:
+    def _is_url_or_folder(cls, value: str) -> str:
+        if value.startswith(("/", "./", "../", "~")) or value == ".":
+            return f"{Path(value).expanduser().absolute().as_uri()}/"
         try:
             url = URL(value)
         except ValueError as problem:
             raise ValueError(f"is not a URL: {problem}") from None
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError("must be an http:// or https:// URL")
+        is_folder = url.scheme == "file" and not url.host and url.path.startswith("/")
+        if not is_folder and (url.scheme not in ("http", "https") or not url.host):
+            raise ValueError("must be an http:// or https:// URL, or a folder: file:///… or ./…")
         if url.query_string or url.fragment:
             raise ValueError("must have neither a query nor a fragment")
         return value if value.endswith("/") else f"{value}/"
 
+    @field_validator("proxy", mode="after")
+    @classmethod
+    def _is_proxy(cls, value: str) -> str:
+        if value not in ("", "none") and not re.fullmatch(r"https?://[^/\s]+/?", value):
+            raise ValueError('must be like http://proxy.example:3128, or "none"')
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_password(self) -> Self:
+        if self.password_file is not None and self.password.get_secret_value():
+            raise ValueError("password_file: there is a password already")
+        return self
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder it is; None where it is asked over HTTP."""
+        url = URL(self.url)
+        return Path(url.path) if url.scheme == "file" else None
+
 
 class Policy(Section):
-    """Which files clients may see."""
+    """Which files clients may see. Lines of rules are told in `rules.py`."""
 
     min_age: Duration = Field(timedelta(0), description="a younger file is not shown, not served")
-    min_age_exempt: tuple[str, ...] = Field((), description="project patterns min_age spares")
-    allow: tuple[str, ...] = Field(("*",), description="projects that may come in")
-    deny: tuple[str, ...] = Field((), description="projects that may not")
+    min_age_exempt: tuple[RuleLine, ...] = Field((), description="what min_age spares")
+    allow: tuple[RuleLine, ...] = Field(("*",), description="what may come in")
+    deny: tuple[RuleLine, ...] = Field((), description="what may not, also where it is allowed")
+    hide_yanked: bool = Field(False, description="do not show and serve yanked files")
 
 
 class Auth(Section):
     """Who may ask."""
 
-    tokens: tuple[str, ...] = Field((), description="sha256 of each accepted token; empty: open")
-    admin_tokens: tuple[str, ...] = Field(
-        (), description="may purge; empty: purge only from the loopback address"
+    tokens: tuple[TokenHash, ...] = Field(
+        (), description="sha256 of each accepted token; empty, and no tokens_file: open"
+    )
+    tokens_file: OptionalFile = Field(
+        None, description="file of more of them, one a line; read again when it changes"
+    )
+    admin_tokens: tuple[TokenHash, ...] = Field(
+        (), description="may purge; none, and no file: purge only from the loopback address"
+    )
+    admin_tokens_file: OptionalFile = Field(None, description="file of more of them, likewise")
+    open_monitoring: bool = Field(
+        False, description="/healthz, /readyz and /metrics ask for no token"
     )
 
 
@@ -255,21 +342,6 @@ class Settings(BaseSettings):
             if names.count(name) > 1:
                 raise ValueError(f"index.name: {name!r} is given twice")
         return self
-
-
-# Keys of the configuration whose feature this version does not have yet. Taking a value and
-# not keeping to it would be worse than refusing it, most of all where it is about safety.
-_NOT_BUILT = (
-    "server.base_path",
-    "server.tls_cert",
-    "server.tls_key",
-    "policy.min_age",
-    "policy.min_age_exempt",
-    "policy.allow",
-    "policy.deny",
-    "auth.tokens",
-    "auth.admin_tokens",
-)
 
 
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -306,8 +378,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         raise ConfigError(f"{problem}{cause}") from None
     except ValidationError as problem:
         raise ConfigError(_explain(problem, file)) from None
-    _refuse_what_is_not_built(settings)
-    return settings
+    return _with_credentials_of_environment(settings)
 
 
 def _config_file(config: Path | None) -> Path | None:
@@ -326,7 +397,7 @@ def _refuse_unknown_variables() -> None:
         name = variable.upper()
         if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
             continue
-        if name.split("__")[0] not in known:
+        if name.split("__")[0] not in known and not _CREDENTIALS.fullmatch(name):
             raise ConfigError(f"{variable}: there is no such setting{_nearest(name, all_names())}")
 
 
@@ -340,6 +411,41 @@ def all_names() -> list[str]:
         else:
             names.append(f"{ENVIRONMENT_PREFIX}{section}".upper())
     return names
+
+
+_CREDENTIALS = re.compile(
+    f"{ENVIRONMENT_PREFIX}INDEX_(?P<index>[A-Z0-9_]+?)_(?P<key>USERNAME|PASSWORD_FILE|PASSWORD)"
+)
+
+
+def _with_credentials_of_environment(settings: Settings) -> Settings:
+    """`WHEELKEEP_INDEX_ACME_PASSWORD` is the password of the index acme, and so on."""
+    found: dict[str, dict[str, str]] = {}
+    names = {re.sub(r"[^A-Z0-9]", "_", one.name.upper()): one.name for one in settings.index}
+    for variable, value in os.environ.items():
+        if (match := _CREDENTIALS.fullmatch(variable.upper())) is None or match["index"][0] == "_":
+            continue
+        if match["index"] not in names:
+            raise ConfigError(
+                f"{variable}: there is no such index; there is {', '.join(names.values())}"
+            )
+        found.setdefault(names[match["index"]], {})[match["key"].lower()] = value
+    return settings.model_copy(
+        update={"index": tuple(_with(one, found.get(one.name, {})) for one in settings.index)}
+    )
+
+
+def _with(index: Index, credentials: dict[str, str]) -> Index:
+    if not credentials:
+        return index
+    given = index.model_dump() | {"password": index.password.get_secret_value()}
+    if credentials.keys() & {"password", "password_file"}:
+        given |= {"password": "", "password_file": None}
+    try:
+        return Index.model_validate(given | credentials)
+    except ValidationError as problem:
+        reason = problem.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"credentials of the index {index.name}: {reason}") from None
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -365,7 +471,7 @@ def _explain(error: ValidationError, file: Path | None) -> str:
     return _USER.sub("", f"{_origin(location, file)}{key}:{shown} {problem}")
 
 
-_SECRET = re.compile("password|redis")
+_SECRET = re.compile("password|redis|tokens")
 _USER = re.compile(r"(?<=//)\S*@")
 _IN_PLAIN_WORDS = {
     "tuple_type": 'must be a list, like ["one", "two"]',
@@ -397,14 +503,3 @@ def _nearest_key(location: list[Any]) -> str:
     if isinstance(model, type) and issubclass(model, Section):
         return _nearest(str(location[-1]), list(model.model_fields))
     return ""
-
-
-def _refuse_what_is_not_built(settings: Settings) -> None:
-    for key in _NOT_BUILT:
-        section, name = key.split(".")
-        chosen = getattr(getattr(settings, section), name)
-        default = type(getattr(settings, section)).model_fields[name].default
-        if chosen != default:
-            raise ConfigError(
-                f"{key}: this version of wheelkeep cannot do that yet; leave it at its default"
-            )

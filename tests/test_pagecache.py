@@ -18,6 +18,7 @@ from proxy.storage.pages import PageRecord
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.upstream import Upstream
+from proxy.upstream_http import HttpUpstream
 from tests.fakes import Clock
 
 SIX = ProjectName("six")
@@ -45,7 +46,7 @@ def shelf() -> Shelf:
 @pytest.fixture
 def upstream() -> Upstream:
     nobody: Any = None
-    return Upstream(Index(name="pypi", url=URL), nobody, nobody, Telemetry())
+    return HttpUpstream(Index(name="pypi", url=URL), nobody, nobody, Telemetry())
 
 
 @pytest.fixture

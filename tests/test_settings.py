@@ -105,8 +105,16 @@ def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("index = []", r"index: at least one is needed"),
         ('[[index]]\nname = "a"\n[[index]]\nname = "a"', r"index\.name: 'a' is given twice"),
         ("[server\nport = 1", r"a\.toml: .*line 1"),
-        ('[policy]\ndeny = ["x"]', r"policy\.deny: this version of wheelkeep cannot do that yet"),
-        ("[server]\nbase_path = '/x'", r"server\.base_path: this version"),
+        ('[policy]\ndeny = ["x<"]', r"policy\.deny\.0: 'x<': '<' is no version specifier"),
+        ('[policy]\nallow = [":egg:"]', r"policy\.allow\.0: .*the kinds are :sdist: and :wheel:"),
+        ('[policy]\nmin_age = "soon"', r"policy\.min_age: 'soon': is not a duration"),
+        ("[server]\nbase_path = '/a/../b'", r"server\.base_path: .* must be a path like /pypi"),
+        ("[server]\ntls_key = 'key.pem'", r"server: tls_key: is of no use without tls_cert"),
+        ('[auth]\ntokens = ["hunter2"]', r"auth\.tokens\.0: must be the sha256 of a token"),
+        ('[[index]]\npassword = "x"', r"index\.0: url: must be given where there are credentials"),
+        ("[[index]]\nproxy = 'proxy:3128'", r"index\.0\.proxy: .*must be like http://proxy"),
+        ("[[index]]\nprojects = []", r"index\.0\.projects: "),
+        ("[[index]]\nurl = 'file://host/x'", r"index\.0\.url: .*or a folder: file:///"),
         ("[server]\nworkers = 'many'", r"server\.workers: 'many'"),
         ("[cache]\nmax_size = -1", r"cache\.max_size: -1"),
         ("[server]\nworkers = 0", r"server\.workers: 0"),
@@ -151,6 +159,41 @@ def test_wrong_variables_are_named(
 
     with pytest.raises(ConfigError, match=message):
         load()
+
+
+def test_a_folder_can_be_an_index(tmp_path: Path) -> None:
+    """By a file URL or a path, whatever characters are in it."""
+    folder = tmp_path / "a b"
+
+    for url in (
+        f"{folder}",
+        f"{folder}/",
+        folder.as_uri(),
+        "./a b",
+        "../" + tmp_path.name + "/a b",
+    ):
+        (index,) = load(flags={"index": [{"url": url}]}).index
+        assert index.folder is not None
+        assert index.folder.resolve() == folder
+    assert load().index[0].folder is None
+
+
+def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name of the index, over what the file says; a name that nobody has is an error."""
+    indexes = [{"name": "acme.x", "url": "https://a/", "password": "old"}, {"name": "pypi"}]
+    monkeypatch.setenv("WHEELKEEP_INDEX_ACME_X_USERNAME", "ci")
+    monkeypatch.setenv("WHEELKEEP_INDEX_ACME_X_PASSWORD", "secret")
+
+    acme, pypi = load(flags={"index": indexes}).index
+    assert (acme.username, acme.password.get_secret_value()) == ("ci", "secret")
+    assert (pypi.username, pypi.password.get_secret_value()) == ("", "")
+
+    monkeypatch.setenv("WHEELKEEP_INDEX_OTHER_PASSWORD", "secret")
+    with pytest.raises(
+        ConfigError, match=r"INDEX_OTHER_PASSWORD: there is no such index"
+    ) as problem:
+        load(flags={"index": indexes})
+    assert "secret" not in str(problem.value)
 
 
 def test_the_documented_file_holds_the_defaults() -> None:

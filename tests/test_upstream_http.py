@@ -22,7 +22,8 @@ from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
 from proxy.transport import new_session
-from proxy.upstream import NewPage, Unchanged, Upstream, Validators
+from proxy.upstream import NewPage, Unchanged, Validators
+from proxy.upstream_http import HttpUpstream
 from tests.fakes import JSON, FakeUpstream
 
 SIX = ProjectName("six")
@@ -31,10 +32,10 @@ FILE = "/packages/six-1.0.tar.gz"
 
 
 @pytest.fixture
-async def index(upstream: FakeUpstream) -> AsyncIterator[Upstream]:
+async def index(upstream: FakeUpstream) -> AsyncIterator[HttpUpstream]:
     """The subject: wheelkeep's side of the fake index."""
     async with new_session() as session:
-        yield Upstream(Index(url=upstream.url), session, session, Telemetry())
+        yield HttpUpstream(Index(url=upstream.url), session, session, Telemetry())
 
 
 def answering(
@@ -48,13 +49,13 @@ def answering(
     return answer
 
 
-async def received(index: Upstream, url: str, start: int = 0) -> bytes:
+async def received(index: HttpUpstream, url: str, start: int = 0) -> bytes:
     async with index.file(url, start) as stream:
         return b"".join([chunk async for chunk in stream.chunks])
 
 
 async def test_a_page_is_recognised_by_its_date_where_it_has_no_etag(
-    index: Upstream, upstream: FakeUpstream
+    index: HttpUpstream, upstream: FakeUpstream
 ) -> None:
     """Last-Modified goes back as If-Modified-Since (RFC 9110 §13.1.3)."""
     moment = "Tue, 24 Nov 2026 12:00:00 GMT"
@@ -68,7 +69,7 @@ async def test_a_page_is_recognised_by_its_date_where_it_has_no_etag(
 
 
 async def test_validators_that_cannot_be_sent_back_are_none(
-    index: Upstream, upstream: FakeUpstream
+    index: HttpUpstream, upstream: FakeUpstream
 ) -> None:
     """Bytes beyond ASCII in a header (RFC 9110 §5.5) are no reason to fail."""
 
@@ -88,7 +89,9 @@ async def test_validators_that_cannot_be_sent_back_are_none(
     assert page.header("X-PyPI-Last-Serial") is None
 
 
-async def test_304_without_a_question_is_a_failure(index: Upstream, upstream: FakeUpstream) -> None:
+async def test_304_without_a_question_is_a_failure(
+    index: HttpUpstream, upstream: FakeUpstream
+) -> None:
     """There is nothing that could be unchanged."""
     upstream.handlers[PAGE] = answering(status=304)
 
@@ -97,10 +100,10 @@ async def test_304_without_a_question_is_a_failure(index: Upstream, upstream: Fa
 
 
 async def test_a_page_that_grows_when_unpacked_is_bounded(
-    index: Upstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+    index: HttpUpstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten megabytes in ten kilobytes: given up once it is past the bound."""
-    monkeypatch.setattr("proxy.upstream.LARGEST_PAGE_BYTES", 1 << 20)
+    monkeypatch.setattr("proxy.upstream_http.LARGEST_PAGE_BYTES", 1 << 20)
     bomb = gzip.compress(b" " * (10 << 20))
     upstream.handlers[PAGE] = answering(bomb, Content_Type=JSON, Content_Encoding="gzip")
 
@@ -109,10 +112,10 @@ async def test_a_page_that_grows_when_unpacked_is_bounded(
 
 
 async def test_all_tries_together_have_a_deadline(
-    index: Upstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+    index: HttpUpstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An index that accepts and says nothing is not waited for as long as pip would wait."""
-    monkeypatch.setattr("proxy.upstream.PAGE_DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr("proxy.upstream_http.PAGE_DEADLINE_SECONDS", 0.2)
     upstream.gate = asyncio.Event()
 
     with pytest.raises(UpstreamTimeout, match="no answer"):
@@ -121,7 +124,7 @@ async def test_all_tries_together_have_a_deadline(
 
 
 async def test_an_index_that_keeps_failing_is_left_alone_for_a_while(
-    index: Upstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+    index: HttpUpstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After five failures in a row it is not asked; once the pause is over, it is."""
     upstream.down_with = 500
@@ -156,7 +159,7 @@ async def test_an_index_that_keeps_failing_is_left_alone_for_a_while(
     ],
 )
 async def test_retry_after_is_respected(
-    index: Upstream, upstream: FakeUpstream, wait: str, asked: int
+    index: HttpUpstream, upstream: FakeUpstream, wait: str, asked: int
 ) -> None:
     """Where it is longer than anyone waits, there is no second try; nonsense is no wish."""
     upstream.handlers[PAGE] = answering(status=429, Retry_After=wait)
@@ -166,7 +169,7 @@ async def test_retry_after_is_respected(
     assert upstream.count(PAGE) == asked
 
 
-async def test_the_rest_of_a_file(index: Upstream, upstream: FakeUpstream) -> None:
+async def test_the_rest_of_a_file(index: HttpUpstream, upstream: FakeUpstream) -> None:
     """From byte 4 on; a server that knows no ranges begins anew, and the stream says so."""
     url = upstream.root + FILE
     upstream.handlers[FILE] = answering(b"456789", status=206, Content_Range="bytes 4-9/10")
@@ -188,7 +191,7 @@ async def test_the_rest_of_a_file(index: Upstream, upstream: FakeUpstream) -> No
 
 @pytest.mark.parametrize("given", ["bytes 0-9/10", "bytes 5-9/10", "", "items 4-9/10"])
 async def test_another_range_than_asked_for(
-    index: Upstream, upstream: FakeUpstream, given: str
+    index: HttpUpstream, upstream: FakeUpstream, given: str
 ) -> None:
     """Bytes of who knows where are not put behind those that are here."""
     upstream.handlers[FILE] = answering(b"456789", status=206, Content_Range=given)
@@ -197,7 +200,7 @@ async def test_another_range_than_asked_for(
         await received(index, upstream.root + FILE, start=4)
 
 
-async def test_a_range_that_nobody_asked_for(index: Upstream, upstream: FakeUpstream) -> None:
+async def test_a_range_that_nobody_asked_for(index: HttpUpstream, upstream: FakeUpstream) -> None:
     """A part is not the file."""
     upstream.handlers[FILE] = answering(b"456789", status=206, Content_Range="bytes 4-9/10")
 
@@ -205,7 +208,7 @@ async def test_a_range_that_nobody_asked_for(index: Upstream, upstream: FakeUpst
         await received(index, upstream.root + FILE)
 
 
-async def test_a_coded_file_is_left_as_it_is(index: Upstream, upstream: FakeUpstream) -> None:
+async def test_a_coded_file_is_left_as_it_is(index: HttpUpstream, upstream: FakeUpstream) -> None:
     """We ask for the file itself, and decode nothing that was hashed."""
     upstream.handlers[FILE] = answering(b"\x1f\x8b not gzip", Content_Encoding="gzip")
 
@@ -215,7 +218,7 @@ async def test_a_coded_file_is_left_as_it_is(index: Upstream, upstream: FakeUpst
 
 @pytest.mark.parametrize("target", ["/simple/six/", "ftp://127.0.0.1/six", "http://"])
 async def test_redirects_that_lead_nowhere(
-    index: Upstream, upstream: FakeUpstream, target: str
+    index: HttpUpstream, upstream: FakeUpstream, target: str
 ) -> None:
     """A loop, another scheme and no host are the index's failure, and told as such."""
     upstream.handlers[PAGE] = answering(status=302, Location=target)
@@ -224,7 +227,7 @@ async def test_redirects_that_lead_nowhere(
         await index.page(SIX)
 
 
-async def test_no_failure_tells_a_secret(index: Upstream, upstream: FakeUpstream) -> None:
+async def test_no_failure_tells_a_secret(index: HttpUpstream, upstream: FakeUpstream) -> None:
     """Neither the credentials of a link nor its signature are in what is said of it."""
     link = upstream.root.replace("//", "//user:secret@") + f"{FILE}?signature=secret"
     answers = (answering(status=403), answering(Content_Length="nonsense"))
@@ -252,7 +255,9 @@ async def test_each_request_has_the_credentials_that_are_nearest(
     users = []
     async with new_session() as session:
         for credentials in ({}, {"username": "index", "password": "i"}):
-            index = Upstream(Index(url=upstream.url, **credentials), session, session, Telemetry())
+            index = HttpUpstream(
+                Index(url=upstream.url, **credentials), session, session, Telemetry()
+            )
             await index.page(SIX)
             await received(index, address)
             await received(index, address.replace("//", "//link:l@"))

@@ -1,0 +1,340 @@
+"""One index over HTTP: conditional pages, files as streams.
+
+The only place that speaks to an index. Passing failures are tried again with jittered
+back-off inside a deadline; an index that keeps failing is left alone for a while. Every body
+is bounded, also one that grows when it is decompressed. Credentials go to the origin of the
+index's own URL and nowhere else, whatever it links or redirects to.
+
+Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import aiohttp
+import stamina
+from yarl import URL
+
+from proxy.breaker import Breaker
+from proxy.errors import (
+    Offline,
+    ProjectNotFound,
+    ProxyError,
+    UpstreamError,
+    UpstreamFileMissing,
+    UpstreamMalformed,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from proxy.settings import Index
+from proxy.simple.model import ProjectName
+from proxy.telemetry import Telemetry
+from proxy.transport import (
+    FileStream,
+    as_ours,
+    as_written,
+    byte_range,
+    content_range,
+    retry_after_seconds,
+    validator_of,
+    worth_another_try,
+)
+from proxy.upstream import (
+    LIST_DEADLINE_SECONDS,
+    PAGE_DEADLINE_SECONDS,
+    NewPage,
+    Unchanged,
+    Validators,
+)
+
+ACCEPT = (
+    "application/vnd.pypi.simple.v1+json, "
+    "application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+)
+
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 12.0
+"""A file may take as long as it needs, but not this long without a byte; pip gives up after 15."""
+ATTEMPTS = 3
+LARGEST_PAGE_BYTES = 64 << 20
+LARGEST_LIST_BYTES = 1 << 30
+_CHUNK = 1 << 18
+_FILE_BUFFER = 1 << 20
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+_MOST_REDIRECTS = 10
+
+_Ask = Callable[[], Awaitable["Unchanged | NewPage"]]
+
+
+class HttpUpstream:
+    """An `Upstream` over HTTP."""
+
+    def __init__(
+        self,
+        index: Index,
+        pages: aiohttp.ClientSession,
+        files: aiohttp.ClientSession,
+        telemetry: Telemetry,
+        offline: bool = False,
+    ) -> None:
+        self.index = index
+        self._offline = offline
+        # Two clients: pages must not wait until one of many long downloads is done.
+        self._pages = pages
+        self._files = files
+        self._telemetry = telemetry
+        self._url = URL(index.url)
+        self._breaker = Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
+
+    def __repr__(self) -> str:
+        state = "failing" if self._breaker.is_open else "well"
+        return f"<HttpUpstream {self.index.name} at {self.index.url}, {state}>"
+
+    @property
+    def name(self) -> str:
+        """See `Upstream`."""
+        return self.index.name
+
+    @property
+    def is_failing(self) -> bool:
+        """See `Upstream`."""
+        return self._breaker.is_open
+
+    async def page(
+        self, project: ProjectName, validators: Validators | None = None
+    ) -> Unchanged | NewPage:
+        """See `Upstream`."""
+        return await self.document(str(self._url / f"{project}/"), project, validators, ACCEPT)
+
+    def beside(self, path: str) -> str:
+        """See `Upstream`."""
+        return str(self._url.join(URL(f"../{path}", encoded=True)))
+
+    async def document(
+        self,
+        url: str,
+        project: ProjectName,
+        validators: Validators | None = None,
+        accept: str = ACCEPT,
+    ) -> Unchanged | NewPage:
+        """See `Upstream`."""
+
+        async def ask() -> Unchanged | NewPage:
+            async with self._get(url, validators, accept) as response:
+                if (unchanged := self._checked(response, project, validators)) is not None:
+                    return unchanged
+                body = b"".join([chunk async for chunk in self._read(response, LARGEST_PAGE_BYTES)])
+                return self._new_page(response, body)
+
+        return await self._guarded(url, PAGE_DEADLINE_SECONDS, ask)
+
+    async def project_list(
+        self, into: Path, project: ProjectName, validators: Validators | None = None
+    ) -> Unchanged | NewPage:
+        """See `Upstream`."""
+        url = str(self._url)
+
+        async def ask() -> Unchanged | NewPage:
+            async with self._get(url, validators) as response:
+                if (unchanged := self._checked(response, project, validators)) is not None:
+                    return unchanged
+                with into.open("wb") as file:
+                    await self._copy(response, file)
+                return self._new_page(response, b"")
+
+        return await self._guarded(url, LIST_DEADLINE_SECONDS, ask)
+
+    @asynccontextmanager
+    async def file(
+        self, url: str, start: int = 0, stop: int | None = None, validator: str | None = None
+    ) -> AsyncIterator[FileStream]:
+        """See `Upstream`."""
+        self._refuse_when_offline(url)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+        )
+        # A coded file would be another file: what the index hashed is the file as it is.
+        headers = {"Accept-Encoding": "identity"}
+        if start or stop is not None:
+            headers["Range"] = byte_range(start, stop)
+            if validator is not None:
+                headers["If-Range"] = validator
+        with as_ours(self.name, url):
+            address = as_written(url)
+            async with self._files.get(
+                address,
+                headers=headers,
+                # A link with credentials of its own keeps them.
+                middlewares=() if address.user else (self._identified,),
+                timeout=timeout,
+                auto_decompress=False,
+                read_bufsize=_FILE_BUFFER,
+                max_redirects=_MOST_REDIRECTS,
+            ) as response:
+                self._telemetry.upstream_answered(self.name, "file", response.status)
+                if response.status in (404, 410):
+                    raise UpstreamFileMissing(
+                        self.name, url, f"it lists the file, and answers {response.status} for it"
+                    )
+                begins_at, size = 0, response.content_length
+                if response.status == 206 and "Range" in headers:
+                    begins_at, size = self._part_of(response, url, start)
+                elif response.status != 200:
+                    raise self._refused(response, url)
+                is_chunked = "Transfer-Encoding" in response.headers
+                yield FileStream(
+                    start=begins_at,
+                    size_bytes=size,
+                    is_delimited=response.content_length is not None or is_chunked,
+                    validator=validator_of(response.headers),
+                    chunks=self._counted(response),
+                )
+
+    # --- one request ----------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _get(
+        self, url: str, validators: Validators | None, accept: str = ACCEPT
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Accept": accept}
+        if validators and validators.etag:
+            headers["If-None-Match"] = validators.etag
+        if validators and validators.last_modified:
+            headers["If-Modified-Since"] = validators.last_modified
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        with as_ours(self.name, url):
+            async with self._pages.get(
+                url,
+                headers=headers,
+                middlewares=(self._identified,),
+                timeout=timeout,
+                max_redirects=_MOST_REDIRECTS,
+            ) as response:
+                self._telemetry.upstream_answered(self.name, "page", response.status)
+                yield response
+
+    def _checked(
+        self,
+        response: aiohttp.ClientResponse,
+        project: ProjectName,
+        validators: Validators | None,
+    ) -> Unchanged | None:
+        """None where a body follows that may be a page."""
+        asked_with = validators and (validators.etag or validators.last_modified)
+        match response.status:
+            case 200:
+                return None
+            case 304 if asked_with:
+                return Unchanged(headers=response.headers)
+            case 404 | 410:
+                raise ProjectNotFound(project)
+            case _:
+                raise self._refused(response, str(response.url))
+
+    def _refused(self, response: aiohttp.ClientResponse, url: str) -> UpstreamError:
+        problem = f"it answered {response.status}"
+        if response.status in _PASSING:
+            wait = retry_after_seconds(response.headers.get("Retry-After"))
+            return UpstreamUnavailable(self.name, url, problem, retry_after=wait)
+        return UpstreamError(self.name, url, problem)
+
+    def _new_page(self, response: aiohttp.ClientResponse, body: bytes) -> NewPage:
+        return NewPage(
+            body=body,
+            headers=response.headers,
+            content_type=response.content_type.lower()
+            if "Content-Type" in response.headers
+            else "",
+            charset=response.charset,
+            url=str(response.url),
+        )
+
+    def _part_of(
+        self, response: aiohttp.ClientResponse, url: str, start: int
+    ) -> tuple[int, int | None]:
+        """Where the part begins, and the size of the whole file, where that is told."""
+        part = content_range(response.headers)
+        if part is None or (start >= 0 and part[0] != start):
+            given = response.headers.get("Content-Range", "")
+            raise UpstreamMalformed(self.name, url, f"it sent the range {given!r}")
+        return part
+
+    async def _read(self, response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
+        """The decoded body in pieces; a body that grows past `most` is a failure."""
+        received = 0
+        async for chunk in self._counted(response):
+            received += len(chunk)
+            if received > most:
+                raise UpstreamMalformed(
+                    self.name, str(response.url), f"its page is larger than {most} bytes"
+                )
+            yield chunk
+
+    async def _copy(self, response: aiohttp.ClientResponse, file: IO[bytes]) -> None:
+        async for chunk in self._read(response, LARGEST_LIST_BYTES):
+            await asyncio.to_thread(file.write, chunk)
+
+    async def _counted(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        while chunk := await response.content.readany():
+            self._telemetry.upstream_sent(self.name, len(chunk))
+            yield chunk
+
+    async def _identified(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Give the index's credentials to its own origin, at each step of a redirect.
+
+        As a middleware of the client, since a header of ours and netrc exclude each other.
+        """
+        user, password = self.index.username, self.index.password.get_secret_value()
+        if (user or password) and request.url.origin() == self._url.origin():
+            request.headers["Authorization"] = aiohttp.encode_basic_auth(user, password)
+        return await send(request)
+
+    def _refuse_when_offline(self, url: str) -> None:
+        if self._offline:
+            raise Offline(self.name, url)
+
+    # --- around requests ------------------------------------------------------------------
+
+    async def _guarded(self, url: str, deadline: float, ask: _Ask) -> Unchanged | NewPage:
+        """Breaker, deadline and retries around one question."""
+        self._refuse_when_offline(url)
+        if not self._breaker.allows(time.monotonic()):
+            wait = self._breaker.seconds_left(time.monotonic())
+            raise UpstreamUnavailable(
+                self.name, url, f"it failed repeatedly and is asked again in {wait:.0f} s"
+            )
+        try:
+            async with asyncio.timeout(deadline):
+                answer = await self._retrying(deadline, ask)
+        except TimeoutError as problem:
+            self._breaker.failed(time.monotonic())
+            raise UpstreamTimeout(self.name, url, f"no answer in {deadline:.0f} s") from problem
+        except UpstreamUnavailable:
+            self._breaker.failed(time.monotonic())
+            raise
+        except ProxyError:
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return answer
+
+    @staticmethod
+    async def _retrying(deadline: float, ask: _Ask) -> Unchanged | NewPage:
+        async for attempt in stamina.retry_context(
+            on=partial(worth_another_try, longest_wait=deadline),
+            attempts=ATTEMPTS,
+            timeout=deadline,
+            wait_initial=0.1,
+            wait_max=1.0,
+            wait_jitter=0.2,
+        ):
+            with attempt:
+                return await ask()
+        raise AssertionError("stamina gives up by raising")
