@@ -33,8 +33,10 @@ from proxy.maintenance import Maintenance
 from proxy.metadata import MadeMetadata
 from proxy.pagecache import PageCache
 from proxy.peers import Peers, new_peer_session, url_for_others
+from proxy.policy import Policy
 from proxy.root_list import RootLists
 from proxy.settings import Cache, Settings
+from proxy.sightings import Sightings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.blobs_object import SharedBlobs
@@ -92,7 +94,13 @@ async def application(
 
         pages: PageCache[Project] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(pages.close)
-        catalog = Catalog(upstreams, pages)
+        catalog = Catalog(
+            upstreams,
+            pages,
+            Policy(settings.policy, settings.index),
+            Sightings(store, telemetry, now),
+            now,
+        )
         stack.push_async_callback(catalog.close)
 
         kept: PageCache[bytes] = PageCache(store, cache, telemetry, now, turns)

@@ -1,30 +1,36 @@
 """Answers which files a project has.
 
-`policy` names the indexes that may answer for the name, in order of priority. The first that
-has the project wins. One that fails ends the search: an outage must not let another index
-speak. How a page is kept, renewed and served stale is told in `pagecache.py`.
+`policy` says which indexes may answer for the name. The first in order of priority that has the
+project wins, and with it those that it says are the same project's (PEP 708). One that fails
+ends the search: an outage must not let another index speak. What a client sees of the page is
+what `policy` leaves of it, as of now. How a page is kept, renewed and served stale is told in
+`pagecache.py`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 from cachetools import LRUCache
+from yarl import URL
 
 from proxy.errors import (
     FileNotListed,
+    HiddenByPolicy,
     IndexNotConfigured,
     ProjectNotFound,
     StoreUnavailable,
     UpstreamMalformed,
 )
 from proxy.flight import Flight
-from proxy.freshness import Verdict
+from proxy.freshness import Stamp
 from proxy.journey import Journey
 from proxy.pagecache import Answer, PageCache, validators_of
-from proxy.policy import indexes_for
+from proxy.policy import Hidden, Policy, Selection, quarantine
+from proxy.sightings import Sightings
 from proxy.simple.content import (
     DamagedContent,
     canonical,
@@ -35,6 +41,7 @@ from proxy.simple.content import (
 )
 from proxy.simple.model import File, Lesson, Project, ProjectName
 from proxy.simple.parse import MalformedPage, parse_project
+from proxy.simple.versions import joined, without_files
 from proxy.storage.pages import PageRecord
 from proxy.upstream import NewPage, Unchanged, Upstream
 
@@ -42,19 +49,97 @@ _CONTENTS_BYTES = 64 << 20
 _BYTES_PER_BYTE_OF_JSON = 4
 """What a content takes in memory, roughly, for each byte of its JSON."""
 _PARSE_IN_THREAD_BYTES = 1 << 18
+_JUDGE_IN_THREAD_FILES = 200
+_SELECTED_FILES = 1_000_000
+"""How many verdicts on files are remembered."""
 _LESSON_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A project's page as one index has it, and what policy hides of it now."""
+
+    index: str
+    project: Project
+    record: PageRecord
+    journey: Journey
+    selection: Selection
+
+    @property
+    def etag(self) -> str:
+        """Names what a client sees of the content."""
+        tag = self.selection.tag
+        return f"{self.record.etag}.{tag}" if tag else str(self.record.etag)
+
+    def seen(self) -> Project:
+        """What a client sees of it."""
+        return without_files(self.project, self.selection.hidden)
+
+    def find(self, filename: str, sha256: str | None) -> tuple[File | None, Hidden | None]:
+        """The file of that name and hash; or else why it is hidden, where it is."""
+        hidden = quarantine(self.project)
+        for at in self.project.find(filename, sha256):
+            if at not in self.selection.hidden:
+                return self.project.files[at], None
+            hidden = hidden or self.selection.hidden[at]
+        return None, hidden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A project's page, as one index has it."""
+    """A project's page: that of the index that answers, and of those that it says add to it."""
 
     name: ProjectName
-    project: Project
-    etag: str
-    record: PageRecord
-    index: str
-    journey: Journey
+    parts: tuple[Part, ...]
+
+    @property
+    def index(self) -> str:
+        """The index that answers."""
+        return self.parts[0].index
+
+    @property
+    def journey(self) -> Journey:
+        """How the page of the index that answers was come by."""
+        return self.parts[0].journey
+
+    @property
+    def serial(self) -> str | None:
+        """What the index that answers calls this state of the page."""
+        return self.parts[0].record.serial
+
+    @property
+    def etag(self) -> str:
+        """Names what a client sees: content, policy and the indexes it comes from."""
+        if len(self.parts) == 1:
+            return self.parts[0].etag
+        names = "\n".join(f"{part.index} {part.etag}" for part in self.parts)
+        return etag_of(names.encode())
+
+    @property
+    def stamp(self) -> Stamp:
+        """Since when and until when the page is taken for right: until the first part is stale."""
+        stamps = [part.record.stamp for part in self.parts]
+        return Stamp(
+            fetched_at=min(stamp.fetched_at for stamp in stamps),
+            fresh_until=min(stamp.fresh_until for stamp in stamps),
+        )
+
+    @property
+    def changes_at(self) -> datetime | None:
+        """When it will show more by itself, since a file comes of age."""
+        moments = (part.selection.until for part in self.parts)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def hidden(self) -> Iterator[tuple[File, Hidden]]:
+        """The files that clients do not see, and why."""
+        for part in self.parts:
+            for at, why in part.selection.hidden.items():
+                yield part.project.files[at], why
+
+    def seen(self) -> Project:
+        """What a client sees of it."""
+        first, *others = self.parts
+        return joined(first.seen(), [(part.index, part.seen()) for part in others])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +151,26 @@ class Listed:
 
 
 class Catalog:
-    """Answers pages, and the files they list."""
+    """Answers pages, and the files they list. `now` gives the time, aware."""
 
-    def __init__(self, upstreams: Sequence[Upstream], cache: PageCache[Project]) -> None:
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        cache: PageCache[Project],
+        policy: Policy,
+        sightings: Sightings,
+        now: Callable[[], datetime],
+    ) -> None:
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
-        self._indexes = tuple(upstream.index for upstream in upstreams)
         self._cache = cache
+        self.policy = policy
+        self._sightings = sightings
+        self._now = now
         self._contents: LRUCache[str, tuple[int, Project]] = LRUCache(
             _CONTENTS_BYTES, getsizeof=lambda entry: entry[0] * _BYTES_PER_BYTE_OF_JSON
+        )
+        self._selections: LRUCache[tuple[str, ProjectName, str], Selection] = LRUCache(
+            _SELECTED_FILES, getsizeof=lambda selection: 1 + len(selection.hidden)
         )
         self._lessons: dict[tuple[str, ProjectName], set[Lesson]] = {}
         self._learning: Flight[None] = Flight()
@@ -98,41 +195,65 @@ class Catalog:
 
         Raises `ProjectNotFound`, `UpstreamError`, `IndexNotConfigured`.
         """
-        for upstream in self._candidates(project, index):
+        candidates = self._candidates(project, index)
+        for at, upstream in enumerate(candidates, 1):
             try:
-                return await self._page_of(upstream, project)
+                first = await self._part(upstream, project)
             except ProjectNotFound:
                 continue
-        raise ProjectNotFound(project)
+            return Page(
+                name=project,
+                parts=(first, *await self._same_project(first, project, candidates[at:])),
+            )
+        raise ProjectNotFound(project, self.policy.reserved_for(project))
 
     async def file(
         self, project: ProjectName, filename: str, sha256: str | None, index: str | None = None
     ) -> Listed:
         """The file that a link names. `sha256` None: whatever file has that name.
 
-        A page that is out of date does for a file that it lists; it is brought up to date
-        behind the answer. Raises `FileNotListed`, `ProjectNotFound`, `UpstreamError`.
+        Raises `FileNotListed`, `HiddenByPolicy`, `ProjectNotFound`, `UpstreamError`.
         """
-        known = False
+        if (refusal := self.policy.refuses(project)) is not None:
+            raise HiddenByPolicy(filename, str(refusal))
+        if sha256 is None:
+            parts = (await self.page(project, index)).parts
+            return self._listed(parts, project, filename, None)
+        # Another index's own view may link to the file, so all are looked at: the sha256
+        # leaves no doubt which file is meant. A bare name does leave one.
+        parts = ()
         for upstream in self._candidates(project, index):
-            listed = await self._at_hand(upstream, project, filename, sha256)
-            if listed is not None:
-                return listed
-            try:
-                page = await self._page_of(upstream, project)
-            except ProjectNotFound:
-                continue
-            known = True
-            file = page.project.find(filename, sha256)
+            with suppress(ProjectNotFound):
+                parts = (*parts, await self._part(upstream, project))
+                if parts[-1].find(filename, sha256)[0] is not None:
+                    break
+        if not parts:
+            raise ProjectNotFound(project)
+        return self._listed(parts, project, filename, sha256)
+
+    @staticmethod
+    def _listed(
+        parts: Sequence[Part], project: ProjectName, filename: str, sha256: str | None
+    ) -> Listed:
+        refusal: Hidden | None = None
+        for part in parts:
+            file, hidden = part.find(filename, sha256)
             if file is not None:
-                return Listed(file=file, index=upstream.name)
-            # Another index's own view may link to the file, so the search goes on: the
-            # sha256 leaves no doubt which file is meant. A bare name does leave one.
-            if sha256 is None:
-                break
-        if known:
-            raise FileNotListed(project, filename, sha256)
-        raise ProjectNotFound(project)
+                return Listed(file=file, index=part.index)
+            refusal = refusal or hidden
+        if refusal is not None:
+            raise HiddenByPolicy(filename, str(refusal), refusal.until)
+        raise FileNotListed(project, filename, sha256)
+
+    def check_kept(self, project: ProjectName, filename: str, kept_since: datetime) -> None:
+        """Hold a file that is kept here, and on no page, against the rules.
+
+        Raises `HiddenByPolicy`.
+        """
+        indexes = [upstream.name for upstream in self._candidates(project, None)]
+        hidden = self.policy.select_kept(project, indexes, filename, kept_since, self._now())
+        if hidden is not None:
+            raise HiddenByPolicy(filename, str(hidden), hidden.until)
 
     def has_one_index(self, project: ProjectName) -> bool:
         """Whether no more than one index may answer for the project."""
@@ -175,12 +296,12 @@ class Catalog:
     # --- one index ------------------------------------------------------------------------
 
     def _candidates(self, project: ProjectName, index: str | None) -> list[Upstream]:
-        if index is not None:
-            self.upstream(index)
-        allowed = indexes_for(project, self._indexes)
-        return [self._upstreams[one.name] for one in allowed if index in (None, one.name)]
+        """The indexes that may answer for the project, in order of priority."""
+        asked = self.upstreams if index is None else (self.upstream(index),)
+        territories = self.policy.territories
+        return [one for one in asked if territories[one.name].covers(project)]
 
-    async def _page_of(self, upstream: Upstream, project: ProjectName) -> Page:
+    async def _part(self, upstream: Upstream, project: ProjectName) -> Part:
         refresh = partial(self._refresh, upstream, project)
         answer = await self._cache.answer(upstream, project, refresh)
         content = answer.content or await self._load(answer.record)
@@ -192,14 +313,56 @@ class Catalog:
             raise ProjectNotFound(project)
         if content is None:
             raise StoreUnavailable("page store", f"it lost the page of {project} just now")
-        return Page(
-            name=project,
-            project=content,
-            etag=answer.record.etag,
-            record=answer.record,
+        return Part(
             index=upstream.name,
+            project=content,
+            record=answer.record,
             journey=answer.journey,
+            selection=await self._select(upstream, project, answer.record.etag, content),
         )
+
+    async def _select(
+        self, upstream: Upstream, project: ProjectName, etag: str, content: Project
+    ) -> Selection:
+        """What policy hides of a page now: judged once for all who ask, until it changes."""
+        key, now = (upstream.name, project, etag), self._now()
+        held = self._selections.get(key)
+        if held is not None and held.holds(now):
+            return held
+        judge = partial(self.policy.select, project, upstream.name, content, now)
+        if self.policy.needs_first_seen(project, upstream.name, content):
+            seen = await self._sightings.note(upstream.name, project, content.files)
+            judge = partial(judge, first_seen=seen)
+        is_long = len(content.files) > _JUDGE_IN_THREAD_FILES
+        selection = await asyncio.to_thread(judge) if is_long else judge()
+        if 1 + len(selection.hidden) <= self._selections.maxsize:
+            self._selections[key] = selection
+        return selection
+
+    async def _same_project(
+        self, first: Part, project: ProjectName, others: Sequence[Upstream]
+    ) -> list[Part]:
+        """The pages of further indexes that are the same project's by PEP 708.
+
+        The index that answers must say so: by what it tracks, or by locations that both ends
+        agree on. One that it names and that fails is a failure, as it would be alone.
+        """
+        parts = []
+        for other in others:
+            place = _place(f"{other.index.url}{project}/")
+            is_tracked = place in _places(first.project.tracks)
+            if not is_tracked and place not in _places(first.project.alternate_locations):
+                continue
+            with suppress(ProjectNotFound):
+                part = await self._part(other, project)
+                if is_tracked or self._locations(first, project) == self._locations(part, project):
+                    parts.append(part)
+        return parts
+
+    def _locations(self, part: Part, project: ProjectName) -> set[str]:
+        """Everywhere the project is by the word of one of its pages, that page included."""
+        own = f"{self.upstream(part.index).index.url}{project}/"
+        return _places((own, *part.project.alternate_locations))
 
     async def _refresh(
         self, upstream: Upstream, project: ProjectName, record: PageRecord | None
@@ -219,26 +382,12 @@ class Catalog:
             case NewPage():
                 content = await self._parse(upstream, project, answer)
                 content = content.offering_metadata()
+                # Before anything is learned of them: as the index gives them.
+                await self._sightings.note(upstream.name, project, content.files)
                 if previous is not None:
                     content = content.with_sha256s_of(previous)
                 etag, body = await self._pack(content)
                 return await self._cache.note_new(upstream, project, answer, etag, body, content)
-
-    async def _at_hand(
-        self, upstream: Upstream, project: ProjectName, filename: str, sha256: str | None
-    ) -> Listed | None:
-        """The file, if the page we hold lists it, fresh or not."""
-        record = await self._cache.recall(upstream, project)
-        verdict = self._cache.judge(record)
-        if verdict in (Verdict.MISSING, Verdict.TOO_OLD):
-            return None
-        content = await self._load(record)
-        file = content.find(filename, sha256) if content else None
-        if file is None:
-            return None
-        if verdict is Verdict.STALE:
-            self._cache.start(upstream, project, partial(self._refresh, upstream, project))
-        return Listed(file=file, index=upstream.name)
 
     async def _parse(self, upstream: Upstream, project: ProjectName, page: NewPage) -> Project:
         def parse() -> Project:
@@ -290,6 +439,18 @@ class Catalog:
     def _hold(self, etag: str, size: int, content: Project) -> None:
         if size * _BYTES_PER_BYTE_OF_JSON <= self._contents.maxsize:
             self._contents[etag] = (size, content)
+
+
+def _places(urls: Iterable[str]) -> set[str]:
+    return {_place(url) for url in urls}
+
+
+def _place(url: str) -> str:
+    """A URL of a project page as it can be compared."""
+    try:
+        return str(URL(url.rstrip("/") + "/"))
+    except ValueError:
+        return url
 
 
 def _read(stored: bytes, etag: str) -> tuple[int, Project]:

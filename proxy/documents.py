@@ -9,18 +9,20 @@ Read first: PyPI's JSON API and Integrity API (docs.pypi.org/api).
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from urllib.parse import quote
 
-from proxy.catalog import Catalog
-from proxy.errors import DocumentNotFound, ProjectNotFound, UpstreamMalformed
+from proxy.catalog import Catalog, Page
+from proxy.errors import DocumentNotFound, HiddenByPolicy, ProjectNotFound, UpstreamMalformed
 from proxy.journey import Journey
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.simple.content import DamagedContent, etag_of, pack, unpack
 from proxy.simple.model import ProjectName
 from proxy.simple.parse import MalformedPage
-from proxy.simple.project_json import check, rewrite
+from proxy.simple.project_json import check, newest_of, rewrite, seen_through
+from proxy.simple.versions import version_of
 from proxy.storage.pages import PageRecord
 from proxy.upstream import Unchanged, Upstream
 
@@ -37,6 +39,8 @@ class Document:
     content_type: str
     record: PageRecord
     journey: Journey
+    changes_at: datetime | None = None
+    """When it will tell more by itself, since a file comes of age."""
 
     def identity(self) -> bytes:
         """The body as it is."""
@@ -64,12 +68,29 @@ class Documents:
         return f"<Documents over {self._catalog!r}>"
 
     async def project_json(self, project: ProjectName, version: str | None = None) -> Document:
-        """The project JSON, of the latest or of one version.
+        """The project JSON, of the latest or of one version, without what policy hides.
 
-        Raises `ProjectNotFound`, `DocumentNotFound`, `UpstreamError`.
+        Raises `ProjectNotFound`, `DocumentNotFound`, `HiddenByPolicy`, `UpstreamError`.
         """
+        policy = self._catalog.policy
+        if (refusal := policy.refuses(project)) is not None:
+            raise HiddenByPolicy(project, str(refusal))
         page = await self._catalog.page(project)
-        upstream = self._catalog.upstream(page.index)
+        document = await self._project_json(page, version)
+        if policy.shows_all_of(project, page.index, page.parts[0].project):
+            return document
+        shown = page.seen()
+        body = await asyncio.to_thread(document.identity)
+        instead = None
+        if version is None and (newest := await asyncio.to_thread(newest_of, body, shown)):
+            instead = (await self._project_json(page, newest)).identity()
+        seen = await asyncio.to_thread(seen_through, body, shown, instead)
+        if seen is None:
+            raise _refusal(page, version)
+        return replace(document, etag=etag_of(seen), gzipped=pack(seen), changes_at=page.changes_at)
+
+    async def _project_json(self, page: Page, version: str | None) -> Document:
+        project, upstream = page.name, self._catalog.upstream(page.index)
         path = f"{project}/{version}/json" if version else f"{project}/json"
         wanted = _Wanted(
             name=ProjectName(path),
@@ -82,7 +103,8 @@ class Documents:
     async def provenance(self, project: ProjectName, version: str, filename: str) -> Document:
         """The provenance of a file (PEP 740).
 
-        Raises `FileNotListed`, `ProjectNotFound`, `DocumentNotFound`, `UpstreamError`.
+        Raises `FileNotListed`, `HiddenByPolicy`, `ProjectNotFound`, `DocumentNotFound`,
+        `UpstreamError`.
         """
         listed = await self._catalog.file(project, filename, None)
         upstream = self._catalog.upstream(listed.index)
@@ -156,3 +178,14 @@ class Documents:
             await self._cache.drop_body(record.etag, problem)
             return None
         return stored
+
+
+def _refusal(page: Page, version: str | None) -> HiddenByPolicy:
+    """Why nothing is told of a version, or of any: by what hides the last of its files."""
+    what, why = f"{page.name} {version or ''}".strip(), None
+    for file, hidden in page.hidden():
+        if why is None or str(version_of(file.filename)) == version:
+            why = hidden
+    if why is None:
+        return HiddenByPolicy(what, "none of its files is on its page")
+    return HiddenByPolicy(what, str(why), why.until)

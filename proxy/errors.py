@@ -4,7 +4,8 @@ Three of them say "no" and must never be confused, because the next index may be
 asked after the first and after no other:
 
 * `ProjectNotFound`: this index does not know the project.
-* `FileNotListed`: the project is known, this file is not one of its files.
+* `FileNotListed`: the project is known, this file is not one of its files (or `HiddenByPolicy`:
+  it is one, and clients are not to have it).
 * `UpstreamError`: nobody could tell.
 
 `web/access.py` is the one place that turns these into answers; `transport.py`, `peers.py` and
@@ -12,6 +13,8 @@ each storage back end are the only places that turn a library's errors into thes
 """
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
 _USER = re.compile(r"(?<=//)[^/\s@'\"]*@")
@@ -37,8 +40,9 @@ class ProjectNotFound(ProxyError):
 
     status = 404
 
-    def __init__(self, project: str) -> None:
-        super().__init__(f"No index has a project named {project}.")
+    def __init__(self, project: str, reserved_for: Sequence[str] = ()) -> None:
+        reserved = f"; the name is reserved for {', '.join(reserved_for)}" if reserved_for else ""
+        super().__init__(f"No index has a project named {project}{reserved}.")
         self.project = project
 
 
@@ -72,6 +76,20 @@ class FileNotListed(ProxyError):
         self.project = project
         self.filename = filename
         self.sha256 = sha256
+
+
+class HiddenByPolicy(ProxyError):
+    """The file is there, and a rule says that clients do not get it.
+
+    `explanation` names the rule; `until` is when it will be free by itself, where it will.
+    """
+
+    status = 403
+
+    def __init__(self, what: str, explanation: str, until: datetime | None = None) -> None:
+        super().__init__(f"{what} is not served: {explanation}.")
+        self.explanation = explanation
+        self.until = until
 
 
 class DocumentNotFound(ProxyError):

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -214,6 +215,11 @@ class Download:
         if self.key is not None:
             return self.key.sha256
         return self._fill.wanted.sha256 if self._fill else None
+
+    @property
+    def kept_since(self) -> datetime:
+        """Since when the file is on this disk."""
+        return datetime.fromtimestamp(os.fstat(self.fileno).st_mtime, UTC)
 
     async def completed(self) -> int:
         """Wait for the whole file; its size. Raises the fill's failure."""

@@ -1,20 +1,345 @@
-"""Which index may answer for a name. Pure."""
+"""Which index may answer for a name; which of its files a client may see, and why not others.
 
-from collections.abc import Iterable, Sequence
+Pure: `now` is an argument. A verdict is about a page as it is kept: filtering follows caching,
+so what the rules say may change without a page being fetched again. `rules.py` tells what a line
+of the configuration means.
 
+Read first: PEP 592 (yanked), PEP 700 (upload-time), PEP 792 (project status).
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from packaging.version import Version
+
+from proxy.rules import Kind, Rule, any_matches, normalize_pattern
 from proxy.settings import Index
-from proxy.simple.model import ProjectName
-from proxy.simple.project_list import may_answer_for
+from proxy.settings import Policy as Settings
+from proxy.simple.model import File, Project, ProjectName
+from proxy.simple.versions import kind_of, version_of
+
+_EVERYTHING = "*"
+_TAG_DIGITS = 12
+_QUARANTINED = "quarantined"
+
+FirstSeen = Callable[[File], datetime | None]
+"""When wheelkeep first saw a file; None where it has not."""
 
 
-def normalize_pattern(pattern: str) -> str:
-    """The pattern in the spelling of normalised names: `Acme_*` means `acme-*`."""
-    return pattern.lower().replace("_", "-").replace(".", "-")
+# --- which index --------------------------------------------------------------------------
 
 
-def indexes_for(project: ProjectName, indexes: Sequence[Index]) -> Iterable[Index]:
-    """The indexes that may answer for the project, in order of priority."""
-    for index in indexes:
-        patterns = tuple(normalize_pattern(pattern) for pattern in index.projects)
-        if may_answer_for(project, patterns):
-            yield index
+@dataclass(frozen=True, slots=True)
+class Territory:
+    """The names that an index may answer for.
+
+    `claimed` are the patterns that say more than `*`, by which it has names in any case. One
+    that is `is_open` also has whatever no other index claims: a private name must never be
+    answered by a public index, also where the private one does not have the project.
+    """
+
+    claimed: tuple[str, ...]
+    is_open: bool
+    reserved: tuple[str, ...] = ()
+    """What others claim."""
+
+    def covers(self, name: str) -> bool:
+        """Whether the index may answer for the normalised name."""
+        if any_matches(self.claimed, name):
+            return True
+        return self.is_open and not any_matches(self.reserved, name)
+
+
+def territories(indexes: Sequence[Index]) -> dict[str, Territory]:
+    """The names that each index may answer for, by the index's name."""
+    claims = {
+        index.name: tuple(normalize_pattern(one) for one in index.projects if one != _EVERYTHING)
+        for index in indexes
+    }
+    return {
+        index.name: Territory(
+            claimed=claims[index.name],
+            is_open=_EVERYTHING in index.projects,
+            reserved=tuple(
+                pattern for other, some in claims.items() if other != index.name for pattern in some
+            ),
+        )
+        for index in indexes
+    }
+
+
+# --- which files --------------------------------------------------------------------------
+
+
+class Reason(StrEnum):
+    """What hides a file: the key of the setting, or the project's status."""
+
+    QUARANTINED = "project-status"
+    DENY = "policy.deny"
+    ALLOW = "policy.allow"
+    YANKED = "policy.hide_yanked"
+    MIN_AGE = "policy.min_age"
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Why a file is neither shown nor served, and until when where that will change by itself."""
+
+    reason: Reason
+    explanation: str
+    until: datetime | None = None
+
+    def __str__(self) -> str:
+        until = f", until {self.until:%Y-%m-%dT%H:%M:%SZ}" if self.until else ""
+        return f"{self.reason}: {self.explanation}{until}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which files of a page are hidden, by their position, as of a moment. Make one with `of`."""
+
+    hidden: Mapping[int, Hidden]
+    made_at: datetime
+    until: datetime | None
+    """When the next file is shown; None: not by itself."""
+    tag: str
+    """Stands for what is hidden of a page, in its ETag; empty where nothing is."""
+
+    @classmethod
+    def of(cls, hidden: Mapping[int, Hidden], made_at: datetime) -> "Selection":
+        """The selection that hides these."""
+        moments = (one.until for one in hidden.values() if one.until is not None)
+        positions = ",".join(str(at) for at in sorted(hidden))
+        tag = hashlib.sha256(positions.encode()).hexdigest()[:_TAG_DIGITS] if hidden else ""
+        return cls(hidden=hidden, made_at=made_at, until=min(moments, default=None), tag=tag)
+
+    def holds(self, now: datetime) -> bool:
+        """Whether nothing has come of age since, and the clock was not set back."""
+        return self.made_at <= now and (self.until is None or now < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownNames:
+    """Which names of an index's project list are shown: what it may answer for and may come in."""
+
+    territory: Territory
+    allowed: tuple[str, ...]
+    denied: tuple[str, ...]
+
+    @property
+    def are_all(self) -> bool:
+        """Whether no name is left out."""
+        territory = self.territory
+        return (
+            _EVERYTHING in self.allowed
+            and not self.denied
+            and territory.is_open
+            and not territory.reserved
+        )
+
+    def shows(self, name: str) -> bool:
+        """Whether the list shows the normalised name."""
+        may_come_in = _EVERYTHING in self.allowed or any_matches(self.allowed, name)
+        return may_come_in and not any_matches(self.denied, name) and self.territory.covers(name)
+
+
+class Policy:
+    """The rules of the configuration, ready to be applied."""
+
+    def __init__(self, settings: Settings, indexes: Sequence[Index]) -> None:
+        self._allow = tuple(Rule.parse(line) for line in settings.allow)
+        self._deny = tuple(Rule.parse(line) for line in settings.deny)
+        self._exempt = tuple(Rule.parse(line) for line in settings.min_age_exempt)
+        self._hides_yanked = settings.hide_yanked
+        self._min_age = {
+            index.name: settings.min_age if index.min_age is None else index.min_age
+            for index in indexes
+        }
+        self.territories = territories(indexes)
+
+    def __repr__(self) -> str:
+        return f"<Policy: {len(self._allow)} allowed, {len(self._deny)} denied>"
+
+    def reserved_for(self, project: ProjectName) -> list[str]:
+        """The indexes that have the project's name by a pattern that says more than `*`."""
+        return [
+            index
+            for index, territory in self.territories.items()
+            if any_matches(territory.claimed, project)
+        ]
+
+    def shown_names(self, index: str) -> ShownNames:
+        """Which names of that index's project list are shown."""
+        return ShownNames(
+            self.territories[index],
+            tuple(rule.pattern for rule in self._allow),
+            tuple(rule.pattern for rule in self._deny if rule.is_whole),
+        )
+
+    def refuses(self, project: ProjectName) -> Hidden | None:
+        """Why nothing of the project may come in, whatever its files are."""
+        for rule in self._deny:
+            if rule.is_whole and rule.names(project):
+                return _denied(rule)
+        if not any(rule.names(project) for rule in self._allow):
+            return _NOT_ALLOWED
+        return None
+
+    def needs_first_seen(self, project: ProjectName, index: str, page: Project) -> bool:
+        """Whether it matters when files of the page were first seen."""
+        is_exempt = any(rule.is_whole and rule.names(project) for rule in self._exempt)
+        if not self._min_age[index] or is_exempt:
+            return False
+        return any(file.upload_time is None for file in page.files)
+
+    def select(
+        self,
+        project: ProjectName,
+        index: str,
+        page: Project,
+        now: datetime,
+        first_seen: FirstSeen = lambda _: None,
+    ) -> Selection:
+        """Which files of the page are hidden at `now`.
+
+        A file without an upload time is as old as it is known here; one that was never seen
+        is seen now.
+        """
+        whole = quarantine(page) or self.refuses(project)
+        if whole is not None:
+            return Selection.of(dict.fromkeys(range(len(page.files)), whole), now)
+        judge = self._judge(project, index)
+        if judge.lets_all_pass:
+            return Selection.of({}, now)
+        verdicts = (
+            (at, judge.verdict(file, now, file.upload_time or first_seen(file) or now))
+            for at, file in enumerate(page.files)
+        )
+        return Selection.of({at: hidden for at, hidden in verdicts if hidden is not None}, now)
+
+    def shows_all_of(self, project: ProjectName, index: str, page: Project) -> bool:
+        """Whether there is no rule that could hide a file of the page, now or later."""
+        whole = quarantine(page) or self.refuses(project)
+        return whole is None and self._judge(project, index).lets_all_pass
+
+    def _judge(self, project: ProjectName, index: str) -> "_Judge":
+        return _Judge(
+            project,
+            deny=tuple(rule for rule in self._deny if rule.names(project)),
+            allow=tuple(rule for rule in self._allow if rule.names(project)),
+            exempt=tuple(rule for rule in self._exempt if rule.names(project)),
+            hides_yanked=self._hides_yanked,
+            min_age=self._min_age[index],
+        )
+
+    def select_kept(
+        self,
+        project: ProjectName,
+        indexes: Sequence[str],
+        filename: str,
+        kept_since: datetime,
+        now: datetime,
+    ) -> Hidden | None:
+        """Why a file is hidden that is kept here and on no page.
+
+        Nobody can tell which of `indexes` it came from, nor how old it is: it counts as old as it
+        is here, by the strictest of them.
+        """
+        oldest = max((self._min_age[index] for index in indexes), default=timedelta(0))
+        page = Project(document={}, files=(File({"filename": filename, "url": ""}),))
+        strictest = next((name for name in indexes if self._min_age[name] == oldest), None)
+        if strictest is None:
+            return self.refuses(project)
+        selection = self.select(project, strictest, page, now, lambda _: kept_since)
+        return selection.hidden.get(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    """The rules that speak of one project at one index."""
+
+    project: ProjectName = field(kw_only=False)
+    deny: tuple[Rule, ...]
+    allow: tuple[Rule, ...]
+    exempt: tuple[Rule, ...]
+    hides_yanked: bool
+    min_age: timedelta
+
+    @property
+    def lets_all_pass(self) -> bool:
+        """Whether no file needs to be looked at."""
+        return not (self.deny or self.hides_yanked or self._min_age_counts) and self._allows_all
+
+    @property
+    def _allows_all(self) -> bool:
+        return any(rule.is_whole for rule in self.allow)
+
+    @property
+    def _min_age_counts(self) -> bool:
+        return self.min_age > timedelta(0) and not any(rule.is_whole for rule in self.exempt)
+
+    def verdict(self, file: File, now: datetime, born_at: datetime) -> Hidden | None:
+        """Why the file is hidden at `now`: what will not change by itself comes first."""
+        version = version_of(file.filename) if self._names_versions else None
+        what = (self.project, version, kind_of(file.filename))
+        for rule in self.deny:
+            if rule.covers(*what, in_doubt=True):
+                return _denied(rule)
+        if not any(rule.covers(*what, in_doubt=False) for rule in self.allow):
+            return _NOT_ALLOWED
+        if self.hides_yanked and file.yanked is not None:
+            why = f" ({file.yanked.reason})" if file.yanked.reason else ""
+            return Hidden(Reason.YANKED, f"the file is yanked{why}")
+        return self._too_young(what, now, born_at) if self._min_age_counts else None
+
+    @property
+    def _names_versions(self) -> bool:
+        return any(rule.specifier for rule in (*self.deny, *self.allow, *self.exempt))
+
+    def _too_young(
+        self, what: tuple[ProjectName, Version | None, Kind | None], now: datetime, born: datetime
+    ) -> Hidden | None:
+        until = _whole_second(born, self.min_age)
+        if now >= until or any(rule.covers(*what, in_doubt=False) for rule in self.exempt):
+            return None
+        return Hidden(Reason.MIN_AGE, f"the file is younger than {_plain(self.min_age)}", until)
+
+
+def _denied(rule: Rule) -> Hidden:
+    return Hidden(Reason.DENY, f"{rule.text} may not come in")
+
+
+_NOT_ALLOWED = Hidden(Reason.ALLOW, "no rule there lets it in")
+
+
+def quarantine(page: Project) -> Hidden | None:
+    """Why nothing of the project is served at all: PEP 792 offers its files to nobody."""
+    if page.status.get("status") != _QUARANTINED:
+        return None
+    reason = page.status.get("reason")
+    why = f" ({reason})" if isinstance(reason, str) and reason else ""
+    return Hidden(Reason.QUARANTINED, f"its index has quarantined the project{why}")
+
+
+def _whole_second(born: datetime, min_age: timedelta) -> datetime:
+    """When a file comes of age: the first whole second at which it has the age."""
+    try:
+        until = born + min_age
+        return until if not until.microsecond else until.replace(microsecond=0) + _SECOND
+    except OverflowError:
+        return datetime.max.replace(microsecond=0, tzinfo=UTC)
+
+
+_SECOND = timedelta(seconds=1)
+
+
+def _plain(age: timedelta) -> str:
+    """An age as one would write it into the configuration: 7d, 36h, 90s."""
+    seconds = int(age.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

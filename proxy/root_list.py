@@ -34,7 +34,7 @@ from proxy.errors import (
 from proxy.flight import Flight
 from proxy.journey import Journey
 from proxy.pagecache import Answer, PageCache, validators_of
-from proxy.policy import normalize_pattern
+from proxy.policy import ShownNames
 from proxy.simple.content import DamagedContent
 from proxy.simple.negotiate import Format
 from proxy.simple.parse import MalformedPage
@@ -111,10 +111,8 @@ class RootLists:
         ]
         if not found:
             raise NoProjectList
-        parts = [
-            (etag, tuple(normalize_pattern(pattern) for pattern in upstream.index.projects))
-            for upstream, _, etag in found
-        ]
+        policy = self._catalog.policy
+        parts = [(etag, policy.shown_names(upstream.name)) for upstream, _, etag in found]
         etag = _merged_etag(parts)
         answer = min((answer for _, answer, _ in found), key=lambda a: a.record.stamp.fresh_until)
         ready = ProjectList(
@@ -190,16 +188,17 @@ class RootLists:
     # --- rendering ------------------------------------------------------------------------
 
     async def _render_in_turn(
-        self, ready: ProjectList, parts: Sequence[tuple[str, tuple[str, ...]]]
+        self, ready: ProjectList, parts: Sequence[tuple[str, ShownNames]]
     ) -> None:
         async with self._turns.take_or_go(f"render/{ready.etag}", _RENDERING_SECONDS):
             if not ready.is_there():  # or another process has made it meanwhile
                 await self._render(ready, parts)
 
-    async def _render(
-        self, ready: ProjectList, parts: Sequence[tuple[str, tuple[str, ...]]]
-    ) -> None:
-        sources = [Source(self._canonical(etag), etag, patterns) for etag, patterns in parts]
+    async def _render(self, ready: ProjectList, parts: Sequence[tuple[str, ShownNames]]) -> None:
+        sources = [
+            Source(self._canonical(etag), etag, None if names.are_all else names.shows)
+            for etag, names in parts
+        ]
         async with self._scratch() as scratch:
             made = {Format.JSON: scratch / "json", Format.HTML: scratch / "html"}
             try:
@@ -241,9 +240,9 @@ class RootLists:
             await asyncio.to_thread(folder.cleanup)
 
 
-def _merged_etag(parts: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+def _merged_etag(parts: Sequence[tuple[str, ShownNames]]) -> str:
     """The name of what the parts merge to; that of the part where it is alone and whole."""
-    if len(parts) == 1 and "*" in parts[0][1]:
+    if len(parts) == 1 and parts[0][1].are_all:
         return parts[0][0]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 

@@ -70,9 +70,10 @@ class Rule:
         """Whether it speaks of the project at all."""
         return fnmatchcase(project, self.pattern)
 
-    def covers_all_of(self, project: str) -> bool:
-        """Whether it speaks of every file of the project."""
-        return self.specifier is None and self.kind is None and self.names(project)
+    @property
+    def is_whole(self) -> bool:
+        """Whether it speaks of all files of the projects that it names."""
+        return self.specifier is None and self.kind is None
 
     def covers(
         self, project: str, version: Version | None, kind: Kind | None, *, in_doubt: bool

@@ -5,14 +5,15 @@ So whatever an index says of a file that we do not know comes out again as it we
 what HTML says is brought into the same form by the parser. The properties are forgiving: a
 value of the wrong type counts as not given, and is still passed on.
 
-Read first: PEP 503 (names), PEP 691 (JSON), PEP 700 (size, upload-time), PEP 714
-(core-metadata), PEP 592 (yanked), PEP 792 (project status).
+Read first: PEP 503 (names), PEP 691 (JSON), PEP 700 (size, upload-time), PEP 708 (several
+indexes), PEP 714 (core-metadata), PEP 592 (yanked), PEP 792 (project status).
 """
 
 import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from functools import reduce
 from typing import Any, NewType
@@ -27,6 +28,8 @@ _NAME = re.compile(r"\A[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.
 _LONGEST_NAME = 255
 MADE_METADATA = "_made-metadata"
 """The key of an entry for what wheelkeep says of metadata; it never leaves the cache."""
+INDEX_KEY = "_index"
+"""The private key (PEP 691) under which a page and its files say which index they are from."""
 METADATA_KEYS = ("core-metadata", "data-dist-info-metadata", "dist-info-metadata")
 _HEXADECIMAL = re.compile(r"\A[0-9a-f]+\Z")
 _UNSAFE_IN_FILENAME = re.compile(r"[\x00-\x1f\x7f/\\]")
@@ -178,6 +181,18 @@ class File:
         return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
 
     @property
+    def upload_time(self) -> datetime | None:
+        """PEP 700 `upload-time`, aware; without an offset it is UTC, as the PEP demands."""
+        value = self.entry.get("upload-time")
+        if not isinstance(value, str):
+            return None
+        try:
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+
+    @property
     def requires_python(self) -> str | None:
         """The specifier as upstream wrote it, valid or not."""
         value = self.entry.get("requires-python")
@@ -264,12 +279,23 @@ class Project:
         value = self.document.get("project-status")
         return value if isinstance(value, dict) else {}
 
-    def find(self, filename: str, sha256: str | None = None) -> File | None:
-        """The first file of that name, and of that sha256 where one is given."""
-        for file in self.files:
-            if file.filename == filename and sha256 in (None, file.sha256):
-                return file
-        return None
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """PEP 708 `tracks`: project pages elsewhere that this one adds to, by its operator."""
+        return _texts(self.meta.get("tracks"))
+
+    @property
+    def alternate_locations(self) -> tuple[str, ...]:
+        """PEP 708 `alternate-locations`: pages of the same project, by its owner."""
+        return _texts(self.document.get("alternate-locations"))
+
+    def find(self, filename: str, sha256: str | None = None) -> list[int]:
+        """Where the files of that name are, and of that sha256 where one is given."""
+        return [
+            at
+            for at, file in enumerate(self.files)
+            if file.filename == filename and sha256 in (None, file.sha256)
+        ]
 
     def with_lessons(self, lessons: Collection[Lesson]) -> "Project":
         """The page with what was found out of its files.
@@ -319,6 +345,10 @@ def _learned(file: File, before: File | None) -> File:
     if before.core_metadata and "sha256" in before.core_metadata:
         file = file.with_metadata_sha256(before.core_metadata["sha256"])
     return file
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _digests(value: object) -> dict[str, str]:

@@ -17,13 +17,6 @@ from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
 import msgspec
 from lxml import etree
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
-from packaging.version import InvalidVersion, Version
 
 from proxy.simple.model import (
     VERIFIABLE,
@@ -33,6 +26,7 @@ from proxy.simple.model import (
     is_digest,
     is_plain_filename,
 )
+from proxy.simple.versions import versions_of
 
 JSON_TYPES = ("application/vnd.pypi.simple.v1+json",)
 HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
@@ -297,26 +291,3 @@ def _hashes(text: str) -> dict[str, str]:
         for name, value in parse_qsl(text)
         if name.lower() in VERIFIABLE and is_digest(name.lower(), value.lower())
     }
-
-
-def versions_of(files: tuple[File, ...]) -> list[str]:
-    """The versions that the file names tell, in ascending order (PEP 700 `versions`)."""
-    found = {version for file in files if (version := version_of(file.filename)) is not None}
-    return [str(version) for version in sorted(found)]
-
-
-def version_of(filename: str) -> Version | None:
-    """The version in the name of a wheel, a source distribution or an egg."""
-    try:
-        if filename.endswith(".whl"):
-            return parse_wheel_filename(filename)[1]
-        if filename.endswith((".tar.gz", ".zip")):
-            return parse_sdist_filename(filename)[1]
-        if filename.endswith((".tar.bz2", ".tgz", ".tar.xz")):
-            stem = re.sub(r"\.(tar\.\w+|tgz)\Z", "", filename)
-            return Version(stem.rpartition("-")[2])
-        if filename.endswith(".egg"):
-            return Version(filename.split("-")[1])
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion, IndexError):
-        pass
-    return None

@@ -1,19 +1,22 @@
 """PyPI's project JSON, its file URLs made our own. Pure.
 
-The document passes with every key, known or not; only `url` of the files in `urls` and
-`releases` changes. Links are relative, as on pages, so nothing of a request enters the bytes.
+The document passes with every key, known or not; `url` of the files in `urls` and `releases`
+changes, and what policy hides from a page is not here either. Links are relative, as on pages,
+so nothing of a request enters the bytes.
 
 Read first: the JSON API of PyPI (docs.pypi.org/api/json).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
+from packaging.version import InvalidVersion, Version
 
-from proxy.simple.model import File, ProjectName, is_plain_filename
+from proxy.simple.model import File, Project, ProjectName, is_plain_filename
 from proxy.simple.parse import MalformedPage, decode_json
 from proxy.simple.render import link_to
+from proxy.simple.versions import version_of
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -32,6 +35,54 @@ def rewrite(body: bytes, project: ProjectName, root: str) -> bytes:
             file = File({"filename": filename, "hashes": digests})
             entry["url"] = link_to(project, file, root)
     return _ENCODER.encode(document)
+
+
+def newest_of(body: bytes, shown: Project) -> str | None:
+    """The version that the document has to be about, for clients that see only `shown`.
+
+    Its own where that has a file that is shown, else the newest that has, and no pre-release
+    where there is another. None where the document is about a version that may be told.
+    """
+    about = _version(decode_json(body)["info"].get("version"))
+    versions = {found for file in shown.files if (found := version_of(file.filename)) is not None}
+    if about is None or about in versions or not versions:
+        return None
+    return str(max(versions, key=lambda version: (not version.is_prerelease, version)))
+
+
+def seen_through(body: bytes, shown: Project, instead: bytes | None = None) -> bytes | None:
+    """The document with those files only that `shown` has, and no versions without any.
+
+    `instead`: the document of the version to tell of, where the latest is not shown. None where
+    the document had files and all of them are hidden.
+    """
+    document = decode_json(body)
+    if instead is not None:
+        newest = decode_json(instead)
+        document |= {key: newest[key] for key in ("info", "urls") if key in newest}
+    names = {file.filename for file in shown.files}
+    if isinstance(urls := document.get("urls"), list):
+        document["urls"] = _named(urls, names)
+        if urls and not document["urls"]:
+            return None
+    if isinstance(releases := document.get("releases"), dict):
+        left = {version: _named(entries, names) for version, entries in releases.items()}
+        # A version that never had a file may stay.
+        document["releases"] = {key: left[key] for key in left if left[key] or not releases[key]}
+    return _ENCODER.encode(document)
+
+
+def _named(entries: object, names: Collection[str]) -> list[Any]:
+    if not isinstance(entries, list):
+        return []
+    return [one for one in entries if isinstance(one, dict) and one.get("filename") in names]
+
+
+def _version(text: object) -> Version | None:
+    try:
+        return Version(str(text))
+    except InvalidVersion:
+        return None
 
 
 def check(body: bytes) -> bytes:

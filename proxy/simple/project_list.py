@@ -8,9 +8,8 @@ kept as the bytes they came as, so keys we do not know pass through.
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
@@ -48,11 +47,14 @@ _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The canonical list of one index, and the patterns of the names it may answer for."""
+    """The canonical list of one index, and which of its normalised names are shown.
+
+    `shows` is handed to another process; None: all are.
+    """
 
     path: Path
     etag: str
-    patterns: tuple[str, ...]
+    shows: Callable[[str], bool] | None = None
 
 
 class GzipWriter:
@@ -111,7 +113,7 @@ def render_lists(sources: Sequence[Source], json_out: Path, html_out: Path) -> N
     """
     read = [_read_json(unpack(source.path.read_bytes(), source.etag)) for source in sources]
     others = read[0][0] if len(read) == 1 else {"meta": {"api-version": "1.0"}}
-    merged = _merge([entries for _, entries in read], [source.patterns for source in sources])
+    merged = _merge([entries for _, entries in read], [source.shows for source in sources])
     with json_out.open("wb") as json_file, html_out.open("wb") as html_file:
         json_writer, html_writer = GzipWriter(json_file), GzipWriter(html_file)
         _write_json(json_writer, others, (raw for _, raw in merged))
@@ -124,28 +126,22 @@ def render_lists(sources: Sequence[Source], json_out: Path, html_out: Path) -> N
         html_writer.finish()
 
 
-def may_answer_for(name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of an index's project patterns covers the normalised `name`."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
 def _merge(
-    lists: Sequence[Iterable[bytes]], patterns: Sequence[tuple[str, ...]]
+    lists: Sequence[Iterable[bytes]], shown: Sequence[Callable[[str], bool] | None]
 ) -> list[tuple[str, bytes]]:
     """Name and JSON entry of each project, each normalised name once."""
     seen: set[str] = set()
     merged = []
-    for entries, allowed in zip(lists, patterns, strict=True):
-        open_to_all = "*" in allowed
+    for entries, shows in zip(lists, shown, strict=True):
         for raw in entries:
             try:
-                shown = _ENTRY.decode(raw).name
+                name = _ENTRY.decode(raw).name
             except msgspec.DecodeError:
                 continue
-            key = normalize(shown) or shown
-            if key not in seen and (open_to_all or may_answer_for(key, allowed)):
+            key = normalize(name) or name
+            if key not in seen and (shows is None or shows(key)):
                 seen.add(key)
-                merged.append((shown, raw))
+                merged.append((name, raw))
     return merged
 
 

@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from proxy.simple.model import MADE_METADATA, File, Project, ProjectName
+from proxy.simple.model import INDEX_KEY, MADE_METADATA, File, Project, ProjectName
 from proxy.simple.negotiate import Format
 
 # Raise it whenever the bytes made from the same model change: it is part of every page's ETag.
-REVISION = 2
+REVISION = 3
 
 NO_SHA256 = "-"
 """Stands in a link for the sha256 of a file whose index gives none."""
@@ -52,18 +52,21 @@ def link_to(project: ProjectName, file: File, root: str) -> str:
     return f"{root}files/{path}"
 
 
-def render_project(project: Project, name: ProjectName, view: View, format: Format) -> bytes:
-    """The page as clients get it."""
+def render_project(
+    project: Project, name: ProjectName, index: str, view: View, format: Format
+) -> bytes:
+    """The page as clients get it. `index`: the one that answers, which the page tells."""
     if format is Format.JSON:
-        return _project_json(project, name, view)
-    return _project_html(project, name, view).encode()
+        return _project_json(project, name, index, view)
+    return _project_html(project, name, index, view).encode()
 
 
-def _project_json(project: Project, name: ProjectName, view: View) -> bytes:
+def _project_json(project: Project, name: ProjectName, index: str, view: View) -> bytes:
     files = [_entry(file, view.link(name, file)) for file in project.files]
+    meta = {"api-version": "1.0", **project.meta, INDEX_KEY: index}
     # `meta` and `name` first, for the people who look at it.
-    meta = project.document.get("meta", {"api-version": "1.0"})
-    document = {"meta": meta, "name": str(name), **project.document, "files": files}
+    document = {"meta": {}, "name": str(name), **project.document, "files": files}
+    document["meta"] = meta
     return _ENCODER.encode(document)
 
 
@@ -77,8 +80,9 @@ def _entry(file: File, link: str) -> Mapping[str, Any]:
     return entry
 
 
-def _project_html(project: Project, name: ProjectName, view: View) -> str:
-    lines = [*_head(f"Links for {name}", _project_meta(project)), f"<h1>Links for {name}</h1>"]
+def _project_html(project: Project, name: ProjectName, index: str, view: View) -> str:
+    meta = [*_project_meta(project), ("wheelkeep:index", index)]
+    lines = [*_head(f"Links for {name}", meta), f"<h1>Links for {name}</h1>"]
     lines += [_anchor(file, view.link(name, file)) for file in project.files]
     return "\n".join([*lines, "</body>", "</html>", ""])
 
@@ -87,19 +91,13 @@ def _project_meta(project: Project) -> list[tuple[str, str]]:
     meta = [("pypi:repository-version", str(project.meta.get("api-version", "1.0")))]
     if "_last-serial" in project.meta:
         meta.append(("pypi:last-serial", str(project.meta["_last-serial"])))
-    tracks = _texts(project.meta.get("tracks"))
-    others = _texts(project.document.get("alternate-locations"))
-    meta += [("pypi:tracks", location) for location in tracks]
-    meta += [("pypi:alternate-locations", location) for location in others]
+    meta += [("pypi:tracks", location) for location in project.tracks]
+    meta += [("pypi:alternate-locations", place) for place in project.alternate_locations]
     if isinstance(status := project.status.get("status"), str):
         meta.append(("pypi:project-status", status))
         if isinstance(reason := project.status.get("reason"), str):
             meta.append(("pypi:project-status-reason", reason))
     return meta
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _anchor(file: File, link: str) -> str:

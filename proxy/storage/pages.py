@@ -107,8 +107,11 @@ class PageStore(Protocol):
     async def fact(self, key: str) -> bytes | None:
         """Something small that was noted, which no purge touches."""
 
-    async def write_fact(self, key: str, value: bytes) -> None:
-        """Note something small: `metadata:{index}:{sha256 of a wheel}`, say."""
+    async def write_fact(self, key: str, value: bytes, *, lasting: bool = False) -> None:
+        """Note something small: `metadata:{index}:{sha256 of a wheel}`, say.
+
+        For about as long as a page is kept, or for ever where it is `lasting`.
+        """
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -112,9 +112,10 @@ class RedisPages:
         """See `PageStore`."""
         return await self._get(key)
 
-    async def write_fact(self, key: str, value: bytes) -> None:
+    async def write_fact(self, key: str, value: bytes, *, lasting: bool = False) -> None:
         """See `PageStore`."""
-        await self._client.ask(lambda: self._redis.set(key, value, ex=self._keep_seconds))
+        seconds = None if lasting else self._keep_seconds
+        await self._client.ask(lambda: self._redis.set(key, value, ex=seconds))
 
     async def close(self) -> None:
         """See `PageStore`."""

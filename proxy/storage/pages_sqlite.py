@@ -5,6 +5,7 @@ go with the record that named them last.
 """
 
 import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -165,9 +166,9 @@ class SqlitePages:
         """See `PageStore`."""
         return await self._row("SELECT value FROM facts WHERE key = ?", key)
 
-    async def write_fact(self, key: str, value: bytes) -> None:
+    async def write_fact(self, key: str, value: bytes, *, lasting: bool = False) -> None:
         """See `PageStore`."""
-        expires_at = time.time() + self._keep.total_seconds()
+        expires_at = math.inf if lasting else time.time() + self._keep.total_seconds()
         async with self._transaction() as connection:
             await connection.execute(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, value, expires_at)

@@ -67,7 +67,10 @@ class DocumentHandlers:
         note.project, note.journey = project, document.journey
         encodings = ", ".join(request.headers.getall("Accept-Encoding", []))
         coding = choose_coding(encodings)
-        headers = headers_of(document.record, document.content_type, self._now())
+        record = document.record
+        headers = headers_of(
+            record.stamp, record.serial, document.content_type, self._now(), document.changes_at
+        )
         headers["Vary"] = "Accept-Encoding"
         etag = f"{document.etag}.doc{'.gz' if coding is Coding.GZIP else ''}"
         if matches(request.headers.get("If-None-Match"), etag):

@@ -15,6 +15,7 @@ from proxy.errors import (
     BadRequest,
     DigestMismatch,
     FileNotListed,
+    HiddenByPolicy,
     MetadataUnreadable,
     ProjectNotFound,
     ProxyError,
@@ -141,12 +142,21 @@ class FileHandlers:
         A link that names the hash can mean no other file. One that does not (nor does that of
         what stands beside a file) is answered only while nobody can be asked, and where no
         other index could have had a file of that name. A project that is gone takes its files
-        along.
+        along. Raises `HiddenByPolicy`.
         """
-        if sha256 is not None and not filename.endswith((SUFFIX, _SIGNATURE)):
-            return await self._downloads.kept(project, filename, sha256)
+        whole = filename.removesuffix(SUFFIX).removesuffix(_SIGNATURE)
+        is_named = sha256 is not None and filename == whole
         is_sure = isinstance(problem, UpstreamError) and self._catalog.has_one_index(project)
-        return await self._downloads.kept(project, filename, None) if is_sure else None
+        if not is_named and not is_sure:
+            return None
+        kept = await self._downloads.kept(project, filename, sha256 if is_named else None)
+        if kept is not None:
+            try:
+                self._catalog.check_kept(project, whole, kept.kept_since)
+            except HiddenByPolicy:
+                kept.close()
+                raise
+        return kept
 
     # --- its bytes ------------------------------------------------------------------------
 

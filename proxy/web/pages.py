@@ -9,6 +9,7 @@ with every page, and would turn the cache off.
 
 import asyncio
 import gzip
+import math
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -19,14 +20,14 @@ from aiohttp import web
 
 from proxy.catalog import Catalog
 from proxy.errors import ProjectNotFound
+from proxy.freshness import Stamp
 from proxy.root_list import ProjectList, RootLists
 from proxy.simple.model import normalize
 from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
 from proxy.simple.render import View
-from proxy.storage.pages import PageRecord
 from proxy.web.access import NOTE
 from proxy.web.ranges import matches
-from proxy.web.ready import ReadyPages, etag_for
+from proxy.web.ready import ReadyPages, etag_for, seen_from
 
 _CHUNK = 1 << 18
 
@@ -79,8 +80,10 @@ class PageHandlers:
         page = await self._catalog.page(name, index)
         note.journey = page.journey
         view = View(index)
-        headers = headers_of(page.record, format.content_type, self._now())
-        etag = etag_for(page.etag, view, format, coding)
+        headers = headers_of(
+            page.stamp, page.serial, format.content_type, self._now(), page.changes_at
+        )
+        etag = etag_for(page.etag, seen_from(page, view), format, coding)
         if matches(request.headers.get("If-None-Match"), etag):
             return not_modified(etag, headers)
         body = await self._ready.body(page, view, format, coding)
@@ -95,8 +98,9 @@ class PageHandlers:
         format, coding = _representation(request)
         listing = await self._root_lists.project_list(request.match_info.get("index"))
         note.journey = listing.journey
-        headers = headers_of(listing.record, format.content_type, self._now())
-        etag = etag_for(listing.etag, View(), format, coding)
+        record = listing.record
+        headers = headers_of(record.stamp, record.serial, format.content_type, self._now())
+        etag = etag_for(listing.etag, "", format, coding)
         if matches(request.headers.get("If-None-Match"), etag):
             return not_modified(etag, headers)
         headers["Cache-Status"] = listing.journey.cache_status
@@ -106,20 +110,31 @@ class PageHandlers:
         )
 
 
-def headers_of(record: PageRecord, content_type: str, now: datetime) -> dict[str, str]:
-    """What is said of anything that is kept as a page is."""
-    age, lifetime = record.stamp.age(now), record.stamp.lifetime
+def headers_of(
+    stamp: Stamp,
+    serial: str | None,
+    content_type: str,
+    now: datetime,
+    changes_at: datetime | None = None,
+) -> dict[str, str]:
+    """What is said of anything that is kept as a page is.
+
+    `changes_at`: when it will be another by itself, however fresh it is.
+    """
+    age, lifetime = round(stamp.age(now).total_seconds()), round(stamp.lifetime.total_seconds())
+    if changes_at is not None:
+        lifetime = min(lifetime, age + math.floor((changes_at - now).total_seconds()))
     headers = {
         "Content-Type": content_type,
         "Vary": "Accept, Accept-Encoding",
-        "Cache-Control": f"public, max-age={round(lifetime.total_seconds())}",
-        "Age": str(round(age.total_seconds())),
+        "Cache-Control": f"public, max-age={lifetime}",
+        "Age": str(age),
         # A name in a hostile page must not be run as a script by a browser.
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'",
     }
-    if record.serial is not None and record.serial.isdecimal():
-        headers["X-PyPI-Last-Serial"] = record.serial
+    if serial is not None and serial.isdecimal():
+        headers["X-PyPI-Last-Serial"] = serial
     return headers
 
 

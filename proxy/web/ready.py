@@ -29,11 +29,18 @@ class Body:
     data: bytes
 
 
-def etag_for(content: str, view: View, format: Format, coding: Coding) -> str:
-    """The ETag of one representation of the content with that ETag."""
-    seen_from = f"-{view.index}" if view.index else ""
+def etag_for(content: str, seen: str, format: Format, coding: Coding) -> str:
+    """The ETag of one representation of the content with that ETag.
+
+    `seen`: what else its bytes depend on, as `seen_from` says of a page.
+    """
     coded = ".gz" if coding is Coding.GZIP else ""
-    return f"{content}-{REVISION}{seen_from}.{format.tag}{coded}"
+    return f"{content}-{REVISION}{seen}.{format.tag}{coded}"
+
+
+def seen_from(page: Page, view: View) -> str:
+    """What the bytes of a page depend on besides its content: who answers, and the view."""
+    return f"-{page.index}{'/' if view.index else ''}"
 
 
 class ReadyPages:
@@ -48,7 +55,7 @@ class ReadyPages:
 
     async def body(self, page: Page, view: View, format: Format, coding: Coding) -> Body:
         """The body of the page in that representation, made now if nobody asked before."""
-        etag = etag_for(page.etag, view, format, coding)
+        etag = etag_for(page.etag, seen_from(page, view), format, coding)
         data = self._bodies.get(etag)
         if data is None:
             data = await self._making.join(etag, lambda: self._make(page, view, format, coding))
@@ -63,9 +70,9 @@ class ReadyPages:
     @staticmethod
     async def _make(page: Page, view: View, format: Format, coding: Coding) -> bytes:
         def make() -> bytes:
-            body = render_project(page.project, page.name, view, format)
+            body = render_project(page.seen(), page.name, page.index, view, format)
             return gzip.compress(body, _GZIP_LEVEL, mtime=0) if coding is Coding.GZIP else body
 
-        if len(page.project.files) < _RENDER_IN_THREAD_FILES:
+        if sum(len(part.project.files) for part in page.parts) < _RENDER_IN_THREAD_FILES:
             return make()
         return await asyncio.to_thread(make)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,16 @@ NINES = "9" * 5000
 
 
 def canonical(
-    folder: Path, name: str, body: bytes, content_type: str = JSON, *patterns: str
+    folder: Path,
+    name: str,
+    body: bytes,
+    content_type: str = JSON,
+    shows: Callable[[str], bool] | None = None,
 ) -> Source:
     raw, out = folder / f"{name}.raw", folder / f"{name}.gz"
     raw.write_bytes(body)
     etag = make_canonical(raw, out, content_type=content_type, charset=None)
-    return Source(out, etag, patterns or ("*",))
+    return Source(out, etag, shows)
 
 
 def render(folder: Path, *sources: Source) -> tuple[bytes, str]:
@@ -90,10 +95,10 @@ def test_hostile_names_do_not_become_markup(tmp_path: Path) -> None:
     assert [project["name"] for project in json.loads(as_json)["projects"]] == [nasty, "ok"]
 
 
-def test_merging_respects_order_and_patterns(tmp_path: Path) -> None:
-    """The first index's spelling stands; names outside an index's patterns are not its own."""
+def test_merging_respects_order_and_what_is_shown(tmp_path: Path) -> None:
+    """The first index's spelling stands; names that are not shown are left out."""
     names = b'{"projects":[{"name":"Acme.X"},{"name":"six"}]}'
-    one = canonical(tmp_path, "one", names, JSON, "acme-*")
+    one = canonical(tmp_path, "one", names, JSON, lambda name: name.startswith("acme-"))
     two = canonical(tmp_path, "two", b'{"projects":[{"name":"acme-x"},{"name":"six"}]}')
     as_json, _ = render(tmp_path, one, two)
 

@@ -36,13 +36,14 @@ def reparse(body: bytes, format: Format) -> Project:
 
 
 def test_json_changes_nothing_but_the_links() -> None:
-    """JSON in, JSON out: only `url` differs."""
+    """JSON in, JSON out: only `url` differs, and a private key (PEP 691) is added."""
     given_file = file(provenance=None, unknown={"a": [1.5, None]}, upload_time="2026-01-02T03:04Z")
     page = project(given_file, versions=["1.0"], unknown=[{}])
-    rendered = json.loads(render_project(page, NAME, View(), Format.JSON))
+    rendered = json.loads(render_project(page, NAME, "pypi", View(), Format.JSON))
 
     link = f"../../files/six/{SHA256}/six-1.0.tar.gz"
-    assert rendered == {**page.document, "files": [{**given_file, "url": link}]}
+    meta = {**page.meta, "_index": "pypi"}
+    assert rendered == {**page.document, "meta": meta, "files": [{**given_file, "url": link}]}
 
 
 def test_numbers_come_out_as_they_were_written() -> None:
@@ -51,7 +52,8 @@ def test_numbers_come_out_as_they_were_written() -> None:
     body = b'{"meta":{"api-version":"1.1"},"name":"six","x":' + numbers + b',"files":[]}'
     stored = read_canonical(canonical(reparse(body, Format.JSON)))
 
-    assert render_project(stored, NAME, View(), Format.JSON) == body
+    expected = body.replace(b'"1.1"', b'"1.1","_index":"pypi"')
+    assert render_project(stored, NAME, "pypi", View(), Format.JSON) == expected
 
 
 def test_html_survives_hostile_text() -> None:
@@ -66,7 +68,7 @@ def test_html_survives_hostile_text() -> None:
         ),
         **{"project-status": {"status": "archived", "reason": NASTY}},
     )
-    body = render_project(page, NAME, View(), Format.HTML)
+    body = render_project(page, NAME, "pypi", View(), Format.HTML)
     back = reparse(body, Format.HTML)
 
     assert b"<script" not in body
@@ -84,7 +86,7 @@ def test_html_survives_hostile_text() -> None:
 def test_the_link_ends_in_the_name(name: str) -> None:
     """The last component of the link is the file's name, quoted."""
     page = project(file() | {"filename": name})
-    back = reparse(render_project(page, NAME, View(), Format.HTML_V1), Format.HTML_V1)
+    back = reparse(render_project(page, NAME, "pypi", View(), Format.HTML_V1), Format.HTML_V1)
 
     assert [one.filename for one in back.files] == [name]
 
@@ -104,8 +106,8 @@ def test_views_and_missing_hashes() -> None:
 def test_html_rendering_is_stable_under_parsing() -> None:
     """render(parse(render(x))) is render(x)."""
     page = project(file(yanked=True, core_metadata={"sha256": SHA256}), meta={"api-version": "1.0"})
-    once = render_project(page, NAME, View(), Format.HTML)
-    again = render_project(reparse(once, Format.HTML), NAME, View(), Format.HTML)
+    once = render_project(page, NAME, "pypi", View(), Format.HTML)
+    again = render_project(reparse(once, Format.HTML), NAME, "pypi", View(), Format.HTML)
 
     assert again == once
 

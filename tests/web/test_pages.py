@@ -34,7 +34,7 @@ async def get(proxy: TestClient, path: str = "/simple/six/", **headers: str) -> 
 async def test_json_comes_through_with_stable_relative_links(
     proxy: TestClient, upstream: FakeUpstream
 ) -> None:
-    """All keys as upstream gave them; the URL alone is ours."""
+    """All keys as upstream gave them; the URL and a private key (PEP 691) alone are ours."""
     sha256 = upstream.add(
         "six", "six-1.0.tar.gz", **{"upload-time": "2026-01-01T00:00:00.5Z", "new": None}
     )
@@ -43,7 +43,8 @@ async def test_json_comes_through_with_stable_relative_links(
 
     given = dict(upstream.pages["six"]["files"][0])
     given["url"] = f"../../files/six/{sha256}/six-1.0.tar.gz"
-    assert page == {**upstream.pages["six"], "files": [given]}
+    meta = {"api-version": "1.1", "_index": "pypi"}
+    assert page == {**upstream.pages["six"], "meta": meta, "files": [given]}
     assert answer.headers["Cache-Status"] == "wheelkeep; fwd=miss; fwd-status=200; ttl=600; stored"
     assert (await get(proxy)).headers["Cache-Status"] == "wheelkeep; hit; ttl=600"
 
@@ -56,7 +57,7 @@ async def test_html_upstream_becomes_json(proxy: TestClient, upstream: FakeUpstr
 
     assert page["files"][0]["hashes"] == {"sha256": sha256}
     assert page["versions"] == ["1.0"]
-    assert page["meta"] == {"api-version": "1.0"}
+    assert page["meta"] == {"api-version": "1.0", "_index": "pypi"}
 
 
 async def test_gzip_is_the_same_page(proxy: TestClient, upstream: FakeUpstream) -> None:

@@ -1,0 +1,113 @@
+"""Versions and kinds of files, as their names tell them. Pure.
+
+Read first: PEP 427 and PEP 625 (file names), PEP 440 (versions), PEP 700 (`versions`).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from proxy.rules import Kind
+from proxy.simple.model import INDEX_KEY, File, Project
+
+_SDIST = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
+
+
+def version_of(filename: str) -> Version | None:
+    """The version in the name of a wheel, a source distribution or an egg."""
+    try:
+        if filename.endswith(".whl"):
+            return parse_wheel_filename(filename)[1]
+        if filename.endswith((".tar.gz", ".zip")):
+            return parse_sdist_filename(filename)[1]
+        if filename.endswith((".tar.bz2", ".tgz", ".tar.xz")):
+            stem = re.sub(r"\.(tar\.\w+|tgz)\Z", "", filename)
+            return Version(stem.rpartition("-")[2])
+        if filename.endswith(".egg"):
+            return Version(filename.split("-")[1])
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion, IndexError):
+        pass
+    return None
+
+
+def versions_of(files: Iterable[File]) -> list[str]:
+    """The versions that the file names tell, in ascending order (PEP 700 `versions`)."""
+    found = {version for file in files if (version := version_of(file.filename)) is not None}
+    return [str(version) for version in sorted(found)]
+
+
+def kind_of(filename: str) -> Kind | None:
+    """What the file is; None for eggs, installers and the like."""
+    name = filename.lower()
+    if name.endswith(".whl"):
+        return Kind.WHEEL
+    return Kind.SDIST if name.endswith(_SDIST) else None
+
+
+def without_files(project: Project, hidden: Iterable[int]) -> Project:
+    """The page without the files at these positions, and without versions that had no others.
+
+    PEP 700: each file belongs to one of the `versions`; versions that had no file to begin with
+    may stay.
+    """
+    positions = frozenset(hidden)
+    if not positions:
+        return project
+    shown = tuple(file for at, file in enumerate(project.files) if at not in positions)
+    document = dict(project.document)
+    versions = document.get("versions")
+    if isinstance(versions, list):
+        gone = [project.files[at] for at in sorted(positions)]
+        document["versions"] = _left(versions, gone, shown)
+    return Project(document=document, files=shown)
+
+
+def joined(first: Project, others: Sequence[tuple[str, Project]]) -> Project:
+    """The page with the files and versions of further indexes, given with their names.
+
+    Of files of the same name that of the earlier page is taken (PEP 708 leaves it open). Each
+    file of another index says so under a private key (PEP 691).
+    """
+    if not others:
+        return first
+    files = {file.filename: file for file in reversed(first.files)}
+    result, versions = list(first.files), list(_versions(first))
+    for index, page in others:
+        for file in page.files:
+            if file.filename not in files:
+                files[file.filename] = file
+                result.append(File({**file.entry, INDEX_KEY: index}))
+        versions += [version for version in _versions(page) if version not in versions]
+    return Project(document={**first.document, "versions": versions}, files=tuple(result))
+
+
+def _versions(page: Project) -> list[object]:
+    given = page.document.get("versions")
+    return given if isinstance(given, list) else list(versions_of(page.files))
+
+
+def _left(versions: list[object], gone: Iterable[File], shown: Iterable[File]) -> list[object]:
+    shown_names = [file.filename for file in shown]
+    gone_names = [file.filename for file in gone]
+    still_there = {version_of(name) for name in shown_names}
+    gone_versions = {version_of(name) for name in gone_names} - still_there - {None}
+
+    def is_gone(version: object) -> bool:
+        try:
+            return Version(str(version)) in gone_versions
+        except InvalidVersion:
+            return _is_named(version, gone_names) and not _is_named(version, shown_names)
+
+    return [version for version in versions if not is_gone(version)]
+
+
+def _is_named(version: object, filenames: Iterable[str]) -> bool:
+    """Whether a version from before PEP 440 stands in one of the names."""
+    return any(f"-{version}" in name for name in filenames)
