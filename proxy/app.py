@@ -57,6 +57,7 @@ from proxy.web.pages import PageHandlers
 from proxy.web.peers import PeerHandlers
 from proxy.web.ready import ReadyPages
 from proxy.web.service import ServiceHandlers
+from proxy.web.why import WhyHandlers
 
 LONGEST_HEAD_BYTES = 16 << 10
 
@@ -139,6 +140,7 @@ async def application(
         app.add_routes(PageHandlers(catalog, root_lists, ready, now).routes())
         app.add_routes(files.routes())
         app.add_routes(DocumentHandlers(documents, now).routes())
+        app.add_routes(WhyHandlers(catalog, now).routes())
         if peers is not None:
             app.add_routes(PeerHandlers(downloads, machine, telemetry).routes())
         app.add_routes(ServiceHandlers(catalog, store, blobs, shared, telemetry).routes())

@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     REVALIDATED = "revalidated"  # kept, and upstream said that it still holds
     MISS = "miss"  # fetched from upstream
     STALE = "stale"  # kept and out of date, served because upstream failed
+    DENIED = "denied"  # a policy, or a missing token, says no
     ERROR = "error"  # no answer could be had
     NONE = "none"  # nothing that is cached
 
@@ -46,7 +47,7 @@ class Journey:
                 parts.append("fwd=stale")
             case Outcome.MISS | Outcome.ERROR:
                 parts.append("fwd=miss")
-            case Outcome.NONE:
+            case Outcome.DENIED | Outcome.NONE:
                 pass
         if self.outcome is not Outcome.STALE and self.forward_status is not None:
             parts.append(f"fwd-status={self.forward_status}")

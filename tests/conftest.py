@@ -55,9 +55,17 @@ async def make_proxy(
     """Start wheelkeep in front of `upstream`; keywords are settings of `cache`, or sections."""
     async with AsyncExitStack() as stack:
 
-        async def make(*, index: list[dict[str, Any]] | None = None, **cache: Any) -> TestClient:
+        async def make(
+            *,
+            index: list[dict[str, Any]] | None = None,
+            policy: dict[str, Any] | None = None,
+            auth: dict[str, Any] | None = None,
+            **cache: Any,
+        ) -> TestClient:
             settings = load(
                 flags={
+                    "policy": policy or {},
+                    "auth": auth or {},
                     "cache": {"dir": str(tmp_path / "cache"), **cache},
                     "index": index or [{"url": upstream.url}],
                 }

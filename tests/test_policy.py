@@ -175,7 +175,9 @@ def test_where_the_time_is_set_to_does_not_matter(monkeypatch: pytest.MonkeyPatc
         time.tzset()
 
 
-@pytest.mark.parametrize("upload_time", ["soon", "9999-12-31T23:59:59Z", "0001-01-01T00:00+23:00", 5])
+@pytest.mark.parametrize(
+    "upload_time", ["soon", "9999-12-31T23:59:59Z", "0001-01-01T00:00+23:00", 5]
+)
 def test_times_without_sense(upload_time: object) -> None:
     """A time that cannot be read, or lies beyond all calendars, shows nothing too early."""
     assert hidden({"min_age": "7d"}, page(WHEEL, **{"upload-time": upload_time}))

@@ -79,6 +79,13 @@ def choose_coding(accept_encoding: str | None) -> Coding:
     return Coding.GZIP if gzip > 0 and gzip >= identity else Coding.IDENTITY
 
 
+def prefers_json(accept: str) -> bool:
+    """Whether JSON is named, and welcome at least as much as HTML."""
+    ranges = dict(_weighted(accept))
+    json = max(ranges.get("application/json", 0.0), ranges.get(Format.JSON.value, 0.0))
+    return json > 0 and json >= ranges.get(Format.HTML.value, 0.0)
+
+
 def _weighted(header: str) -> Iterator[tuple[str, float]]:
     """The readable parts of a header of weighted values, in lower case."""
     for part in header.split(","):

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from proxy.errors import DigestMismatch, ProxyError, StoreUnavailable, UpstreamError
+from proxy.errors import DigestMismatch, HiddenByPolicy, ProxyError, StoreUnavailable, UpstreamError
 from proxy.journey import CACHE_NAME, Journey, Outcome
 from proxy.telemetry import Telemetry
 
+_LONGEST_REASON = 200
 _REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -128,14 +129,28 @@ def _refusal(note: Note, problem: ProxyError) -> web.Response:
         note.journey = Journey(outcome=Outcome.ERROR, index=problem.index)
     elif isinstance(problem, DigestMismatch | StoreUnavailable):
         note.journey = Journey(outcome=Outcome.ERROR)
+    elif isinstance(problem, HiddenByPolicy):
+        note.journey = Journey(outcome=Outcome.DENIED)
     return web.Response(
         status=problem.status,
+        reason=_reason(problem),
         # A header that is quoted here may hold bytes that were no text.
         body=f"{problem}\n".encode(errors="replace"),
         content_type="text/plain",
         charset="utf-8",
         headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )
+
+
+def _reason(problem: ProxyError) -> str | None:
+    """What stands behind the status in its line: pip shows that, and not the body."""
+    if not isinstance(problem, HiddenByPolicy):
+        return None
+    # It may quote why a file was yanked.
+    shown = "".join(
+        one if " " <= one <= "~" else "?" for one in f"Forbidden by {problem.explanation}"
+    )
+    return shown[:_LONGEST_REASON]
 
 
 def _own_headers(problem: web.HTTPException) -> dict[str, str]:

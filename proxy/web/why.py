@@ -1,0 +1,117 @@
+"""`/why/{project}`: each file of a project, and for one that is hidden the rule and the time.
+
+For people in a browser as HTML, for their scripts as JSON.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import jinja2
+from aiohttp import web
+
+from proxy.catalog import Catalog, Page
+from proxy.errors import NotAcceptable, ProjectNotFound
+from proxy.simple.model import normalize
+from proxy.simple.negotiate import prefers_json
+from proxy.web.access import NOTE
+from proxy.web.pages import moved
+
+_FORMATS = ("json", "html")
+
+
+class WhyHandlers:
+    """The handler of `/why/`."""
+
+    def __init__(self, catalog: Catalog, now: Callable[[], datetime]) -> None:
+        self._catalog = catalog
+        self._now = now
+        templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("proxy.web"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        self._template = templates.get_template("why.html")
+        self._style = templates.get_template("why.css").render()
+        digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
+        self._policy = f"default-src 'none'; style-src 'sha256-{digest}'"
+
+    def routes(self) -> list[web.RouteDef]:
+        """The URLs served here."""
+        return [web.get("/why/{project}", self.why), web.get("/why/{project}/", self.drop_slash)]
+
+    async def drop_slash(self, request: web.Request) -> web.Response:
+        """`/why/six/` to `/why/six`."""
+        return moved(request, f"../{request.match_info['project']}")
+
+    async def why(self, request: web.Request) -> web.Response:
+        """What policy makes of a project's files now."""
+        note = request[NOTE]
+        note.route = "why"
+        given = request.match_info["project"]
+        name = normalize(given)
+        if name is None:
+            raise ProjectNotFound(ascii(given))
+        if given != name:
+            return moved(request, name)
+        wants_json = _wants_json(request)
+        note.project = name
+        page = await self._catalog.page(name)
+        note.journey = page.journey
+        told = self._told(page)
+        headers = {
+            "Cache-Control": "no-store",
+            "Vary": "Accept",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if wants_json:
+            return web.json_response(told, headers=headers)
+        shown = sum(file["shown"] for file in told["files"])
+        return web.Response(
+            text=self._template.render(**told, shown=shown, style=self._style),
+            content_type="text/html",
+            headers={**headers, "Content-Security-Policy": self._policy},
+        )
+
+    def _told(self, page: Page) -> dict[str, Any]:
+        status = page.parts[0].project.status
+        return {
+            "project": page.name,
+            "index": page.index,
+            "reserved_for": self._catalog.policy.reserved_for(page.name),
+            "status": {key: status.get(key) for key in ("status", "reason")} if status else None,
+            "checked_at": _shown(self._now()),
+            "files": list(_files(page)),
+        }
+
+
+def _files(page: Page) -> Iterator[dict[str, Any]]:
+    for part in page.parts:
+        for at, file in enumerate(part.project.files):
+            hidden = part.selection.hidden.get(at)
+            yield {
+                "filename": file.filename,
+                "sha256": file.sha256,
+                "index": part.index,
+                "upload-time": file.entry.get("upload-time"),
+                "shown": hidden is None,
+                "rule": str(hidden.reason) if hidden else None,
+                "reason": hidden.explanation if hidden else None,
+                "until": _shown(hidden.until) if hidden and hidden.until else None,
+            }
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _wants_json(request: web.Request) -> bool:
+    """As `?format=` says, else as Accept does. Raises `NotAcceptable`."""
+    given = request.query.get("format")
+    if given is not None and given not in _FORMATS:
+        raise NotAcceptable(given, _FORMATS)
+    if given is not None:
+        return given == "json"
+    return prefers_json(", ".join(request.headers.getall("Accept", [])))
