@@ -2,7 +2,8 @@
 
 The journey of a request:
 
-1. `web/access.py` gives it an id, and will turn whatever goes wrong into an answer.
+1. `web/access.py` gives it an id, and will turn whatever goes wrong into an answer;
+   `web/tokens.py` lets it in.
 2. A handler in `web/` reads the URL and the headers, and knows which representation or which
    bytes are asked for.
 3. A page: `catalog.py` lets `policy.py` name the indexes that may answer, and takes the first
@@ -35,7 +36,7 @@ from proxy.pagecache import PageCache
 from proxy.peers import Peers, new_peer_session, url_for_others
 from proxy.policy import Policy
 from proxy.root_list import RootLists
-from proxy.settings import Cache, Settings
+from proxy.settings import Auth, Cache, Settings
 from proxy.sightings import Sightings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
@@ -54,9 +55,10 @@ from proxy.web.access import access_middleware, on_prepare
 from proxy.web.documents import DocumentHandlers
 from proxy.web.files import FileHandlers
 from proxy.web.pages import PageHandlers
-from proxy.web.peers import PeerHandlers
+from proxy.web.peers import PEER_PATH, PeerHandlers
 from proxy.web.ready import ReadyPages
-from proxy.web.service import ServiceHandlers
+from proxy.web.service import MONITORING_PATHS, ServiceHandlers
+from proxy.web.tokens import Gate
 from proxy.web.why import WhyHandlers
 
 LONGEST_HEAD_BYTES = 16 << 10
@@ -127,14 +129,8 @@ async def application(
         ready = ReadyPages()
         stack.push_async_callback(ready.close)
 
-        app = web.Application(
-            middlewares=[access_middleware(telemetry)],
-            handler_args={
-                "max_line_size": LONGEST_HEAD_BYTES,
-                "max_field_size": LONGEST_HEAD_BYTES,
-            },
-        )
-        app.on_response_prepare.append(on_prepare)
+        gate = _gate(settings.auth, telemetry)
+        app = _without_routes(telemetry, gate)
         files = FileHandlers(catalog, downloads, made_metadata, telemetry)
         stack.push_async_callback(files.close)
         app.add_routes(PageHandlers(catalog, root_lists, ready, now).routes())
@@ -143,9 +139,25 @@ async def application(
         app.add_routes(WhyHandlers(catalog, now).routes())
         if peers is not None:
             app.add_routes(PeerHandlers(downloads, machine, telemetry).routes())
-        app.add_routes(ServiceHandlers(catalog, store, blobs, shared, telemetry).routes())
+        app.add_routes(ServiceHandlers(catalog, store, blobs, shared, telemetry, gate).routes())
         maintenance.start()
         yield app
+
+
+def _without_routes(telemetry: Telemetry, gate: Gate) -> web.Application:
+    app = web.Application(
+        middlewares=[access_middleware(telemetry, gate)],
+        handler_args={"max_line_size": LONGEST_HEAD_BYTES, "max_field_size": LONGEST_HEAD_BYTES},
+    )
+    app.on_response_prepare.append(on_prepare(gate))
+    return app
+
+
+def _gate(settings: Auth, telemetry: Telemetry) -> Gate:
+    open_paths = [PEER_PATH]  # machines have another way to know each other
+    if settings.open_monitoring:
+        open_paths += MONITORING_PATHS
+    return Gate(settings, open_paths, telemetry)
 
 
 def prepare_cache(settings: Settings) -> None:

@@ -119,6 +119,18 @@ class NotAcceptable(ProxyError):
         self.offers = offers
 
 
+class Unauthorized(ProxyError):
+    """The client has to show a token that is known here (RFC 9110 §15.5.2)."""
+
+    status = 401
+
+    def __init__(self, *, was_given: bool) -> None:
+        problem = "That token is not known here" if was_given else "This server asks for a token"
+        super().__init__(
+            f"{problem}: send one as the password of basic authentication, or as a bearer token."
+        )
+
+
 class Forbidden(ProxyError):
     """The client may not do this."""
 

@@ -93,7 +93,8 @@ def _is_rule(value: str) -> str:
     return Rule.parse(value).text
 
 
-def _is_token_hash(value: str) -> str:
+def token_hash(value: str) -> str:
+    """The sha256 of a token, in lower case. Raises `ValueError` that does not quote it."""
     if not _SHA256.fullmatch(value):
         raise ValueError(
             "must be the sha256 of a token, 64 hexadecimal digits: `wheelkeep token` makes both"
@@ -106,7 +107,7 @@ def _empty_is_none(value: object) -> object:
 
 
 RuleLine = Annotated[str, AfterValidator(_is_rule)]
-TokenHash = Annotated[str, AfterValidator(_is_token_hash)]
+TokenHash = Annotated[str, AfterValidator(token_hash)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none), AfterValidator(_with_home)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
 OptionalDuration = Annotated[Duration | None, BeforeValidator(_empty_is_none)]

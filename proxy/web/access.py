@@ -10,14 +10,24 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiohttp import web
 
-from proxy.errors import DigestMismatch, HiddenByPolicy, ProxyError, StoreUnavailable, UpstreamError
+from proxy.errors import (
+    DigestMismatch,
+    HiddenByPolicy,
+    ProxyError,
+    StoreUnavailable,
+    Unauthorized,
+    UpstreamError,
+)
 from proxy.journey import CACHE_NAME, Journey, Outcome
 from proxy.telemetry import Telemetry
+from proxy.web.tokens import Gate
 
 _LONGEST_REASON = 200
+_CHALLENGES = ('Basic realm="wheelkeep", charset="UTF-8"', 'Bearer realm="wheelkeep"')
 _REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -29,6 +39,8 @@ class Note:
     route: str = "other"
     journey: Journey = field(default_factory=Journey)
     project: str | None = None
+    token: str | None = None
+    """The first digits of the sha256 of the token it came with, where that is known."""
     sent_bytes: int = 0
     """Of the body."""
     is_begun: bool = False
@@ -40,8 +52,16 @@ CLIENT_GONE = 499
 NOTE: web.RequestKey[Note] = web.RequestKey("note", Note)
 
 
-def access_middleware(telemetry: Telemetry) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """The middleware; `telemetry` is told of every request."""
+def access_middleware(
+    telemetry: Telemetry, gate: Gate
+) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """The middleware; `telemetry` is told of every request, also of those `gate` turns away."""
+
+    async def let_in(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        request[NOTE].token = gate.check(request)
+        return await handler(request)
 
     @web.middleware
     async def access(
@@ -53,7 +73,7 @@ def access_middleware(telemetry: Telemetry) -> Callable[..., Awaitable[web.Strea
         begun = time.perf_counter()
         status = CLIENT_GONE
         try:
-            response = await _answer(request, handler, note, telemetry)
+            response = await _answer(request, partial(let_in, handler=handler), note, telemetry)
             status = response.status
             if isinstance(response, web.Response) and request.method != "HEAD":
                 note.sent_bytes = response.content_length or 0
@@ -80,6 +100,7 @@ def access_middleware(telemetry: Telemetry) -> Callable[..., Awaitable[web.Strea
                 project=note.project,
                 upstream_status=note.journey.forward_status,
                 client=request.remote,
+                token=note.token,
                 # pip and uv append a page of JSON to their names.
                 agent=request.headers.get("User-Agent", "").partition(" {")[0][:100],
                 id=note.request_id,
@@ -129,9 +150,9 @@ def _refusal(note: Note, problem: ProxyError) -> web.Response:
         note.journey = Journey(outcome=Outcome.ERROR, index=problem.index)
     elif isinstance(problem, DigestMismatch | StoreUnavailable):
         note.journey = Journey(outcome=Outcome.ERROR)
-    elif isinstance(problem, HiddenByPolicy):
+    elif isinstance(problem, HiddenByPolicy | Unauthorized):
         note.journey = Journey(outcome=Outcome.DENIED)
-    return web.Response(
+    response = web.Response(
         status=problem.status,
         reason=_reason(problem),
         # A header that is quoted here may hold bytes that were no text.
@@ -140,6 +161,10 @@ def _refusal(note: Note, problem: ProxyError) -> web.Response:
         charset="utf-8",
         headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )
+    if isinstance(problem, Unauthorized):
+        for challenge in _CHALLENGES:
+            response.headers.add("WWW-Authenticate", challenge)
+    return response
 
 
 def _reason(problem: ProxyError) -> str | None:
@@ -159,8 +184,19 @@ def _own_headers(problem: web.HTTPException) -> dict[str, str]:
     return headers | {"X-Content-Type-Options": "nosniff"}
 
 
-async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler: note that an answer begins, and say what serves, not by which library."""
-    if NOTE in request:  # what aiohttp refuses by itself never came to us
-        request[NOTE].is_begun = True
-    response.headers["Server"] = CACHE_NAME
+def on_prepare(
+    gate: Gate,
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """The signal handler of the beginning of an answer."""
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        if NOTE in request:  # what aiohttp refuses by itself never came to us
+            request[NOTE].is_begun = True
+        # Say what serves, not by which library.
+        response.headers["Server"] = CACHE_NAME
+        kept = response.headers.get("Cache-Control", "")
+        if gate.is_closed and kept.startswith("public"):
+            # RFC 9111 §3.5: a cache in front must not hand it to whoever has no token.
+            response.headers["Cache-Control"] = kept.replace("public", "private", 1)
+
+    return prepare

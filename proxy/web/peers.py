@@ -12,6 +12,8 @@ from proxy.web.access import NOTE
 from proxy.web.files import names_in
 from proxy.web.sending import file_headers, send_file
 
+PEER_PATH = "/peer/{project}/{sha256}/{filename}"
+
 
 class PeerHandlers:
     """The handler of `/peer/`. `machine` is the name by which this one wants to be asked."""
@@ -23,7 +25,7 @@ class PeerHandlers:
 
     def routes(self) -> list[web.RouteDef]:
         """The URLs served here."""
-        return [web.get("/peer/{project}/{sha256}/{filename}", self.file)]
+        return [web.get(PEER_PATH, self.file)]
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """What is here of a file: whoever knows our name was shown it by our own Redis."""

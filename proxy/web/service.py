@@ -1,20 +1,21 @@
 """What operators and their machines ask: health, readiness, metrics, numbers, purging."""
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from proxy.catalog import Catalog
-from proxy.errors import Forbidden, ProjectNotFound, ProxyError, StoreUnavailable
+from proxy.errors import ProjectNotFound, ProxyError, StoreUnavailable
 from proxy.simple.model import ProjectName, normalize
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.pages import PageStore
 from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE
+from proxy.web.tokens import Gate
 
+MONITORING_PATHS = ("/healthz", "/readyz", "/metrics")
 _PROBE = ProjectName("-")
 
 
@@ -28,12 +29,14 @@ class ServiceHandlers:
         blobs: DiskBlobs,
         shared: SharedBlobs | None,
         telemetry: Telemetry,
+        gate: Gate,
     ) -> None:
         self._catalog = catalog
         self._pages = pages
         self._blobs = blobs
         self._shared = shared
         self._telemetry = telemetry
+        self._gate = gate
 
     def routes(self) -> list[web.RouteDef]:
         """The URLs served here."""
@@ -98,7 +101,7 @@ class ServiceHandlers:
     async def purge(self, request: web.Request) -> web.Response:
         """Forget one project's page."""
         request[NOTE].route = "purge"
-        _check_may_purge(request)
+        self._gate.check_may_purge(request)
         given = request.match_info["project"]
         project = normalize(given)
         if project is None:
@@ -108,23 +111,11 @@ class ServiceHandlers:
     async def purge_all(self, request: web.Request) -> web.Response:
         """Forget all pages."""
         request[NOTE].route = "purge"
-        _check_may_purge(request)
+        self._gate.check_may_purge(request)
         return web.json_response({"purged": await self._catalog.purge()})
 
 
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _NOT_CACHED = {"Cache-Control": "no-store"}
-
-
-def _check_may_purge(request: web.Request) -> None:
-    """Only from the machine itself, as long as there are no admin tokens. Raises `Forbidden`."""
-    try:
-        is_local = ipaddress.ip_address(request.remote or "").is_loopback
-    except ValueError:
-        is_local = False
-    # A proxy on this machine is local, and whoever asks through it is not.
-    if not is_local or any(name in request.headers for name in _FORWARDED):
-        raise Forbidden("Purging is allowed from the loopback address only, and by no proxy.")
 
 
 async def _check(work: Callable[[], Awaitable[object]]) -> str:

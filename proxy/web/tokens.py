@@ -1,0 +1,147 @@
+"""Who may ask: tokens as pip, uv, Poetry and netrc send them, and who may purge.
+
+A token comes as the password of basic authentication, whatever the user name (RFC 7617), or as
+a bearer token (RFC 6750). Only the sha256 of each is known here. A token has so many bits that
+guessing is hopeless and its plain sha256 gives nothing away.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiohttp import web
+
+from proxy.errors import Forbidden, Unauthorized
+from proxy.settings import Auth, token_hash
+from proxy.telemetry import Telemetry
+from proxy.watched import WatchedFile
+
+PREFIX = "wk_"
+"""By which scanners of secrets, and people, recognise a token."""
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+_SHOWN_DIGITS = 8
+
+
+def new_token() -> str:
+    """A token nobody can guess, made of characters that need no escaping in a URL."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_of(token: str) -> str:
+    """What the configuration knows a token by."""
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+
+
+class TokenSet:
+    """Hashes of tokens: those of the configuration, and those that stand in a file by now."""
+
+    def __init__(
+        self, hashes: Iterable[str], file: Path | None, setting: str, telemetry: Telemetry
+    ) -> None:
+        self._hashes = tuple(hashes)
+        self._file = WatchedFile(file, _read, setting, telemetry) if file else None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is to be such a set; an empty file lets nobody in."""
+        return bool(self._hashes) or self._file is not None
+
+    def __contains__(self, hashed: str) -> bool:
+        # All are compared, so that time tells nothing of which one it was near to.
+        known = (*self._hashes, *(self._file.value() if self._file else ()))
+        return sum(hmac.compare_digest(hashed, one) for one in known) > 0
+
+
+class Gate:
+    """Lets requests in. `open_paths` are those that need no token."""
+
+    def __init__(self, settings: Auth, open_paths: Iterable[str], telemetry: Telemetry) -> None:
+        self._tokens = TokenSet(
+            settings.tokens, settings.tokens_file, "auth.tokens_file", telemetry
+        )
+        self._admins = TokenSet(
+            settings.admin_tokens, settings.admin_tokens_file, "auth.admin_tokens_file", telemetry
+        )
+        self._open_paths = frozenset(open_paths)
+
+    def __repr__(self) -> str:
+        return f"<Gate, {'closed' if self.is_closed else 'open'}>"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a token is asked for at all."""
+        return self._tokens.is_given
+
+    def check(self, request: web.Request) -> str | None:
+        """Let the request in; the first digits of its token's sha256 where it has a known one.
+
+        Raises `Unauthorized`.
+        """
+        token = token_of(request)
+        hashed = hash_of(token) if token is not None else ""
+        if hashed and (hashed in self._tokens or hashed in self._admins):
+            return hashed[:_SHOWN_DIGITS]
+        resource = request.match_info.route.resource
+        is_open = resource is not None and resource.canonical in self._open_paths
+        if self.is_closed and not is_open:
+            raise Unauthorized(was_given=token is not None)
+        return None
+
+    def check_may_purge(self, request: web.Request) -> None:
+        """Let the request purge: by an admin token, or where there is none, from this machine.
+
+        Raises `Unauthorized`, `Forbidden`.
+        """
+        if self._admins.is_given:
+            token = token_of(request)
+            hashed = hash_of(token) if token is not None else ""
+            if hashed not in self._admins:
+                if token is not None and hashed in self._tokens:
+                    raise Forbidden("Purging asks for one of auth.admin_tokens.")
+                raise Unauthorized(was_given=token is not None)
+            return
+        try:
+            is_local = ipaddress.ip_address(request.remote or "").is_loopback
+        except ValueError:
+            is_local = False
+        # A proxy on this machine is local, and whoever asks through it is not.
+        if not is_local or any(name in request.headers for name in _FORWARDED):
+            raise Forbidden(
+                "Without auth.admin_tokens, purging is allowed from the loopback address only, "
+                "and by no proxy."
+            )
+
+
+def token_of(request: web.Request) -> str | None:
+    """The token a request came with; None where there is none to be read."""
+    scheme, _, value = request.headers.get("Authorization", "").strip().partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return value.strip() or None
+        case "basic":
+            try:
+                pair = base64.b64decode(value.strip(), validate=True)
+            except (binascii.Error, ValueError):
+                return None
+            password = pair.partition(b":")[2]
+            return password.decode(errors="surrogateescape") or None
+    return None
+
+
+def _read(text: str) -> tuple[str, ...]:
+    """One sha256 a line; what follows it is for people. Raises `ValueError`."""
+    hashes = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            hashes.append(token_hash(words[0]))
+        except ValueError as problem:
+            raise ValueError(f"line {number} {problem}") from None
+    return tuple(hashes)
