@@ -1,59 +1,18 @@
 """Real pip and uv install through a real wheelkeep process, with the way to upstream counted."""
 
-import asyncio
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.installers import INSTALLERS, installed, pip_install, run, uv_install
 from tests.fakes import HTML, JSON, FakeUpstream, with_ranges
 from tests.servers import wheelkeep
 from tests.wheels import metadata, wheel
 
 pytestmark = pytest.mark.clients
-
-# The clients see nothing of the machine's own configuration, or they would find files elsewhere.
-CLIENT_ENVIRONMENT = {
-    name: value
-    for name, value in os.environ.items()
-    if not name.startswith(("PIP_", "UV_", "WHEELKEEP_")) and not name.lower().endswith("_proxy")
-} | {
-    "PIP_CONFIG_FILE": os.devnull,
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "PIP_NO_CACHE_DIR": "1",
-    "UV_NO_CONFIG": "1",
-    "UV_NO_CACHE": "1",
-    "UV_PYTHON_DOWNLOADS": "never",
-}
-
-
-async def run(*command: str, cwd: Path | None = None) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env=CLIENT_ENVIRONMENT,
-        cwd=cwd,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 120)
-    assert process.returncode == 0, output.decode()
-    return output.decode()
-
-
-async def pip_install(index_url: str, target: Path, *arguments: str) -> None:
-    command = (sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target))
-    await run(*command, "--index-url", index_url, *arguments)
-
-
-async def uv_install(index_url: str, target: Path, *arguments: str) -> None:
-    command = (sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable)
-    await run(*command, "--target", str(target), "--index-url", index_url, *arguments)
-
-
-INSTALLERS = pytest.mark.parametrize("install", [pip_install, uv_install])
 
 
 @pytest.fixture(params=[JSON, HTML], ids=["json", "html"])
@@ -72,10 +31,6 @@ def stocked(request: pytest.FixtureRequest, upstream: FakeUpstream) -> FakeUpstr
             path = upstream.path_of(filename)
             upstream.files[f"{path}.metadata"] = metadata(project, version, requires)
     return upstream
-
-
-def installed(target: Path) -> set[str]:
-    return {path.name.removesuffix(".dist-info") for path in target.glob("*.dist-info")}
 
 
 @INSTALLERS
