@@ -48,7 +48,6 @@ from proxy.storage.pages_sqlite import SqlitePages
 from proxy.storage.redis_client import RedisClient
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
-from proxy.transport import new_session
 from proxy.upstream import Upstream
 from proxy.upstream_http import HttpUpstream
 from proxy.web.access import access_middleware, on_prepare
@@ -171,11 +170,9 @@ def prepare_cache(settings: Settings) -> None:
 async def _upstreams(
     stack: AsyncExitStack, settings: Settings, telemetry: Telemetry
 ) -> list[Upstream]:
-    for_pages = await stack.enter_async_context(new_session())
-    for_files = await stack.enter_async_context(new_session())
     offline = settings.cache.offline
     return [
-        HttpUpstream(index, for_pages, for_files, telemetry, offline=offline)
+        await stack.enter_async_context(HttpUpstream.open(index, telemetry, offline=offline))
         for index in settings.index
     ]
 

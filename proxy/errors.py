@@ -172,6 +172,14 @@ class UpstreamMalformed(UpstreamError):
     """The index answered with something that is not a page of the Simple API."""
 
 
+class LinkRefused(UpstreamError):
+    """A link or a redirect of the index leads where it may not lead us; nobody was asked."""
+
+
+class CertificateNotTrusted(UpstreamError):
+    """The certificate of the far side is none that we trust."""
+
+
 class UpstreamFileMissing(UpstreamError):
     """The index lists the file, and its server answers that it is not there."""
 

@@ -43,6 +43,8 @@ from proxy.rules import Rule
 
 ENVIRONMENT_PREFIX = "WHEELKEEP_"
 CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
+NO_PROXY = "none"
+"""The value of `index.proxy` that says that there is none."""
 DEFAULT_FILE = Path("wheelkeep.toml")
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -271,7 +273,7 @@ class Index(Section):
     @field_validator("proxy", mode="after")
     @classmethod
     def _is_proxy(cls, value: str) -> str:
-        if value not in ("", "none") and not re.fullmatch(r"https?://[^/\s]+/?", value):
+        if value not in ("", NO_PROXY) and not re.fullmatch(r"https?://[^/\s]+/?", value):
             raise ValueError('must be like http://proxy.example:3128, or "none"')
         return value
 

@@ -1,6 +1,7 @@
-"""The HTTP client that all indexes share, and the one place where its errors become ours."""
+"""The HTTP client of an index, and the one place where its errors become ours."""
 
 import re
+import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -9,10 +10,19 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from proxy import __version__
-from proxy.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout, UpstreamUnavailable
+from proxy.errors import (
+    CertificateNotTrusted,
+    ConfigError,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from proxy.settings import NO_PROXY, Index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,10 @@ def as_ours(index: str, url: str) -> Iterator[None]:
         raise UpstreamError(index, url, "it redirects in a loop") from problem
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as problem:
         raise UpstreamError(index, url, "it leads to what is no http URL") from problem
+    except aiohttp.ClientConnectorCertificateError as problem:
+        reason = f"its certificate is not trusted: {_sentence(problem.certificate_error)}"
+        advice = "; index.ca_file names further authorities"
+        raise CertificateNotTrusted(index, url, reason + advice) from problem
     except (aiohttp.ClientError, OSError) as problem:
         if isinstance(problem.__cause__, aiohttp.http_exceptions.ContentEncodingError):
             reason = "its Content-Encoding does not fit its bytes"
@@ -110,18 +124,38 @@ def retry_after_seconds(header: str | None) -> float | None:
     )
 
 
-def new_session() -> aiohttp.ClientSession:
-    """An HTTP client that all indexes share. HTTPS_PROXY and NO_PROXY are respected."""
+def new_session(
+    index: Index, resolver: AbstractResolver, tls: ssl.SSLContext
+) -> aiohttp.ClientSession:
+    """An HTTP client for one index, through the proxy of its settings or of the environment."""
     return aiohttp.ClientSession(
-        # Without a bound over all hosts: one that is slow must not keep the others waiting.
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64),
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64, resolver=resolver, ssl=tls),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         # Signed addresses and security policies outgrow the default of 8 kB.
         max_line_size=LONGEST_HEAD_BYTES,
         max_field_size=LONGEST_HEAD_BYTES,
-        trust_env=True,
+        proxy=index.proxy if index.proxy not in ("", NO_PROXY) else None,
+        # HTTPS_PROXY and NO_PROXY. netrc, which it also means, is decided upon later.
+        trust_env=not index.proxy,
     )
+
+
+def tls_for(index: Index) -> ssl.SSLContext:
+    """Whom to trust: the system's authorities (SSL_CERT_FILE), and those of the index's settings.
+
+    Raises `ConfigError`.
+    """
+    context = ssl.create_default_context()
+    if index.ca_file is not None:
+        try:
+            context.load_verify_locations(index.ca_file)
+        except OSError as problem:  # an SSLError is one, too
+            reason = "holds no certificates (PEM)" if isinstance(problem, ssl.SSLError) else None
+            raise ConfigError(
+                f"index.ca_file: {index.ca_file}: {reason or problem.strerror}"
+            ) from None
+    return context
 
 
 def byte_range(start: int, stop: int | None) -> str:

@@ -2,8 +2,8 @@
 
 The only place that speaks to an index. Passing failures are tried again with jittered
 back-off inside a deadline; an index that keeps failing is left alone for a while. Every body
-is bounded, also one that grows when it is decompressed. Credentials go to the origin of the
-index's own URL and nowhere else, whatever it links or redirects to.
+is bounded, also one that grows when it is decompressed. Where its links and redirects may lead
+is told in `reach.py`, and to whom its credentials go in `credentials.py`.
 
 Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
 """
@@ -18,9 +18,11 @@ from typing import IO
 
 import aiohttp
 import stamina
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from proxy.breaker import Breaker
+from proxy.credentials import Credentials
 from proxy.errors import (
     Offline,
     ProjectNotFound,
@@ -31,6 +33,7 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from proxy.reach import GuardedResolver, Reach, new_resolver
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
@@ -40,7 +43,9 @@ from proxy.transport import (
     as_written,
     byte_range,
     content_range,
+    new_session,
     retry_after_seconds,
+    tls_for,
     validator_of,
     worth_another_try,
 )
@@ -79,17 +84,44 @@ class HttpUpstream:
         index: Index,
         pages: aiohttp.ClientSession,
         files: aiohttp.ClientSession,
+        reach: Reach,
         telemetry: Telemetry,
         offline: bool = False,
     ) -> None:
         self.index = index
         self._offline = offline
+        self._reach = reach
+        self._credentials = Credentials(index, reach, telemetry)
         # Two clients: pages must not wait until one of many long downloads is done.
         self._pages = pages
         self._files = files
         self._telemetry = telemetry
         self._url = URL(index.url)
         self._breaker = Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        index: Index,
+        telemetry: Telemetry,
+        *,
+        offline: bool = False,
+        resolver: AbstractResolver | None = None,
+    ) -> AsyncIterator["HttpUpstream"]:
+        """The index with connections of its own, until the context ends. Raises `ConfigError`.
+
+        `resolver`: another one than the system's.
+        """
+        lookup = resolver or new_resolver()
+        reach = Reach(index, lookup)
+        guarded, tls = GuardedResolver(reach, lookup), tls_for(index)
+        async with (
+            new_session(index, guarded, tls) as pages,
+            new_session(index, guarded, tls) as files,
+        ):
+            yield cls(index, pages, files, reach, telemetry, offline)
+        await guarded.close()
 
     def __repr__(self) -> str:
         state = "failing" if self._breaker.is_open else "well"
@@ -169,8 +201,7 @@ class HttpUpstream:
             async with self._files.get(
                 address,
                 headers=headers,
-                # A link with credentials of its own keeps them.
-                middlewares=() if address.user else (self._identified,),
+                middlewares=(partial(self._checked_hop, address),),
                 timeout=timeout,
                 auto_decompress=False,
                 read_bufsize=_FILE_BUFFER,
@@ -211,7 +242,7 @@ class HttpUpstream:
             async with self._pages.get(
                 url,
                 headers=headers,
-                middlewares=(self._identified,),
+                middlewares=(partial(self._checked_hop, URL(url)),),
                 timeout=timeout,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
@@ -284,16 +315,21 @@ class HttpUpstream:
             self._telemetry.upstream_sent(self.name, len(chunk))
             yield chunk
 
-    async def _identified(
-        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    async def _checked_hop(
+        self, link: URL, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Give the index's credentials to its own origin, at each step of a redirect.
+        """Before each request, also of a redirect: whether it may go there, and who it says it is.
 
-        As a middleware of the client, since a header of ours and netrc exclude each other.
+        As a middleware of the client, which alone sees each step. `link` is what was asked for:
+        one with credentials of its own keeps them.
         """
-        user, password = self.index.username, self.index.password.get_secret_value()
-        if (user or password) and request.url.origin() == self._url.origin():
-            request.headers["Authorization"] = aiohttp.encode_basic_auth(user, password)
+        await self._reach.check(request.url, request.proxy)
+        is_own = link.user is not None and request.url.origin() == link.origin()
+        if not is_own:
+            # aiohttp shows netrc's credentials to any host.
+            request.headers.pop("Authorization", None)
+            if (header := self._credentials.header_for(request.url)) is not None:
+                request.headers["Authorization"] = header
         return await send(request)
 
     def _refuse_when_offline(self, url: str) -> None:

@@ -17,23 +17,23 @@ Fingerprint = tuple[int, int, int, int]
 class WatchedFile(Generic[Value]):
     """What stands in a file by now.
 
-    `parse` reads its text and raises `ValueError` that says what is wrong with it, and nothing
-    of what stands there: it may be a secret. `setting` is the key that names the file. The file
+    `read` reads it and raises `ValueError` that says what is wrong with it, and nothing of what
+    stands there: it may be a secret. `setting` is the key that names the file. The file
     must be there and right to begin with, or `ConfigError` is raised; what goes wrong with it
     later is logged, and the last good value stays.
     """
 
     def __init__(
-        self, path: Path, parse: Callable[[str], Value], setting: str, telemetry: Telemetry
+        self, path: Path, read: Callable[[Path], Value], setting: str, telemetry: Telemetry
     ) -> None:
         self._path = path
-        self._parse = parse
+        self._read = read
         self._setting = setting
         self._telemetry = telemetry
         self._looked_at = time.monotonic()
         try:
             self._fingerprint: Fingerprint | None = self._look()
-            self._value = self._read()
+            self._value = self._read(self._path)
         except (OSError, ValueError) as problem:
             raise ConfigError(self._told(problem)) from None
 
@@ -57,7 +57,7 @@ class WatchedFile(Generic[Value]):
         if found == self._fingerprint:
             return
         try:
-            self._value = self._read()
+            self._value = self._read(self._path)
         except (OSError, ValueError) as problem:
             self._complain(found, problem)
             return
@@ -73,9 +73,6 @@ class WatchedFile(Generic[Value]):
     def _look(self) -> Fingerprint:
         found = self._path.stat()
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-    def _read(self) -> Value:
-        return self._parse(self._path.read_text(encoding="utf-8"))
 
     def _told(self, problem: Exception) -> str:
         # What cannot be decoded would be quoted.

@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from lxml import etree
+from yarl import URL
 
 
 def free_port() -> int:
@@ -69,6 +70,75 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class ForwardProxy:
+    """A proxy as companies have them: CONNECT, and http URLs in the request line."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        """Addresses of names that it knows, and nobody else."""
+        self.targets: list[str] = []
+        self.shown: list[str] = []
+        """The heads that it was sent."""
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            self._tasks.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.shown.append(head.decode())
+        method, target, _ = head.partition(b"\r\n")[0].decode().split()
+        url = URL(f"//{target}") if method == "CONNECT" else URL(target)
+        assert url.host is not None
+        self.targets.append(target)
+        far_reader, far_writer = await asyncio.open_connection(
+            self.names.get(url.host, url.host), url.port
+        )
+        if method == "CONNECT":
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:
+            lines = [line for line in head.split(b"\r\n") if b"Proxy-Authorization" not in line]
+            first = f"{method} {url.raw_path_qs} HTTP/1.1".encode()
+            far_writer.write(b"\r\n".join([first, b"Connection: close", *lines[1:]]))
+        try:
+            await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
+        finally:
+            far_writer.close()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
 
 
 class S3Server:

@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import (
+    CertificateNotTrusted,
+    ConfigError,
     DigestMismatch,
     ProjectNotFound,
     UpstreamError,
@@ -21,7 +23,6 @@ from proxy.errors import (
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
-from proxy.transport import new_session
 from proxy.upstream import NewPage, Unchanged, Validators
 from proxy.upstream_http import HttpUpstream
 from tests.fakes import JSON, FakeUpstream
@@ -34,8 +35,8 @@ FILE = "/packages/six-1.0.tar.gz"
 @pytest.fixture
 async def index(upstream: FakeUpstream) -> AsyncIterator[HttpUpstream]:
     """The subject: wheelkeep's side of the fake index."""
-    async with new_session() as session:
-        yield HttpUpstream(Index(url=upstream.url), session, session, Telemetry())
+    async with HttpUpstream.open(Index(url=upstream.url), Telemetry()) as index:
+        yield index
 
 
 def answering(
@@ -253,11 +254,9 @@ async def test_each_request_has_the_credentials_that_are_nearest(
     upstream.handlers[FILE] = answering(b"file")
     address = upstream.root + FILE
     users = []
-    async with new_session() as session:
-        for credentials in ({}, {"username": "index", "password": "i"}):
-            index = HttpUpstream(
-                Index(url=upstream.url, **credentials), session, session, Telemetry()
-            )
+    for credentials in ({}, {"username": "index", "password": "i"}):
+        configured = Index(url=upstream.url, **credentials)
+        async with HttpUpstream.open(configured, Telemetry()) as index:
             await index.page(SIX)
             await received(index, address)
             await received(index, address.replace("//", "//link:l@"))
@@ -266,3 +265,30 @@ async def test_each_request_has_the_credentials_that_are_nearest(
         users.append(base64.b64decode(coded).decode())
 
     assert users == ["netrc:n", "netrc:n", "link:l", "index:i", "index:i", "link:l"]
+
+
+async def test_whom_to_trust(tls_upstream: FakeUpstream, tmp_path: Path) -> None:
+    """An authority of one's own is named by the setting; else the answer names the setting."""
+    tls_upstream.pages["six"] = {"meta": {}, "files": []}
+    async with HttpUpstream.open(Index(url=tls_upstream.url), Telemetry()) as index:
+        with pytest.raises(CertificateNotTrusted, match=r"not trusted.*index\.ca_file"):
+            await index.page(SIX)
+    trusting = Index(url=tls_upstream.url, ca_file=tls_upstream.ca_file)
+    async with HttpUpstream.open(trusting, Telemetry()) as index:
+        assert isinstance(await index.page(SIX), NewPage)
+    for name, problem in (("none", "No such file"), ("text", "holds no certificates")):
+        (tmp_path / "text").write_text("no certificate")
+        wrong = Index(url=tls_upstream.url, ca_file=tmp_path / name)
+        with pytest.raises(ConfigError, match=rf"index\.ca_file: .*{name}: {problem}"):
+            async with HttpUpstream.open(wrong, Telemetry()):
+                pass
+
+
+async def test_whom_the_environment_trusts(
+    tls_upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE, as OpenSSL and so all other tools have it."""
+    tls_upstream.pages["six"] = {"meta": {}, "files": []}
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_upstream.ca_file))
+    async with HttpUpstream.open(Index(url=tls_upstream.url), Telemetry()) as index:
+        assert isinstance(await index.page(SIX), NewPage)

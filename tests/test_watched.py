@@ -10,7 +10,8 @@ from proxy.telemetry import Telemetry
 from proxy.watched import WatchedFile
 
 
-def number(text: str) -> int:
+def number(path: Path) -> int:
+    text = path.read_text(encoding="utf-8")
     try:
         return int(text)
     except ValueError:

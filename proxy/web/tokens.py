@@ -133,10 +133,10 @@ def token_of(request: web.Request) -> str | None:
     return None
 
 
-def _read(text: str) -> tuple[str, ...]:
+def _read(path: Path) -> tuple[str, ...]:
     """One sha256 a line; what follows it is for people. Raises `ValueError`."""
     hashes = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
