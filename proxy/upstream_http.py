@@ -198,6 +198,8 @@ class HttpUpstream:
                 headers["If-Range"] = validator
         with as_ours(self.name, url):
             address = as_written(url)
+            if address.scheme not in ("http", "https"):
+                raise UpstreamError(self.name, url, "it leads to what is no http URL")
             async with self._files.get(
                 address,
                 headers=headers,

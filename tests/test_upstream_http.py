@@ -228,6 +228,13 @@ async def test_redirects_that_lead_nowhere(
         await index.page(SIX)
 
 
+@pytest.mark.parametrize("link", ["file:///etc/hostname", "ws://127.0.0.1:9/six-1.0.tar.gz"])
+async def test_a_file_comes_over_http_alone(index: HttpUpstream, link: str) -> None:
+    """Whatever a page was made to link to."""
+    with pytest.raises(UpstreamError, match="no http URL"):
+        await received(index, link)
+
+
 async def test_no_failure_tells_a_secret(index: HttpUpstream, upstream: FakeUpstream) -> None:
     """Neither the credentials of a link nor its signature are in what is said of it."""
     link = upstream.root.replace("//", "//user:secret@") + f"{FILE}?signature=secret"

@@ -4,7 +4,8 @@ Forgiving a bad file, not a bad page: an entry with an unparsable version or a s
 requires-python is passed on as it is, while a login page, cut JSON or a page of another
 major version of the API raises `MalformedPage`, so it can never be taken for an empty
 project. Only an entry that could not be linked to at all (no file name, a name that is no
-plain file name, a URL that is not http) is left out.
+plain file name, a URL that is not http) is left out. Links into a folder may stand on the
+page of a folder alone: no index over HTTP can list what lies on this machine.
 
 Read first: the "HTML serialization" and "JSON serialization" chapters of the Simple API.
 """
@@ -13,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol, cast
-from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
 
 import msgspec
 from lxml import etree
@@ -104,15 +105,24 @@ def _linkable(entry: object, base_url: str) -> dict[str, Any] | None:
 
 
 def _absolute(url: str, base_url: str) -> str | None:
-    """The absolute form of a link, or None where it is not one to http or https."""
+    """The absolute form of a link, or None where it leads where the page must not link to."""
     try:
         absolute = urljoin(base_url, url.strip())
-        parts = urlsplit(absolute)
-        # `port` raises on a port that is no number.
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return absolute if _may_link(urlsplit(absolute), urlsplit(base_url).scheme) else None
     except ValueError:
         return None
-    return absolute if usable else None
+
+
+def _may_link(link: SplitResult, page_scheme: str) -> bool:
+    """Whether a page may link there: one over HTTP to HTTP, that of a folder to its files.
+
+    What we wrote ourselves has no address, and was judged when it was read first. Raises
+    `ValueError` on a port that is no number.
+    """
+    if link.scheme == "file":
+        return page_scheme in ("file", "") and not link.netloc
+    is_http = link.scheme in ("http", "https") and bool(link.hostname) and link.port != 0
+    return is_http and page_scheme != "file"
 
 
 # --- HTML ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.simple.model import Project, ProjectName, Yanked
-from proxy.simple.parse import MalformedPage, parse_project, versions_of
+from proxy.simple.parse import MalformedPage, parse_canonical, parse_project, versions_of
 
 JSON = "application/vnd.pypi.simple.v1+json"
 URL = "https://index.example/simple/six/"
@@ -193,6 +193,44 @@ def test_what_cannot_be_linked_to_is_left_out(file: Any) -> None:
     good = {"filename": "six-2.0.tar.gz", "url": "six-2.0.tar.gz", "hashes": {}}
 
     assert [one.filename for one in parse(page(file, good)).files] == ["six-2.0.tar.gz"]
+
+
+FOLDER = "file:///srv/wheels/"
+
+
+@pytest.mark.parametrize(
+    ("base", "link", "absolute"),
+    [
+        (FOLDER, f"{FOLDER}a%20b/six-1.0.tar.gz", f"{FOLDER}a%20b/six-1.0.tar.gz"),
+        (FOLDER, "six-1.0.tar.gz", f"{FOLDER}six-1.0.tar.gz"),
+        (FOLDER, "https://a.example/six-1.0.tar.gz", None),
+        (FOLDER, "file://host/srv/six-1.0.tar.gz", None),
+        (URL, f"{FOLDER}six-1.0.tar.gz", None),
+        (URL, "FILE:/srv/wheels/six-1.0.tar.gz", None),
+    ],
+)
+def test_a_folder_links_to_its_files_and_nobody_else_does(
+    base: str, link: str, absolute: str | None
+) -> None:
+    """No index over HTTP can have a file of this machine on its page."""
+    files = parse(page({"filename": "six-1.0.tar.gz", "url": link, "hashes": {}}), base).files
+
+    assert [file.url for file in files] == ([absolute] if absolute else [])
+
+
+def test_a_base_does_not_make_a_page_that_of_a_folder() -> None:
+    """HTML says itself where its links are relative to, and only HTTP counts there."""
+    html = anchor().replace("<body>", f'<base href="{FOLDER}">')
+
+    assert [file.url for file in parse(html).files] == ["https://index.example/f/six-1.0.tar.gz"]
+
+
+def test_links_of_either_kind_are_read_back() -> None:
+    """What is kept of a page was judged when it came."""
+    links = [f"{FOLDER}six-1.0.tar.gz", "https://a.example/six-1.0.tar.gz"]
+    kept = page(*({"filename": "six-1.0.tar.gz", "url": link, "hashes": {}} for link in links))
+
+    assert [one.url for one in parse_canonical(json.dumps(kept).encode()).files] == links
 
 
 @pytest.mark.parametrize(
