@@ -23,18 +23,26 @@ _SDIST = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
 def version_of(filename: str) -> Version | None:
     """The version in the name of a wheel, a source distribution or an egg."""
     try:
-        if filename.endswith(".whl"):
-            return parse_wheel_filename(filename)[1]
-        if filename.endswith((".tar.gz", ".zip")):
-            return parse_sdist_filename(filename)[1]
+        if (found := distribution_of(filename)) is not None:
+            return found[1]
         if filename.endswith((".tar.bz2", ".tgz", ".tar.xz")):
             stem = re.sub(r"\.(tar\.\w+|tgz)\Z", "", filename)
             return Version(stem.rpartition("-")[2])
         if filename.endswith(".egg"):
             return Version(filename.split("-")[1])
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion, IndexError):
+    except (InvalidVersion, IndexError):
         pass
     return None
+
+
+def distribution_of(filename: str) -> tuple[str, Version] | None:
+    """Project and version in the name of a wheel or a source distribution (.tar.gz, .zip)."""
+    try:
+        if filename.endswith(".whl"):
+            return parse_wheel_filename(filename)[:2]
+        return parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
 
 
 def versions_of(files: Iterable[File]) -> list[str]:

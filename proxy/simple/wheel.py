@@ -89,11 +89,16 @@ class Pieces(io.RawIOBase):
         raise MissingBytes(start, stop)
 
 
-def read_metadata(wheel: io.RawIOBase | io.BufferedIOBase, filename: str) -> bytes:
-    """The METADATA file of the wheel. Raises `UnreadableWheel`, and whatever reading raises."""
+def read_metadata(
+    wheel: io.RawIOBase | io.BufferedIOBase, filename: str, place: str = ".dist-info/METADATA"
+) -> bytes:
+    """The METADATA file of the wheel. Raises `UnreadableWheel`, and whatever reading raises.
+
+    `place` is how its name ends in a zip archive of another kind.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
-            info = _metadata_of(archive, filename)
+            info = _metadata_of(archive, filename, place)
             # The others have no bound: a thousand bytes of bzip2 become a gigabyte at once.
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise UnreadableWheel("its METADATA file is neither stored nor deflated")
@@ -110,11 +115,11 @@ def read_metadata(wheel: io.RawIOBase | io.BufferedIOBase, filename: str) -> byt
     return data
 
 
-def _metadata_of(archive: zipfile.ZipFile, filename: str) -> zipfile.ZipInfo:
+def _metadata_of(archive: zipfile.ZipFile, filename: str, place: str) -> zipfile.ZipInfo:
     found = [
         info
         for info in archive.infolist()
-        if info.filename.count("/") == 1 and info.filename.endswith(".dist-info/METADATA")
+        if info.filename.count("/") == 1 and info.filename.endswith(place)
     ]
     if len(found) > 1:
         # Others may lie in it by accident; its own is called like the wheel.
