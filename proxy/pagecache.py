@@ -285,9 +285,8 @@ class PageCache(Generic[Content]):
 
     async def note_absent(self, upstream: Upstream, project: ProjectName) -> Answer[Content]:
         """Upstream said 404: remember that for a short time."""
-        record = PageRecord(
-            source=upstream.index.url, stamp=self._stamp(ABSENCE_LIFETIME), etag=None
-        )
+        lifetime = upstream.lifetime if upstream.lifetime is not None else ABSENCE_LIFETIME
+        record = PageRecord(source=upstream.index.url, stamp=self._stamp(lifetime), etag=None)
         await self.write(upstream, project, record)
         return self._answer(upstream, record, Outcome.MISS, 404, None)
 
@@ -300,8 +299,7 @@ class PageCache(Generic[Content]):
         content: Content | None,
     ) -> Answer[Content]:
         """Upstream said 304: a new stamp, no new body (RFC 9111 §4.3.4)."""
-        stamp = self._stamp(lifetime_of(headers, self._settings.page_ttl))
-        renewed = replace(record, stamp=stamp)
+        renewed = replace(record, stamp=self._stamp(self._lifetime(upstream, headers)))
         await self.write(upstream, project, renewed)
         return self._answer(upstream, renewed, Outcome.REVALIDATED, 304, content)
 
@@ -317,7 +315,7 @@ class PageCache(Generic[Content]):
         """Upstream sent a page that was read as `content`; `body` is its stored form."""
         record = PageRecord(
             source=upstream.index.url,
-            stamp=self._stamp(lifetime_of(page.headers, self._settings.page_ttl)),
+            stamp=self._stamp(self._lifetime(upstream, page.headers)),
             etag=etag,
             upstream_etag=page.validators.etag,
             last_modified=page.validators.last_modified,
@@ -325,6 +323,11 @@ class PageCache(Generic[Content]):
         )
         await self.write(upstream, project, record, body)
         return self._answer(upstream, record, Outcome.MISS, 200, content)
+
+    def _lifetime(self, upstream: Upstream, headers: Mapping[str, str]) -> timedelta:
+        if upstream.lifetime is not None:
+            return upstream.lifetime
+        return lifetime_of(headers, self._settings.page_ttl)
 
     def _stamp(self, lifetime: timedelta) -> Stamp:
         now = self._now()

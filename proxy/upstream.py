@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +67,13 @@ class Upstream(Protocol):
     @property
     def is_failing(self) -> bool:
         """Whether it failed so often in a row that it is not asked every time."""
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """How long what it says is fresh, present or absent, whatever the settings say.
+
+        None: the settings and its answers tell.
+        """
 
     async def page(
         self, project: ProjectName, validators: Validators | None = None

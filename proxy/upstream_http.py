@@ -79,6 +79,8 @@ _Ask = Callable[[], Awaitable["Unchanged | NewPage"]]
 class HttpUpstream:
     """An `Upstream` over HTTP."""
 
+    lifetime = None
+
     def __init__(
         self,
         index: Index,
