@@ -49,6 +49,7 @@ from proxy.storage.redis_client import RedisClient
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.upstream import Upstream
+from proxy.upstream_folder import FolderUpstream
 from proxy.upstream_http import HttpUpstream
 from proxy.web.access import access_middleware, on_prepare
 from proxy.web.documents import DocumentHandlers
@@ -171,10 +172,17 @@ async def _upstreams(
     stack: AsyncExitStack, settings: Settings, telemetry: Telemetry
 ) -> list[Upstream]:
     offline = settings.cache.offline
-    return [
-        await stack.enter_async_context(HttpUpstream.open(index, telemetry, offline=offline))
-        for index in settings.index
-    ]
+    upstreams: list[Upstream] = []
+    for index in settings.index:
+        if index.folder is None:
+            opened = HttpUpstream.open(index, telemetry, offline=offline)
+            upstreams.append(await stack.enter_async_context(opened))
+        else:  # offline is no reason not to look at what is here
+            folder = FolderUpstream(index, index.folder, telemetry)
+            stack.push_async_callback(folder.close)
+            await folder.prepare()
+            upstreams.append(folder)
+    return upstreams
 
 
 async def _root_lists(

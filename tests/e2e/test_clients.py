@@ -108,6 +108,26 @@ async def test_a_uv_lock_file_is_good_without_pages(upstream: FakeUpstream, tmp_
     assert f"{server.url}/files/beta/" in lock
 
 
+@INSTALLERS
+async def test_what_is_dropped_into_a_folder_is_installed(tmp_path: Path, install: object) -> None:
+    """A wheel of a folder, and the newer one two seconds after it was put there; no restart."""
+    assert callable(install)
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for project, requires in (("alpha", ["beta"]), ("beta", [])):
+        name = f"{project}-1.0-py3-none-any.whl"
+        (folder / name).write_bytes(wheel(project, "1.0", requires))
+    async with wheelkeep(tmp_path / "cache", "--index-url", str(folder)) as server:
+        await install(server.index_url, tmp_path / "old", "alpha")
+        (folder / "team").mkdir()
+        (folder / "team" / "beta-2.0-py3-none-any.whl").write_bytes(wheel("beta", "2.0"))
+        await asyncio.sleep(2.1)
+        await install(server.index_url, tmp_path / "new", "alpha")
+
+    assert installed(tmp_path / "old") == {"alpha-1.0", "beta-1.0"}
+    assert installed(tmp_path / "new") == {"alpha-1.0", "beta-2.0"}
+
+
 async def test_the_access_log_tells_the_outcome(upstream: FakeUpstream, tmp_path: Path) -> None:
     """One JSON object a line; the same words as in Cache-Status; no colours in a file."""
     upstream.add("beta", "beta-1.0-py3-none-any.whl", wheel("beta", "1.0"))

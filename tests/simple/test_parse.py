@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from proxy.simple.model import Project, ProjectName, Yanked
-from proxy.simple.parse import MalformedPage, parse_canonical, parse_project, versions_of
+from proxy.simple.parse import MalformedPage, parse_canonical, parse_project
+from proxy.simple.versions import versions_of
 
 JSON = "application/vnd.pypi.simple.v1+json"
 URL = "https://index.example/simple/six/"
