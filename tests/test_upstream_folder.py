@@ -460,6 +460,7 @@ async def test_there_is_no_way_out(index: FolderUpstream, folder: Path, tmp_path
     (outside / NAME).write_bytes(WHEEL)
     (folder / "link").symlink_to(outside)
     (folder / "acme-2.0-py3-none-any.whl").symlink_to(tmp_path / NAME)
+    (folder / "below").mkdir()
     (folder / ".hidden").mkdir()
     (folder / ".hidden" / NAME).write_bytes(WHEEL)
     (folder / "secret.txt").write_bytes(b"secret")
@@ -477,6 +478,8 @@ async def test_there_is_no_way_out(index: FolderUpstream, folder: Path, tmp_path
         f"{root}%2F{tmp_path}/{NAME}".replace("//", "/"),
         f"{root}link/{NAME}",
         f"{root}link%2F{NAME}",
+        f"{root}below%2F..%2F..%2Foutside/{NAME}",
+        f"{root}below/..%2F..%2Foutside/{NAME}",
         f"{root}.hidden/{NAME}",
         f"{root}acme-2.0-py3-none-any.whl",
         f"{root}acme-3.0-py3-none-any.whl",
