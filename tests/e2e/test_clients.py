@@ -1,5 +1,6 @@
 """Real pip and uv install through a real wheelkeep process, with the way to upstream counted."""
 
+import asyncio
 import hashlib
 import json
 import sys
