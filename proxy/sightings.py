@@ -8,6 +8,7 @@ outlives restarts, and machines that share Redis agree. What cannot be written w
 is away is remembered, and written when the project is looked at next.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ class Sightings:
     ) -> Callable[[File], datetime | None]:
         """Note the files that were not seen before. Returns when each was seen first."""
         key = (index, project)
-        undated = [_names(file) for file in files if file.upload_time is None]
+        undated = await asyncio.to_thread(_undated, files)
         seen = self._known.get(key, {})
         if key in self._unwritten or any(_seen(names, seen) is None for names in undated):
             seen = self._known[key] = await self._noted(key, undated, seen)
@@ -89,6 +90,10 @@ class Sightings:
             listed = {name for names in undated for name in names}
             seen = {name: at for name, at in seen.items() if name in listed}
         return {**seen, **new}
+
+
+def _undated(files: Collection[File]) -> list[Sequence[str]]:
+    return [_names(file) for file in files if file.upload_time is None]
 
 
 def _names(file: File) -> Sequence[str]:

@@ -242,8 +242,10 @@ class Wheelkeep:
 
 
 @asynccontextmanager
-async def wheelkeep(folder: Path, *flags: str, **environment: str) -> AsyncIterator[Wheelkeep]:
-    """Start wheelkeep with its cache in `folder` and wait until it answers."""
+async def wheelkeep(
+    folder: Path, *flags: str, healthy: int = 200, **environment: str
+) -> AsyncIterator[Wheelkeep]:
+    """Start wheelkeep with its cache in `folder` and wait until it answers with that status."""
     port = free_port()
     log = folder.with_suffix(".log")
     command = [sys.executable, "-m", "proxy", "serve", "--port", str(port)]
@@ -257,7 +259,7 @@ async def wheelkeep(folder: Path, *flags: str, **environment: str) -> AsyncItera
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
         )
     try:
-        await _until_healthy(port, process, log)
+        await _until_healthy(port, process, log, healthy)
         yield Wheelkeep(process, port, log)
     finally:
         if process.returncode is None:
@@ -265,14 +267,16 @@ async def wheelkeep(folder: Path, *flags: str, **environment: str) -> AsyncItera
             await asyncio.wait_for(process.wait(), 40)
 
 
-async def _until_healthy(port: int, process: asyncio.subprocess.Process, log: Path) -> None:
+async def _until_healthy(
+    port: int, process: asyncio.subprocess.Process, log: Path, healthy: int
+) -> None:
     async with aiohttp.ClientSession() as session:
         for _ in range(300):
             if process.returncode is not None:
                 break
             try:
                 async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
-                    if answer.status == 200:
+                    if answer.status == healthy:
                         return
             except aiohttp.ClientError:
                 await asyncio.sleep(0.05)
