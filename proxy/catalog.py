@@ -221,15 +221,16 @@ class Catalog:
             return self._listed(parts, project, filename, None)
         # Another index's own view may link to the file, so all are looked at: the sha256
         # leaves no doubt which file is meant. A bare name does leave one.
-        parts = ()
+        looked_at: list[Part] = []
         for upstream in self._candidates(project, index):
             with suppress(ProjectNotFound):
-                parts = (*parts, await self._part(upstream, project))
-                if parts[-1].find(filename, sha256)[0] is not None:
+                part = await self._part(upstream, project)
+                looked_at.append(part)
+                if quarantine(part.project) or part.find(filename, sha256)[0] is not None:
                     break
-        if not parts:
-            raise ProjectNotFound(project)
-        return self._listed(parts, project, filename, sha256)
+        if not looked_at:
+            raise ProjectNotFound(project, self.policy.reserved_for(project))
+        return self._listed(looked_at, project, filename, sha256)
 
     @staticmethod
     def _listed(

@@ -248,11 +248,10 @@ class Policy:
         Nobody can tell which of `indexes` it came from, nor how old it is: it counts as old as it
         is here, by the strictest of them.
         """
-        oldest = max((self._min_age[index] for index in indexes), default=timedelta(0))
-        page = Project(document={}, files=(File({"filename": filename, "url": ""}),))
-        strictest = next((name for name in indexes if self._min_age[name] == oldest), None)
-        if strictest is None:
+        if not indexes:
             return self.refuses(project)
+        strictest = max(indexes, key=lambda index: self._min_age[index])
+        page = Project(document={}, files=(File({"filename": filename, "url": ""}),))
         selection = self.select(project, strictest, page, now, lambda _: kept_since)
         return selection.hidden.get(0)
 

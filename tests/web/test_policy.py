@@ -273,6 +273,18 @@ async def test_a_quarantined_project(
     assert '<meta name="pypi:project-status" content="quarantined">' in as_html
 
 
+async def test_what_the_answering_index_quarantined_is_no_other_indexs(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """Also by the link of a file that another index lists."""
+    upstream.add("six", OLD)
+    upstream.pages["six"]["project-status"] = {"status": "quarantined"}
+    theirs = other_upstream.add("six", YOUNG)
+    proxy = await make_proxy(index=two(upstream, other_upstream))
+
+    assert (await proxy.get(f"/files/six/{theirs}/{YOUNG}")).status == 403
+
+
 @pytest.mark.parametrize("status", ["archived", "deprecated"])
 async def test_other_statuses_are_passed_on(
     proxy: TestClient, upstream: FakeUpstream, status: str
