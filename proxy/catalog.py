@@ -304,12 +304,8 @@ class Catalog:
 
     async def _part(self, upstream: Upstream, project: ProjectName) -> Part:
         refresh = partial(self._refresh, upstream, project)
-        answer = await self._cache.answer(upstream, project, refresh)
-        content = answer.content or await self._load(answer.record)
-        if content is None and answer.record.etag is not None:
-            # The body is gone (evicted by Redis, say): the record alone is worth nothing.
-            answer = await self._cache.ask(upstream, project, refresh, useless=answer.record)
-            content = answer.content or await self._load(answer.record)
+        answer = await self._cache.whole_answer(upstream, project, refresh, self._load)
+        content = answer.content
         if answer.record.etag is None:
             raise ProjectNotFound(project)
         if content is None:

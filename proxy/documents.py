@@ -124,11 +124,8 @@ class Documents:
 
     async def _document(self, upstream: Upstream, wanted: _Wanted) -> Document:
         refresh = partial(self._refresh, upstream, wanted)
-        answer = await self._cache.answer(upstream, wanted.name, refresh)
-        body = answer.content or await self._body(answer.record)
-        if body is None and answer.record.etag is not None:
-            answer = await self._cache.ask(upstream, wanted.name, refresh, useless=answer.record)
-            body = answer.content or await self._body(answer.record)
+        answer = await self._cache.whole_answer(upstream, wanted.name, refresh, self._body)
+        body = answer.content
         if body is None or answer.record.etag is None:
             raise DocumentNotFound(wanted.name)
         return Document(

@@ -342,16 +342,7 @@ class Downloads:
                     self._fleet.failed(search, source, problem)
                     continue
                 key = await self._verified(wanted, draft, source if is_first else None)
-                is_kept = await asyncio.to_thread(self._store.commit, draft, key)
-                if not is_kept:
-                    self._telemetry.log.info(
-                        "not kept", file=wanted.filename, bytes=draft.size_bytes
-                    )
-                if wanted.sha256 is None:
-                    await asyncio.to_thread(self._store.remember, name, key.sha256)
-                draft.say(kept=key.sha256, bytes=draft.size_bytes)
-                fill.complete(key, draft.size_bytes)
-                self._end(name, fill)
+                await self._keep_draft(name, fill, draft, key)
                 # Still as the one whose turn it is: machines that wait for it find it there.
                 descriptor = await asyncio.to_thread(draft.hand_over)
                 try:
@@ -359,6 +350,17 @@ class Downloads:
                 finally:
                     os.close(descriptor)
                 return
+
+    async def _keep_draft(self, name: str, fill: Fill, draft: Draft, key: BlobKey) -> None:
+        """Give the verified file its name, and tell those who read and follow it."""
+        is_kept = await asyncio.to_thread(self._store.commit, draft, key)
+        if not is_kept:
+            self._telemetry.log.info("not kept", file=key.filename, bytes=draft.size_bytes)
+        if fill.wanted.sha256 is None:
+            await asyncio.to_thread(self._store.remember, name, key.sha256)
+        draft.say(kept=key.sha256, bytes=draft.size_bytes)
+        fill.complete(key, draft.size_bytes)
+        self._end(name, fill)
 
     async def _ended_meanwhile(self, name: str, wanted: Wanted) -> Download | None:
         """The file, if a fill of it has just ended."""

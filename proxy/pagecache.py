@@ -121,6 +121,26 @@ class PageCache(Generic[Content]):
         journey = Journey(outcome=Outcome.STALE, ttl=ttl, index=upstream.name)
         return Answer(record=record, journey=journey)
 
+    async def whole_answer(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        refresh: Refresh[Content],
+        load: Callable[[PageRecord], Awaitable[Content | None]],
+    ) -> Answer[Content]:
+        """Like `answer`, with its content, which `load` has from the stored body.
+
+        Where that is gone (evicted by Redis, say) the record alone is worth nothing, and upstream
+        is asked for another. There is no content where the index has no such page, or where
+        the new body is gone as well by now.
+        """
+        answer = await self.answer(upstream, project, refresh)
+        content = answer.content or await load(answer.record)
+        if content is None and answer.record.etag is not None:
+            answer = await self.ask(upstream, project, refresh, useless=answer.record)
+            content = answer.content or await load(answer.record)
+        return replace(answer, content=content)
+
     async def ask(
         self,
         upstream: Upstream,

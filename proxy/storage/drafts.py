@@ -67,10 +67,13 @@ class Draft:
                 for left_over in folder.glob(f"{name}.*.part") if words else ():
                     left_over.unlink(missing_ok=True)
                 part = f"{name}.{secrets.token_hex(8)}.part"
-            path = folder / part
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            return cls._opened(held, folder / part, digests)
         except OSError as problem:
             raise StoreUnavailable("blob store", str(problem)) from problem
+
+    @classmethod
+    def _opened(cls, held: FileLock, path: Path, digests: Mapping[str, str]) -> "Draft":
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         with closed_on_failure(descriptor):
             draft = cls(held, descriptor, path)
             draft._others = {name: hashlib.new(name) for name in digests if name != "sha256"}

@@ -33,7 +33,6 @@ class RedisPages:
         self._client = client
         self._redis = client.redis
         self._keep = keep
-        self._keep_seconds = math.ceil(keep.total_seconds())
 
     def __repr__(self) -> str:
         return f"<RedisPages in {self._client!r}>"
@@ -61,8 +60,8 @@ class RedisPages:
             async with self._redis.pipeline(transaction=True) as pipe:
                 if record.etag is not None:
                     if body is not None:
-                        pipe.set(body_key(record.etag), body, ex=self._keep_seconds, nx=True)
-                    pipe.expire(body_key(record.etag), self._keep_seconds)
+                        pipe.set(body_key(record.etag), body, ex=self._keep, nx=True)
+                    pipe.expire(body_key(record.etag), self._keep)
                 seconds = math.ceil(kept_seconds(record, self._keep))
                 pipe.set(page_key(index, project), encode_record(record), ex=seconds)
                 await pipe.execute()
@@ -114,8 +113,8 @@ class RedisPages:
 
     async def write_fact(self, key: str, value: bytes, *, lasting: bool = False) -> None:
         """See `PageStore`."""
-        seconds = None if lasting else self._keep_seconds
-        await self._client.ask(lambda: self._redis.set(key, value, ex=seconds))
+        keep = None if lasting else self._keep
+        await self._client.ask(lambda: self._redis.set(key, value, ex=keep))
 
     async def close(self) -> None:
         """See `PageStore`."""
