@@ -36,7 +36,7 @@ from proxy.pagecache import PageCache
 from proxy.peers import Peers, new_peer_session, url_for_others
 from proxy.policy import Policy
 from proxy.root_list import RootLists
-from proxy.settings import Auth, Cache, Settings
+from proxy.settings import Cache, Settings
 from proxy.sightings import Sightings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
@@ -129,17 +129,21 @@ async def application(
         ready = ReadyPages()
         stack.push_async_callback(ready.close)
 
-        gate = _gate(settings.auth, telemetry)
+        gate = _gate(settings, telemetry)
         app = _without_routes(telemetry, gate)
         files = FileHandlers(catalog, downloads, made_metadata, telemetry)
         stack.push_async_callback(files.close)
-        app.add_routes(PageHandlers(catalog, root_lists, ready, now).routes())
-        app.add_routes(files.routes())
-        app.add_routes(DocumentHandlers(documents, now).routes())
-        app.add_routes(WhyHandlers(catalog, now).routes())
+        for handlers in (
+            PageHandlers(catalog, root_lists, ready, now),
+            files,
+            DocumentHandlers(documents, now),
+            WhyHandlers(catalog, now),
+            ServiceHandlers(catalog, store, blobs, shared, telemetry, gate),
+        ):
+            app.add_routes(_placed(handlers.routes(), settings.server.base_path))
         if peers is not None:
+            # Machines reach each other directly.
             app.add_routes(PeerHandlers(downloads, machine, telemetry).routes())
-        app.add_routes(ServiceHandlers(catalog, store, blobs, shared, telemetry, gate).routes())
         maintenance.start()
         yield app
 
@@ -153,11 +157,27 @@ def _without_routes(telemetry: Telemetry, gate: Gate) -> web.Application:
     return app
 
 
-def _gate(settings: Auth, telemetry: Telemetry) -> Gate:
+def _gate(settings: Settings, telemetry: Telemetry) -> Gate:
     open_paths = [PEER_PATH]  # machines have another way to know each other
-    if settings.open_monitoring:
-        open_paths += MONITORING_PATHS
-    return Gate(settings, open_paths, telemetry)
+    if settings.auth.open_monitoring:
+        prefixes = {"", settings.server.base_path}
+        open_paths += (prefix + path for prefix in prefixes for path in MONITORING_PATHS)
+    return Gate(settings.auth, open_paths, telemetry)
+
+
+def _placed(routes: Sequence[web.RouteDef], base_path: str) -> list[web.RouteDef]:
+    """Those routes below that prefix; what probes ask for also at the root.
+
+    Probes reach this process without the proxy that knows the prefix. Links and redirects are
+    relative, so nothing else needs to know it.
+    """
+    if not base_path:
+        return list(routes)
+    below = [
+        web.route(route.method, base_path + route.path, route.handler, **route.kwargs)
+        for route in routes
+    ]
+    return below + [route for route in routes if route.path in MONITORING_PATHS]
 
 
 def prepare_cache(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.app import application
 from proxy.settings import load
+from tests.certificates import Authority
 from tests.fakes import Clock, FakeUpstream
 from tests.servers import ForwardProxy, RedisServer, S3Server
 
@@ -84,6 +85,7 @@ async def make_proxy(
             index: list[dict[str, Any]] | None = None,
             policy: dict[str, Any] | None = None,
             auth: dict[str, Any] | None = None,
+            server: dict[str, Any] | None = None,
             **cache: Any,
         ) -> TestClient:
             settings = load(
@@ -92,6 +94,7 @@ async def make_proxy(
                     "auth": auth or {},
                     "cache": {"dir": str(tmp_path / "cache"), **cache},
                     "index": index or [{"url": upstream.url}],
+                    "server": server or {},
                 }
             )
             app = await stack.enter_async_context(application(settings, clock))
@@ -106,6 +109,11 @@ async def make_proxy(
 @pytest.fixture
 async def proxy(make_proxy: MakeProxy) -> TestClient:
     return await make_proxy()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "certificates")
 
 
 @pytest.fixture
