@@ -243,7 +243,8 @@ async def _peers(
 
     def find_url() -> str | None:
         nonlocal is_told
-        found = settings.server.peer_url or url_for_others(listening, settings.cache.redis)
+        server = settings.server
+        found = server.peer_url or url_for_others(listening, settings.cache.redis, server.scheme)
         if not found and not is_told:
             is_told = True
             telemetry.log.warning(

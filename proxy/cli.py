@@ -14,10 +14,11 @@ from proxy.errors import ConfigError, StoreUnavailable
 from proxy.maintenance import verify as check_all
 from proxy.server import listen
 from proxy.server import serve as serve_until_stopped
-from proxy.settings import load
+from proxy.settings import Settings, load
 from proxy.storage.blobs import DiskBlobs
 from proxy.supervisor import Supervisor
 from proxy.telemetry import set_up_logging
+from proxy.tls import Certificate
 from proxy.web.tokens import hash_of, new_token
 
 
@@ -76,10 +77,16 @@ def serve(
     if index_url is not None:
         flags["index"] = [{"url": index_url}]
     given = {section: values for section, values in flags.items() if values}
-    settings = load(config, given)
+
+    def read() -> Settings:
+        settings = load(config, given)
+        Certificate.of(settings.server)  # what is wrong with it is told before there are workers
+        return settings
+
+    settings = read()
     set_up_logging()
     if settings.server.workers > 1:
-        sys.exit(Supervisor(settings, lambda: load(config, given)).run())
+        sys.exit(Supervisor(settings, read).run())
     (sockets,) = listen(settings.server.host, settings.server.port)
     prepare_cache(settings)
     asyncio.run(serve_until_stopped(settings, sockets))

@@ -116,7 +116,11 @@ class Peers:
             # long is passed over, too.
             async with asyncio.timeout(_HEAD_SECONDS):
                 response = await self._session.get(
-                    url, headers=headers, timeout=_TIMEOUT, allow_redirects=False
+                    url,
+                    headers=headers,
+                    timeout=_TIMEOUT,
+                    allow_redirects=False,
+                    ssl=_names_its_server(url),
                 )
             async with response:
                 breaker.succeeded()
@@ -150,6 +154,20 @@ def _away(peer: Peer, problem: str) -> StoreUnavailable:
     return StoreUnavailable(f"machine at {peer.url}", problem)
 
 
+def _names_its_server(url: URL) -> bool:
+    """Whether its certificate can be held against it.
+
+    The address that a machine finds for itself is a number, and certificates are for names. That
+    machine was told of by our own Redis, and what it sends is checked by its sha256. Who names
+    one in `server.peer_url` has a certificate for that name.
+    """
+    try:
+        ip_address(url.host or "")
+    except ValueError:
+        return True
+    return False
+
+
 def new_peer_session() -> aiohttp.ClientSession:
     """The HTTP client between machines: no proxy stands between them."""
     return aiohttp.ClientSession(
@@ -159,7 +177,9 @@ def new_peer_session() -> aiohttp.ClientSession:
     )
 
 
-def url_for_others(listening: Sequence[tuple[str, int]], redis_url: str) -> str | None:
+def url_for_others(
+    listening: Sequence[tuple[str, int]], redis_url: str, scheme: str = "http"
+) -> str | None:
     """Where machines that share that Redis reach one that listens on those addresses.
 
     None where they cannot, or where it cannot be told now. Blocking.
@@ -178,7 +198,7 @@ def url_for_others(listening: Sequence[tuple[str, int]], redis_url: str) -> str 
         if address.is_loopback and not ours.is_loopback:
             continue
         shown = f"[{address}]" if address.version == 6 else str(address)
-        return f"http://{shown}:{port}"
+        return f"{scheme}://{shown}:{port}"
     return None
 
 

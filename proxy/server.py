@@ -6,8 +6,9 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from aiohttp import web
@@ -15,7 +16,8 @@ from aiohttp import web
 from proxy import __version__
 from proxy.app import application
 from proxy.errors import ConfigError
-from proxy.settings import Settings
+from proxy.settings import Server, Settings
+from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
 
 GRACE_SECONDS = 30.0
 """How long requests in flight may take to finish once a stop was asked for."""
@@ -51,6 +53,7 @@ async def serve(
         )
     else:
         loop.add_reader(parent, stop.set)
+    certificate = Certificate.of(settings.server)
     addresses = [one.getsockname()[:2] for one in sockets]
     async with application(settings, listening=addresses) as app:
         draining = _Draining()
@@ -63,32 +66,55 @@ async def serve(
             shutdown_timeout=GRACE_SECONDS,
         )
         await runner.setup()
+        assert runner.server is not None, "it is set up"
         try:
-            for listening in sockets:
-                # For asyncio, the backlog is also how often it accepts in one turn. Out of
-                # descriptors, each of these tries is logged and begins a series of its own.
-                await web.SockSite(runner, listening, backlog=1).start()
-                listening.listen(_BACKLOG)
-            log.info(
-                "serving",
-                version=__version__,
-                pid=os.getpid(),
-                urls=[f"http://{_shown(*address[:2])}/simple/" for address in runner.addresses],
-                indexes=[index.url for index in settings.index],
-                cache=str(settings.cache.dir),
-                pages="redis" if settings.cache.redis else "embedded",
-                blobs=settings.cache.blobs or "disk",
-            )
-            ready()
-            await stop.wait()
-            if parent is not None:
-                loop.remove_reader(parent)
-            # Whoever presses Ctrl-C once more does not want to wait.
-            loop.remove_signal_handler(signal.SIGINT)
-            log.info("stopping", pid=os.getpid(), grace_seconds=GRACE_SECONDS)
-            await draining.begin(sockets)
+            async with _accepting(sockets, runner.server, certificate):
+                log.info(
+                    "serving",
+                    version=__version__,
+                    pid=os.getpid(),
+                    urls=[_index_url(settings.server, *address) for address in addresses],
+                    indexes=[index.url for index in settings.index],
+                    cache=str(settings.cache.dir),
+                    pages="redis" if settings.cache.redis else "embedded",
+                    blobs=settings.cache.blobs or "disk",
+                )
+                ready()
+                await stop.wait()
+                if parent is not None:
+                    loop.remove_reader(parent)
+                # Whoever presses Ctrl-C once more does not want to wait.
+                loop.remove_signal_handler(signal.SIGINT)
+                log.info("stopping", pid=os.getpid(), grace_seconds=GRACE_SECONDS)
+                await draining.begin(sockets)
         finally:
             await runner.cleanup()
+
+
+@asynccontextmanager
+async def _accepting(
+    sockets: Sequence[socket.socket], protocols: web.Server, certificate: Certificate | None
+) -> AsyncIterator[None]:
+    """Answer who connects there. aiohttp's own sites have no deadlines for TLS."""
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        for listening in sockets:
+            server = await loop.create_server(
+                protocols,
+                sock=listening,
+                # For asyncio, the backlog is also how often it accepts in one turn. Out of
+                # descriptors, each of these tries is logged and begins a series of its own.
+                backlog=1,
+                ssl=certificate.context if certificate else None,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if certificate else None,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS if certificate else None,
+            )
+            stack.callback(server.close)
+            listening.listen(_BACKLOG)
+        if certificate is not None:
+            looking = asyncio.create_task(certificate.keep_up())
+            stack.callback(looking.cancel)
+        yield
 
 
 class _Draining:
@@ -159,8 +185,9 @@ def _bind(addresses: Sequence[tuple[object, ...]], *, is_shared: bool) -> list[s
     return sockets
 
 
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _index_url(server: Server, host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{server.scheme}://{shown}:{port}{server.base_path}/simple/"
 
 
 def _allow_many_descriptors() -> None:

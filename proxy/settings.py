@@ -141,6 +141,11 @@ class Server(Section):
         None, description="private key (PEM) of that certificate; empty: it is in the same file"
     )
 
+    @property
+    def scheme(self) -> str:
+        """Of the URLs at which it is reached."""
+        return "http" if self.tls_cert is None else "https"
+
     @field_validator("peer_url", mode="after")
     @classmethod
     def _is_http_origin(cls, value: str) -> str:

@@ -14,6 +14,12 @@ Value = TypeVar("Value")
 Fingerprint = tuple[int, int, int, int]
 
 
+def fingerprint(path: Path) -> Fingerprint:
+    """Differs when the file was written or replaced. Raises `OSError`."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 class WatchedFile(Generic[Value]):
     """What stands in a file by now.
 
@@ -32,7 +38,7 @@ class WatchedFile(Generic[Value]):
         self._telemetry = telemetry
         self._looked_at = time.monotonic()
         try:
-            self._fingerprint: Fingerprint | None = self._look()
+            self._fingerprint: Fingerprint | None = fingerprint(self._path)
             self._value = self._read(self._path)
         except (OSError, ValueError) as problem:
             raise ConfigError(self._told(problem)) from None
@@ -50,7 +56,7 @@ class WatchedFile(Generic[Value]):
 
     def _refresh(self) -> None:
         try:
-            found = self._look()
+            found = fingerprint(self._path)
         except OSError as problem:
             self._complain(None, problem)
             return
@@ -69,10 +75,6 @@ class WatchedFile(Generic[Value]):
         if found != self._fingerprint:
             self._telemetry.log.warning("the last good content stays", problem=self._told(problem))
         self._fingerprint = found
-
-    def _look(self) -> Fingerprint:
-        found = self._path.stat()
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def _told(self, problem: Exception) -> str:
         # What cannot be decoded would be quoted.

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,17 +24,32 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def path_of_program(program: str) -> str:
+    """Where that program is. Without it, the test is skipped, or fails in CI."""
+    # Where Debian has what only root runs, as a rule.
+    binary = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if binary is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{program} is not installed, and CI must not skip this")
+        pytest.skip(f"{program} is not installed")
+    return binary
+
+
+async def until_listening(port: int, program: str) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{program} did not start")
+
+
 class RedisServer:
     """A real redis-server without persistence."""
 
     def __init__(self, *options: str) -> None:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            if os.environ.get("CI"):
-                pytest.fail("redis-server is not installed, and CI must not skip this")
-            pytest.skip("redis-server is not installed")
         self._command = [
-            binary,
+            path_of_program("redis-server"),
             "--save",
             "",
             "--appendonly",
@@ -54,12 +69,7 @@ class RedisServer:
         self._process = subprocess.Popen(
             [*self._command, "--port", str(self.port)], stdout=subprocess.DEVNULL
         )
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            await asyncio.sleep(0.02)
-        raise AssertionError("redis-server did not start")
+        await until_listening(self.port, "redis-server")
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -227,28 +237,50 @@ class S3Server:
 class Wheelkeep:
     """`wheelkeep serve` in a process of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, origin: URL, log: Path) -> None:
         self.process = process
-        self.port = port
+        self.origin = origin
+        self.base_path = ""
         self.log = log
 
     @property
+    def port(self) -> int:
+        assert self.origin.port is not None
+        return self.origin.port
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.origin.origin()}{self.base_path}"
 
     @property
     def index_url(self) -> str:
         return f"{self.url}/simple/"
 
 
+_IN_A_HURRY = """
+import proxy.cli
+
+proxy.tls.LOOK_SECONDS = 0.1
+proxy.server.HANDSHAKE_SECONDS = 1
+proxy.cli.main()
+"""
+QUICK = ("-c", _IN_A_HURRY)
+"""wheelkeep that looks at its certificate all the time, and has little patience."""
+
+
 @asynccontextmanager
 async def wheelkeep(
-    folder: Path, *flags: str, healthy: int = 200, **environment: str
+    folder: Path,
+    *flags: str,
+    healthy: int = 200,
+    program: Sequence[str] = ("-m", "proxy"),
+    **environment: str,
 ) -> AsyncIterator[Wheelkeep]:
     """Start wheelkeep with its cache in `folder` and wait until it answers with that status."""
-    port = free_port()
+    scheme = "https" if environment.get("WHEELKEEP_SERVER__TLS_CERT") else "http"
+    origin = URL.build(scheme=scheme, host="127.0.0.1", port=free_port())
     log = folder.with_suffix(".log")
-    command = [sys.executable, "-m", "proxy", "serve", "--port", str(port)]
+    command = [sys.executable, *program, "serve", "--port", str(origin.port)]
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -259,8 +291,10 @@ async def wheelkeep(
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
         )
     try:
-        await _until_healthy(port, process, log, healthy)
-        yield Wheelkeep(process, port, log)
+        await _until_healthy(origin, process, log, healthy)
+        server = Wheelkeep(process, origin, log)
+        server.base_path = environment.get("WHEELKEEP_SERVER__BASE_PATH", "")
+        yield server
     finally:
         if process.returncode is None:
             process.terminate()
@@ -268,14 +302,14 @@ async def wheelkeep(
 
 
 async def _until_healthy(
-    port: int, process: asyncio.subprocess.Process, log: Path, healthy: int
+    origin: URL, process: asyncio.subprocess.Process, log: Path, healthy: int
 ) -> None:
     async with aiohttp.ClientSession() as session:
         for _ in range(300):
             if process.returncode is not None:
                 break
             try:
-                async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+                async with session.get(origin / "healthz", ssl=False) as answer:
                     if answer.status == healthy:
                         return
             except aiohttp.ClientError:

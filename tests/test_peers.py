@@ -1,8 +1,9 @@
 """The address that a machine tells the others."""
 
 import pytest
+from yarl import URL
 
-from proxy.peers import url_for_others
+from proxy.peers import _names_its_server, url_for_others
 
 OWN = "proxy.peers._address_towards"
 
@@ -43,3 +44,18 @@ def test_the_way_to_a_redis_that_is_here() -> None:
     """The real look: a loopback Redis is reached from the loopback address."""
     found = url_for_others([("0.0.0.0", 3141)], "redis://127.0.0.1:1/0")
     assert found == "http://127.0.0.1:3141"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_held"),
+    [("https://10.0.0.5:3141", False), ("https://[fd00::5]:3141", False), ("https://one", True)],
+)
+def test_a_certificate_is_held_against_names(url: str, is_held: bool) -> None:
+    """A number is what a machine found for itself; a name is what somebody chose."""
+    assert _names_its_server(URL(url)) is is_held
+
+
+def test_a_machine_that_speaks_https_says_so() -> None:
+    """In the address that it tells the others."""
+    found = url_for_others([("0.0.0.0", 3141)], "redis://127.0.0.1:1/0", "https")
+    assert found == "https://127.0.0.1:3141"

@@ -84,7 +84,7 @@ async def _stream(
     telemetry: Telemetry,
 ) -> web.StreamResponse:
     try:
-        if download.is_complete and stop is not None:
+        if download.is_complete and stop is not None and _is_plain(request):
             await response.prepare(request)
             with os.fdopen(download.fileno, "rb", buffering=0, closefd=False) as file:
                 await _send_by_kernel(request, file, start, stop)
@@ -104,6 +104,16 @@ async def _stream(
         telemetry.log.warning("answer cut", id=note.request_id, problem=str(problem))
         cut(request)
     return response
+
+
+def _is_plain(request: web.Request) -> bool:
+    """Whether the kernel may write to the client.
+
+    What is encrypted passes through here, and asyncio would read it in small pieces, from the
+    position of an open file that others read as well.
+    """
+    transport = request.transport
+    return transport is None or transport.get_extra_info("sslcontext") is None
 
 
 async def _send_by_kernel(request: web.Request, file: BinaryIO, start: int, stop: int) -> None:

@@ -9,29 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installers import INSTALLERS, installed, pip_install, run, uv_install
-from tests.fakes import HTML, JSON, FakeUpstream, with_ranges
+from tests.fakes import HTML, FakeUpstream, with_ranges
 from tests.servers import wheelkeep
-from tests.wheels import metadata, wheel
+from tests.wheels import wheel
 
 pytestmark = pytest.mark.clients
-
-
-@pytest.fixture(params=[JSON, HTML], ids=["json", "html"])
-def stocked(request: pytest.FixtureRequest, upstream: FakeUpstream) -> FakeUpstream:
-    """An index with `alpha`, which needs `beta`, in two versions each."""
-    upstream.speaks = request.param
-    for version in ("1.0", "2.0"):
-        for project, requires in (("alpha", ["beta>=1"]), ("beta", [])):
-            filename = f"{project}-{version}-py3-none-any.whl"
-            claim = hashlib.sha256(metadata(project, version, requires)).hexdigest()
-            keys = {
-                "core-metadata": {"sha256": claim},
-                "upload-time": f"202{version[0]}-01-01T00:00:00Z",
-            }
-            upstream.add(project, filename, wheel(project, version, requires), **keys)
-            path = upstream.path_of(filename)
-            upstream.files[f"{path}.metadata"] = metadata(project, version, requires)
-    return upstream
 
 
 @INSTALLERS
