@@ -1,10 +1,12 @@
-"""What an index is shown: the user name and the password that are meant for it, and no others.
+"""Who wheelkeep is to an index: user name and password, and where they go.
 
-They go to the origin of the index's own URL, at each step of a redirect, and nowhere else.
-Without any in the configuration netrc is looked at, for the index's own host and for the hosts
-that its settings name: a page must not make us log in wherever it pleases.
+Those of the configuration go to the origin of the index's own URL. Without them netrc counts,
+for the host of the index and for those that `index.link_hosts` names, and never in the clear
+where the index is asked over https. Whatever else an index links or redirects to is told nothing.
+Credentials that a link has of its own come first; the HTTP client keeps them to their origin.
 """
 
+import asyncio
 import netrc
 import os
 from pathlib import Path
@@ -12,68 +14,91 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from proxy.errors import ConfigError
-from proxy.reach import Reach
+from proxy.reach import is_named, plain_host
 from proxy.settings import Index
 from proxy.telemetry import Telemetry
 from proxy.watched import WatchedFile
 
+UserAndPassword = tuple[str, str]
+
 
 class Credentials:
-    """The credentials for one index. Raises `ConfigError` where its password file is wrong."""
+    """Those of one index. Raises `ConfigError` where `password_file` cannot be used."""
 
-    def __init__(self, index: Index, reach: Reach, telemetry: Telemetry) -> None:
-        self._origin = URL(index.url).origin()
-        self._username = index.username
-        self._password = index.password.get_secret_value()
-        self._reach = reach
-        self._file = (
-            WatchedFile(index.password_file, _password, "index.password_file", telemetry)
-            if index.password_file
-            else None
-        )
-        self._has_own = bool(self._username or self._password or self._file)
-        self._netrc = None if self._has_own else _find_netrc(telemetry)
+    def __init__(self, index: Index, telemetry: Telemetry) -> None:
+        self._index = index
+        self._url = URL(index.url)
+        self._telemetry = telemetry
+        self._file: WatchedFile[str] | None = None
+        if index.password_file is not None:
+            self._file = WatchedFile(
+                index.password_file, _one_line, "index.password_file", telemetry
+            )
+        self._complaint = ""
 
     def __repr__(self) -> str:
-        return f"<Credentials for {self._origin}>"
+        return f"<Credentials of {self._index.name}>"
 
-    def header_for(self, url: URL) -> str | None:
-        """The Authorization header for a request to that URL; None: there are none for it."""
-        if self._has_own:
-            if url.origin() != self._origin:
-                return None
-            password = self._file.value() if self._file else self._password
-            return aiohttp.encode_basic_auth(self._username, password)
-        if self._netrc is None or not self._reach.trusts(url.host):
+    async def identify(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Say who asks, where that may be known. A middleware of the client: at each hop anew."""
+        if "Authorization" not in request.headers:
+            known = self._configured()
+            if known is None:
+                known = await self._from_netrc(request.url)
+            elif request.url.origin() != self._url.origin():
+                known = None
+            if known is not None:
+                request.headers["Authorization"] = aiohttp.encode_basic_auth(*known)
+        return await send(request)
+
+    def _configured(self) -> UserAndPassword | None:
+        user, password = self._index.username, self._index.password.get_secret_value()
+        if self._file is not None:
+            password = self._file.value()
+        return (user, password) if user or password else None
+
+    async def _from_netrc(self, url: URL) -> UserAndPassword | None:
+        if self._url.scheme == "https" and url.scheme != "https":
             return None
-        found = self._netrc.value().authenticators(url.host or "")
-        return aiohttp.encode_basic_auth(found[0], found[2] or "") if found else None
+        is_own = plain_host(url.raw_host or "") == plain_host(self._url.raw_host or "")
+        if not is_own and not is_named(url.raw_host or "", self._index.link_hosts):
+            return None
+        found = await asyncio.to_thread(self._read_netrc)
+        host = url.host or ""
+        if found is None:
+            return None
+        # The entry for whatever host there is (`default`) is not for one that a pattern names.
+        entry = found.authenticators(host) if is_own else found.hosts.get(host)
+        return (entry[0] or entry[1] or "", entry[2] or "") if entry else None
+
+    def _read_netrc(self) -> netrc.netrc | None:
+        """What netrc says by now. One that cannot be read is told of once, and is none."""
+        complaint = ""
+        try:
+            return netrc.netrc(_netrc_path())
+        except FileNotFoundError:
+            return None
+        except netrc.NetrcParseError as problem:  # whose words quote what stands there
+            complaint = f"line {problem.lineno} cannot be understood"
+        except UnicodeDecodeError:
+            complaint = "is no text"
+        except (OSError, RuntimeError) as problem:  # RuntimeError: nobody's home
+            complaint = str(problem)
+        if complaint != self._complaint:
+            self._telemetry.log.warning("netrc cannot be used", problem=complaint)
+        self._complaint = complaint
+        return None
 
 
-def _password(path: Path) -> str:
-    """The first line, as secrets are written to files. Raises `ValueError`."""
-    password = path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    if not password:
-        raise ValueError("is empty")
+def _netrc_path() -> str:
+    named = os.environ.get("NETRC")
+    return str(Path(named).expanduser() if named else Path.home() / ".netrc")
+
+
+def _one_line(path: Path) -> str:
+    password = path.read_text(encoding="utf-8").rstrip("\r\n")
+    if not password or "\n" in password or "\r" in password:
+        raise ValueError("must hold the password, in one line")
     return password
-
-
-def _find_netrc(telemetry: Telemetry) -> WatchedFile[netrc.netrc] | None:
-    """$NETRC or ~/.netrc. One that cannot be read is told, and is no reason not to start."""
-    path = Path(os.environ.get("NETRC") or Path("~/.netrc")).expanduser()
-    if not path.is_file():
-        return None
-    try:
-        return WatchedFile(path, _read_netrc, "netrc", telemetry)
-    except ConfigError as problem:
-        telemetry.log.warning("netrc is not used", problem=str(problem))
-        return None
-
-
-def _read_netrc(path: Path) -> netrc.netrc:
-    """Raises `ValueError`, which quotes nothing."""
-    try:
-        return netrc.netrc(str(path))
-    except netrc.NetrcParseError as problem:
-        raise ValueError(f"line {problem.lineno} cannot be read") from None

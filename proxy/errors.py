@@ -173,11 +173,13 @@ class UpstreamMalformed(UpstreamError):
 
 
 class LinkRefused(UpstreamError):
-    """A link or a redirect of the index leads where it may not lead us; nobody was asked."""
+    """A link or a redirect of the index leads to a host that is not to be reached for it.
 
+    Nothing was connected to, and whether anything is there is not known. `url` is the host alone.
+    """
 
-class CertificateNotTrusted(UpstreamError):
-    """The certificate of the far side is none that we trust."""
+    def __init__(self, index: str, host: str, reason: str) -> None:
+        super().__init__(index, host, f"it leads to a host that is not to be reached: {reason}")
 
 
 class UpstreamFileMissing(UpstreamError):

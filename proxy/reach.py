@@ -1,201 +1,235 @@
-"""Where an index may lead us: its links and redirects must not reach into our own network.
+"""Where the links of an index may lead.
 
-Whoever writes a page of an index chooses what this machine connects to. So an address that is
-not public is connected to only where
+A page is not ours, and neither are its links: one to 169.254.169.254, or a redirect to a
+machine of the private network, would have wheelkeep ask there on behalf of whoever wrote it
+(server-side request forgery). So its links lead to public addresses, to networks of the kind
+that the index itself lives on, to its own host, and to what `index.link_hosts` names.
 
-* the index itself lives on such a network: one on loopback may lead to loopback, one in a private
-  network to private addresses; or
-* it is the host of the index's own URL, or `index.link_hosts` names the host.
+That is checked at each hop. A name is checked where it is resolved, and the connector gets no
+other addresses than those found good: it cannot mean one when it is checked and another when it
+is connected to. An address in a URL never comes to a resolver, and is checked ahead of the
+connector; so is a name that an HTTP proxy will resolve, as far as it can be resolved here.
 
-Names are judged by what they resolve to, and those very addresses are then connected to, so a
-name cannot mean something else a moment later. Through an HTTP proxy it is the proxy that
-resolves: names are judged as far as they are known here.
+Read first: RFC 6890 and the IANA special-purpose address registries behind `ipaddress`.
 """
 
 import asyncio
-import time
+import re
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
 from enum import Enum
 from fnmatch import fnmatchcase
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from socket import AddressFamily
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from cachetools import TTLCache
 from yarl import URL
 
 from proxy.errors import LinkRefused
+from proxy.flight import Flight
 from proxy.settings import Index
 
 Address = IPv4Address | IPv6Address
 
-_HOME_SECONDS = 60.0
-"""How long it is believed where the index lives."""
-# Addresses of IPv4 in those of IPv6 (RFC 6052): what connects there reaches the IPv4 host.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
+# What browsers take for an IPv4 address (WHATWG URL §3.5): 127.1, 0x7f000001, 2130706433.
+_ENDS_IN_NUMBER = re.compile(r"(?:\A|\.)(?:[0-9]+|0x[0-9a-f]*)\Z", re.ASCII | re.IGNORECASE)
+_REMEMBERED_SECONDS = 60.0
+_LOOK_UP_SECONDS = 2.0
 
 
 class Network(Enum):
-    """What kind of network an address is in."""
+    """What kind of network an address belongs to."""
 
-    PUBLIC = "the internet"
-    LOOPBACK = "this machine"
-    LINK_LOCAL = "the local link"
-    PRIVATE = "a private network"
-    NOWHERE = "no network that files come from"
+    PUBLIC = "public"
+    PRIVATE = "private"
+    """And whatever else is not reached from everywhere: shared, reserved, multicast."""
+    LINK_LOCAL = "link-local"
+    LOOPBACK = "loopback"
 
 
 def network_of(address: Address) -> Network:
-    """The kind of network an address is in; that of the IPv4 address in it, where there is one."""
-    if isinstance(address, IPv6Address) and (inner := _inner(address)) is not None:
-        return network_of(inner)
-    if address.is_loopback:
+    """The kind of network it belongs to; of one that carries an IPv4 address, that of this."""
+    if (carried := _carried(address)) is not None:
+        return network_of(carried)
+    # A socket that is connected to 0.0.0.0 or :: is connected to this machine.
+    if address.is_loopback or address.is_unspecified:
         return Network.LOOPBACK
     if address.is_link_local:
         return Network.LINK_LOCAL
-    if isinstance(address, IPv6Address) and address.is_site_local:
-        return Network.PRIVATE
-    if address.is_multicast or address.is_unspecified or address.is_reserved:
-        return Network.NOWHERE
-    # "This network" (RFC 1122 §3.2.1.3): many systems take it for themselves.
-    if isinstance(address, IPv4Address) and address.packed[0] == 0:
-        return Network.NOWHERE
-    return Network.PUBLIC if address.is_global else Network.PRIVATE
+    is_unicast = address in _GLOBAL_UNICAST if address.version == 6 else not address.is_multicast
+    return Network.PUBLIC if is_unicast and address.is_global else Network.PRIVATE
 
 
-def _inner(address: IPv6Address) -> IPv4Address | None:
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    # The second, since ::1 is loopback and no IPv4 address (RFC 4291 §2.5.5.1).
-    is_compatible = 1 < int(address) < 1 << 32
-    if address in _NAT64 or address in _NAT64_LOCAL or is_compatible:
-        return IPv4Address(int(address) & 0xFFFF_FFFF)
+def literal_address(host: str) -> Address | None:
+    """The address that the host of a URL is; None where it is a name.
+
+    Raises `ValueError` for an address in a spelling that some programs take and others do not,
+    or take for another one.
+    """
+    host = host.rstrip(".")
+    with suppress(ValueError):
+        return ip_address(host)
+    if ":" in host or "%" in host or _ENDS_IN_NUMBER.search(host):
+        raise ValueError("is an address, and spelled as none should be")
     return None
 
 
+def plain_host(host: str) -> str:
+    """The one form of a URL's host by which it is compared."""
+    host = host.lower().rstrip(".")
+    if ":" in host:
+        host = host.strip("[]")
+    with suppress(ValueError):
+        return str(ip_address(host))
+    return host
+
+
+def is_named(host: str, patterns: Iterable[str]) -> bool:
+    """Whether the host of a URL matches one of `index.link_hosts`."""
+    return any(fnmatchcase(plain_host(host), plain_host(pattern)) for pattern in patterns)
+
+
 class Reach:
-    """What one index may lead to. `resolver` looks names up."""
+    """Lets the requests for one index go where its links may lead, and no others.
+
+    `check` is a middleware of the HTTP client, `GuardingResolver` stands in its connector; both
+    raise `LinkRefused` ahead of any connection.
+    """
 
     def __init__(self, index: Index, resolver: AbstractResolver) -> None:
-        self._index = index
-        self._home = _plain(URL(index.url).host)
-        self._trusted = tuple(_plain(pattern) for pattern in index.link_hosts)
+        self._index = index.name
+        self._host = plain_host(URL(index.url).raw_host or "")
+        self._link_hosts = index.link_hosts
+        self._names = _Names(resolver)
+        self._home: frozenset[Network] = frozenset()
         self._proxies: set[str] = set()
-        self._resolver = resolver
-        self._lives_on: frozenset[Network] = frozenset()
-        self._looked_at: float | None = None
-        self._looking = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Reach of {self._index.name}>"
+        return f"<Reach of {self._index}: {self._host}, {', '.join(self._link_hosts)}>"
 
-    def trusts(self, host: str | None) -> bool:
-        """Whether the host is the index's own, or named in its settings."""
-        name = _plain(host)
-        return name == self._home or any(fnmatchcase(name, pattern) for pattern in self._trusted)
+    async def close(self) -> None:
+        """Stop what is under way."""
+        await self._names.close()
 
-    async def check(self, url: URL, proxy: URL | None) -> None:
-        """Judge what is asked for next, also after a redirect. Raises `LinkRefused`.
-
-        `proxy` is what the request goes through. Names that we resolve ourselves are judged then.
-        """
-        if proxy is not None and proxy.host is not None:
-            self._proxies.add(_plain(proxy.host))
+    async def check(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Refuse a hop that the resolver would not see, or not be able to tell."""
+        url = request.url
         if url.scheme not in ("http", "https"):
-            raise LinkRefused(self._index.name, str(url), f"it leads to a {url.scheme} URL")
-        if self.trusts(url.host):
-            return
-        host = _plain(url.host)
-        if (literal := _literal(host)) is not None:
-            await self._check_network(host, network_of(literal))
-        elif proxy is not None or host in self._proxies:
-            try:
-                found = await self._resolver.resolve(host, 0, AddressFamily.AF_UNSPEC)
-            except OSError:
-                return  # it is the proxy's business
-            await self.allowed(host, found)
+            raise aiohttp.NonHttpUrlClientError(url)
+        if request.proxy is not None:
+            self._proxies.add(plain_host(request.proxy.raw_host or ""))
+        await self._check_host(url.raw_host or "", is_proxied=request.proxy is not None)
+        return await send(request)
 
-    async def allowed(self, host: str, found: list[ResolveResult]) -> list[ResolveResult]:
-        """Those addresses of a host that may be connected to. Raises `LinkRefused`."""
-        if self.trusts(host):
+    async def only_allowed(self, host: str, found: list[ResolveResult]) -> list[ResolveResult]:
+        """Those addresses of a host that may be connected to. Raises `LinkRefused`: none."""
+        if self._is_trusted(host) or plain_host(host) in self._proxies:
             return found
-        networks = [network_of(_address(one)) for one in found]
-        lives_on = await self._networks_of_home()
-        allowed = [one for one, network in zip(found, networks, strict=True) if network in lives_on]
-        if found and not allowed:
-            await self._check_network(host, networks[0])
+        if not found:
+            raise OSError("it has no address")
+        allowed = [one for one in found if await self._may_reach(ip_address(one["host"]))]
+        if not allowed:
+            raise self._refused(host, network_of(ip_address(found[0]["host"])))
         return allowed
 
-    def is_proxy(self, host: str) -> bool:
-        """Whether requests go through that host."""
-        return _plain(host) in self._proxies
-
-    async def _check_network(self, host: str, network: Network) -> None:
-        if network not in await self._networks_of_home():
-            raise LinkRefused(
-                self._index.name,
-                host,
-                f"it leads to {host}, in {network.value}, which index.link_hosts does not name",
-            )
-
-    async def _networks_of_home(self) -> frozenset[Network]:
-        """What the index may lead to by where it lives itself."""
-        async with self._looking:
-            now = time.monotonic()
-            if self._looked_at is None or now - self._looked_at > _HOME_SECONDS:
-                self._lives_on = await self._look_up_home()
-                self._looked_at = now
-            return self._lives_on | {Network.PUBLIC}
-
-    async def _look_up_home(self) -> frozenset[Network]:
-        if (literal := _literal(self._home)) is not None:
-            return frozenset({network_of(literal)})
+    async def _check_host(self, host: str, *, is_proxied: bool) -> None:
+        if self._is_trusted(host):
+            return
         try:
-            found = await self._resolver.resolve(self._home, 0, AddressFamily.AF_UNSPEC)
-        except OSError:
-            return self._lives_on  # known only to a proxy, or for the moment not at all
-        return frozenset(network_of(_address(one)) for one in found) - {Network.NOWHERE}
+            address = literal_address(host)
+        except ValueError as problem:
+            raise LinkRefused(self._index, host, f"its host {problem}") from None
+        # All are asked for: the proxy takes whichever it likes, and to the proxy's own name the
+        # resolver gives all.
+        if address is not None:
+            reached: tuple[Address, ...] = (address,)
+        elif is_proxied or plain_host(host) in self._proxies:
+            reached = await self._names.addresses(host)
+        else:
+            return
+        for one in reached:
+            if not await self._may_reach(one):
+                raise self._refused(host, network_of(one))
+
+    def _is_trusted(self, host: str) -> bool:
+        return plain_host(host) == self._host or is_named(host, self._link_hosts)
+
+    async def _may_reach(self, address: Address) -> bool:
+        network = network_of(address)
+        return network is Network.PUBLIC or network in await self._networks_of_index()
+
+    async def _networks_of_index(self) -> frozenset[Network]:
+        """The kinds of network that the index lives on; as last known while it has no address."""
+        own = literal_address(self._host)
+        addresses = (own,) if own is not None else await self._names.addresses(self._host)
+        if addresses:
+            self._home = frozenset(map(network_of, addresses))
+        return self._home
+
+    def _refused(self, host: str, network: Network) -> LinkRefused:
+        reason = f"its address is {network.value}, and index.link_hosts does not name the host"
+        return LinkRefused(self._index, host, reason)
 
 
-class GuardedResolver(AbstractResolver):
-    """Looks names up for connections of one index, and gives out what it may lead to."""
+class GuardingResolver(AbstractResolver):
+    """Resolves names into those of their addresses that may be connected to."""
 
-    def __init__(self, reach: Reach, resolver: AbstractResolver) -> None:
-        self._reach = reach
+    def __init__(self, resolver: AbstractResolver, reach: Reach) -> None:
         self._resolver = resolver
+        self._reach = reach
 
     async def resolve(
-        self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_INET
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """See `AbstractResolver`. Raises `LinkRefused`."""
         found = await self._resolver.resolve(host, port, family)
-        return found if self._reach.is_proxy(host) else await self._reach.allowed(host, found)
+        return await self._reach.only_allowed(host, found)
 
     async def close(self) -> None:
         """See `AbstractResolver`."""
         await self._resolver.close()
 
 
-def new_resolver() -> AbstractResolver:
-    """What looks names up: the system's resolver."""
-    return aiohttp.DefaultResolver()
+class _Names:
+    """What names mean here, where nothing is to be connected to; remembered for a while."""
+
+    def __init__(self, resolver: AbstractResolver) -> None:
+        self._resolver = resolver
+        self._known: TTLCache[str, tuple[Address, ...]] = TTLCache(1000, _REMEMBERED_SECONDS)
+        # Where nobody resolves names, each question holds a thread until it is given up.
+        self._flight: Flight[tuple[Address, ...]] = Flight()
+
+    async def addresses(self, host: str) -> tuple[Address, ...]:
+        """All that are known for it, none where it cannot be resolved here."""
+        known = self._known.get(host)
+        if known is None:
+            known = await self._flight.join(host, partial(self._look_up, host))
+            self._known[host] = known
+        return known
+
+    async def close(self) -> None:
+        await self._flight.close()
+
+    async def _look_up(self, host: str) -> tuple[Address, ...]:
+        try:
+            async with asyncio.timeout(_LOOK_UP_SECONDS):
+                found = await self._resolver.resolve(host, 0, socket.AF_UNSPEC)
+        except (OSError, UnicodeError):  # UnicodeError: a label that no name has
+            return ()
+        return tuple(ip_address(one["host"]) for one in found)
 
 
-def _plain(host: str | None) -> str:
-    """A host as it can be compared: `EXAMPLE.com.` is `example.com`."""
-    return (host or "").lower().rstrip(".")
-
-
-def _literal(host: str) -> Address | None:
-    try:
-        return ip_address(host.partition("%")[0])
-    except ValueError:
+def _carried(address: Address) -> IPv4Address | None:
+    """The IPv4 address that one of IPv6 stands for (RFC 4291 §2.5.5.2, RFC 3056, RFC 6052)."""
+    if not isinstance(address, IPv6Address):
         return None
-
-
-def _address(found: ResolveResult) -> Address:
-    return ip_address(found["host"].partition("%")[0])
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

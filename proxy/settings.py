@@ -43,8 +43,6 @@ from proxy.rules import Rule
 
 ENVIRONMENT_PREFIX = "WHEELKEEP_"
 CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
-NO_PROXY = "none"
-"""The value of `index.proxy` that says that there is none."""
 DEFAULT_FILE = Path("wheelkeep.toml")
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -102,6 +100,14 @@ def token_hash(value: str) -> str:
             "must be the sha256 of a token, 64 hexadecimal digits: `wheelkeep token` makes both"
         )
     return value.lower()
+
+
+def _is_origin(value: str) -> bool:
+    """Whether it is the URL of a server, and of nothing on it."""
+    try:
+        return bool(re.fullmatch(r"https?://[^/\s?#]+/?", value) and URL(value).host)
+    except ValueError:
+        return False
 
 
 def _empty_is_none(value: object) -> object:
@@ -234,7 +240,9 @@ class Index(Section):
         (), description="hosts its links may lead to wherever these are; patterns"
     )
     proxy: str = Field(
-        "", description="HTTP proxy to it; empty: HTTPS_PROXY and NO_PROXY tell; none: never"
+        "",
+        repr=False,
+        description="HTTP proxy to it; empty: HTTPS_PROXY and NO_PROXY tell; none: never",
     )
     ca_file: OptionalFile = Field(
         None, description="certificates (PEM) to trust for it, beside those of the system"
@@ -278,7 +286,7 @@ class Index(Section):
     @field_validator("proxy", mode="after")
     @classmethod
     def _is_proxy(cls, value: str) -> str:
-        if value not in ("", NO_PROXY) and not re.fullmatch(r"https?://[^/\s]+/?", value):
+        if value not in ("", "none") and not _is_origin(value):
             raise ValueError('must be like http://proxy.example:3128, or "none"')
         return value
 

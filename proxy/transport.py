@@ -1,7 +1,6 @@
-"""The HTTP client of an index, and the one place where its errors become ours."""
+"""A file on its way over HTTP, and the one place where the HTTP client's errors become ours."""
 
 import re
-import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -10,19 +9,10 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from proxy import __version__
-from proxy.errors import (
-    CertificateNotTrusted,
-    ConfigError,
-    UpstreamError,
-    UpstreamMalformed,
-    UpstreamTimeout,
-    UpstreamUnavailable,
-)
-from proxy.settings import NO_PROXY, Index
+from proxy.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout, UpstreamUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +48,8 @@ LONGEST_HEAD_BYTES = 64 << 10
 """Of a status line, and of each header."""
 _LONGEST_REASON = 200
 _CONTENT_RANGE = re.compile(r"\Abytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)\s*\Z", re.ASCII)
+# X509_V_ERR_…: nobody who is trusted signed it.
+_UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21, 27})
 _VALID_URL = re.compile(r"\A(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+\Z")
 
 
@@ -66,16 +58,17 @@ def as_ours(index: str, url: str) -> Iterator[None]:
     """Turn aiohttp's errors into ours."""
     try:
         yield
+    except aiohttp.ClientConnectorCertificateError as problem:
+        raise UpstreamError(index, url, _about_certificate(problem.certificate_error)) from problem
+    except aiohttp.ClientHttpProxyError as problem:
+        reason = f"the HTTP proxy on the way to it answered {problem.status}"
+        raise UpstreamUnavailable(index, url, reason) from problem
     except (aiohttp.ServerTimeoutError, aiohttp.ConnectionTimeoutError) as problem:
         raise UpstreamTimeout(index, url, "it did not answer in time") from problem
     except aiohttp.TooManyRedirects as problem:
         raise UpstreamError(index, url, "it redirects in a loop") from problem
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as problem:
         raise UpstreamError(index, url, "it leads to what is no http URL") from problem
-    except aiohttp.ClientConnectorCertificateError as problem:
-        reason = f"its certificate is not trusted: {_sentence(problem.certificate_error)}"
-        advice = "; index.ca_file names further authorities"
-        raise CertificateNotTrusted(index, url, reason + advice) from problem
     except (aiohttp.ClientError, OSError) as problem:
         if isinstance(problem.__cause__, aiohttp.http_exceptions.ContentEncodingError):
             reason = "its Content-Encoding does not fit its bytes"
@@ -89,6 +82,13 @@ def as_ours(index: str, url: str) -> Iterator[None]:
 def as_written(url: str) -> URL:
     """The URL of a link. One that is valid is left as it is: signatures depend on each byte."""
     return URL(url, encoded=bool(_VALID_URL.match(url)))
+
+
+def _about_certificate(problem: Exception) -> str:
+    if getattr(problem, "verify_code", 0) in _UNKNOWN_ISSUER:
+        return "its certificate is not trusted; index.ca_file may name a file of those that are"
+    reason = getattr(problem, "verify_message", "") or _sentence(problem)
+    return f"its certificate is not valid: {reason}"
 
 
 def _sentence(problem: BaseException) -> str:
@@ -122,40 +122,6 @@ def retry_after_seconds(header: str | None) -> float | None:
     return max(
         0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     )
-
-
-def new_session(
-    index: Index, resolver: AbstractResolver, tls: ssl.SSLContext
-) -> aiohttp.ClientSession:
-    """An HTTP client for one index, through the proxy of its settings or of the environment."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64, resolver=resolver, ssl=tls),
-        headers={"User-Agent": USER_AGENT},
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # Signed addresses and security policies outgrow the default of 8 kB.
-        max_line_size=LONGEST_HEAD_BYTES,
-        max_field_size=LONGEST_HEAD_BYTES,
-        proxy=index.proxy if index.proxy not in ("", NO_PROXY) else None,
-        # HTTPS_PROXY and NO_PROXY. netrc, which it also means, is decided upon later.
-        trust_env=not index.proxy,
-    )
-
-
-def tls_for(index: Index) -> ssl.SSLContext:
-    """Whom to trust: the system's authorities (SSL_CERT_FILE), and those of the index's settings.
-
-    Raises `ConfigError`.
-    """
-    context = ssl.create_default_context()
-    if index.ca_file is not None:
-        try:
-            context.load_verify_locations(index.ca_file)
-        except OSError as problem:  # an SSLError is one, too
-            reason = "holds no certificates (PEM)" if isinstance(problem, ssl.SSLError) else None
-            raise ConfigError(
-                f"index.ca_file: {index.ca_file}: {reason or problem.strerror}"
-            ) from None
-    return context
 
 
 def byte_range(start: int, stop: int | None) -> str:

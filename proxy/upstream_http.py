@@ -2,8 +2,8 @@
 
 The only place that speaks to an index. Passing failures are tried again with jittered
 back-off inside a deadline; an index that keeps failing is left alone for a while. Every body
-is bounded, also one that grows when it is decompressed. Where its links and redirects may lead
-is told in `reach.py`, and to whom its credentials go in `credentials.py`.
+is bounded, also one that grows when it is decompressed. Where links may lead, and who is told
+the credentials, is settled in `sessions.py`.
 
 Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
 """
@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import aiohttp
 import stamina
@@ -22,7 +22,6 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from proxy.breaker import Breaker
-from proxy.credentials import Credentials
 from proxy.errors import (
     Offline,
     ProjectNotFound,
@@ -33,7 +32,7 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from proxy.reach import GuardedResolver, Reach, new_resolver
+from proxy.sessions import open_sessions
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
@@ -43,9 +42,7 @@ from proxy.transport import (
     as_written,
     byte_range,
     content_range,
-    new_session,
     retry_after_seconds,
-    tls_for,
     validator_of,
     worth_another_try,
 )
@@ -86,20 +83,20 @@ class HttpUpstream:
         index: Index,
         pages: aiohttp.ClientSession,
         files: aiohttp.ClientSession,
-        reach: Reach,
         telemetry: Telemetry,
         offline: bool = False,
     ) -> None:
         self.index = index
         self._offline = offline
-        self._reach = reach
-        self._credentials = Credentials(index, reach, telemetry)
-        # Two clients: pages must not wait until one of many long downloads is done.
         self._pages = pages
         self._files = files
         self._telemetry = telemetry
         self._url = URL(index.url)
         self._breaker = Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
+
+    def __repr__(self) -> str:
+        state = "failing" if self._breaker.is_open else "well"
+        return f"<HttpUpstream {self.index.name} at {self.index.url}, {state}>"
 
     @classmethod
     @asynccontextmanager
@@ -107,27 +104,12 @@ class HttpUpstream:
         cls,
         index: Index,
         telemetry: Telemetry,
-        *,
         offline: bool = False,
         resolver: AbstractResolver | None = None,
-    ) -> AsyncIterator["HttpUpstream"]:
-        """The index with connections of its own, until the context ends. Raises `ConfigError`.
-
-        `resolver`: another one than the system's.
-        """
-        lookup = resolver or new_resolver()
-        reach = Reach(index, lookup)
-        guarded, tls = GuardedResolver(reach, lookup), tls_for(index)
-        async with (
-            new_session(index, guarded, tls) as pages,
-            new_session(index, guarded, tls) as files,
-        ):
-            yield cls(index, pages, files, reach, telemetry, offline)
-        await guarded.close()
-
-    def __repr__(self) -> str:
-        state = "failing" if self._breaker.is_open else "well"
-        return f"<HttpUpstream {self.index.name} at {self.index.url}, {state}>"
+    ) -> AsyncIterator[Self]:
+        """The upstream with HTTP clients of its own. See `open_sessions`."""
+        async with open_sessions(index, telemetry, resolver) as sessions:
+            yield cls(index, sessions.pages, sessions.files, telemetry, offline)
 
     @property
     def name(self) -> str:
@@ -199,13 +181,9 @@ class HttpUpstream:
             if validator is not None:
                 headers["If-Range"] = validator
         with as_ours(self.name, url):
-            address = as_written(url)
-            if address.scheme not in ("http", "https"):
-                raise UpstreamError(self.name, url, "it leads to what is no http URL")
             async with self._files.get(
-                address,
+                as_written(url),
                 headers=headers,
-                middlewares=(partial(self._checked_hop, address),),
                 timeout=timeout,
                 auto_decompress=False,
                 read_bufsize=_FILE_BUFFER,
@@ -246,7 +224,6 @@ class HttpUpstream:
             async with self._pages.get(
                 url,
                 headers=headers,
-                middlewares=(partial(self._checked_hop, URL(url)),),
                 timeout=timeout,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
@@ -318,23 +295,6 @@ class HttpUpstream:
         while chunk := await response.content.readany():
             self._telemetry.upstream_sent(self.name, len(chunk))
             yield chunk
-
-    async def _checked_hop(
-        self, link: URL, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Before each request, also of a redirect: whether it may go there, and who it says it is.
-
-        As a middleware of the client, which alone sees each step. `link` is what was asked for:
-        one with credentials of its own keeps them.
-        """
-        await self._reach.check(request.url, request.proxy)
-        is_own = link.user is not None and request.url.origin() == link.origin()
-        if not is_own:
-            # aiohttp shows netrc's credentials to any host.
-            request.headers.pop("Authorization", None)
-            if (header := self._credentials.header_for(request.url)) is not None:
-                request.headers["Authorization"] = header
-        return await send(request)
 
     def _refuse_when_offline(self, url: str) -> None:
         if self._offline:

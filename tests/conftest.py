@@ -1,21 +1,19 @@
 """Fixtures: a clock, an index, and wheelkeep in front of it."""
 
 import os
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.app import application
 from proxy.settings import load
 from tests.certificates import Authority
 from tests.fakes import Clock, FakeUpstream
-from tests.servers import ForwardProxy, RedisServer, S3Server
+from tests.servers import RedisServer, S3Server
 
 MakeProxy = Callable[..., Awaitable[TestClient]]
 
@@ -49,28 +47,6 @@ async def other_upstream() -> AsyncIterator[FakeUpstream]:
     await fake.start()
     yield fake
     await fake.stop()
-
-
-@pytest.fixture
-async def tls_upstream(tmp_path: Path) -> AsyncIterator[FakeUpstream]:
-    """An index that speaks https, with a certificate of an authority of its own."""
-    authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    fake = FakeUpstream()
-    fake.ca_file = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(str(fake.ca_file))
-    await fake.start(context)
-    yield fake
-    await fake.stop()
-
-
-@pytest.fixture
-async def forward_proxy() -> AsyncIterator[ForwardProxy]:
-    proxy = ForwardProxy()
-    await proxy.start()
-    yield proxy
-    await proxy.stop()
 
 
 @pytest.fixture

@@ -11,12 +11,9 @@ import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from html import escape
-from pathlib import Path
-from socket import AddressFamily
 from typing import Any
 
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -45,35 +42,6 @@ class Clock:
         self.time += timedelta(**by)
 
 
-class FakeResolver(AbstractResolver):
-    """Knows the names that a test gives it, and what it was asked."""
-
-    def __init__(self, names: dict[str, list[str]]) -> None:
-        self.names = names
-        self.asked: list[str] = []
-
-    async def resolve(
-        self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_INET
-    ) -> list[ResolveResult]:
-        self.asked.append(host)
-        if host not in self.names:
-            raise OSError(f"no such name as {host}")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=AddressFamily.AF_INET6 if ":" in address else AddressFamily.AF_INET,
-                proto=0,
-                flags=0,
-            )
-            for address in self.names[host]
-        ]
-
-    async def close(self) -> None:
-        pass
-
-
 class FakeUpstream:
     """An index with projects and files, that counts what it is asked."""
 
@@ -87,8 +55,6 @@ class FakeUpstream:
         self.handlers: dict[str, Handler] = {}
         self.requests: list[web.Request] = []
         self.gate: asyncio.Event | None = None
-        self.ca_file: Path | None = None
-        """The authority to trust, where it speaks https."""
         self._server: TestServer | None = None
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:

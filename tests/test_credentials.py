@@ -1,135 +1,273 @@
-"""To whom an index's credentials are shown, and to whom never."""
+"""Who wheelkeep is to an index, and to nobody else."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
-from proxy.errors import ConfigError
+from proxy.credentials import Credentials
+from proxy.errors import ConfigError, UpstreamError
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
 from proxy.upstream_http import HttpUpstream
 from tests.fakes import FakeUpstream
+from tests.network import Names
 
 SIX = ProjectName("six")
-SECRET = {"username": "me", "password": "hunter2"}
+PAGE = "/simple/six/"
+FILE = "/packages/six-1.0.tar.gz"
+HOSTS = ("index.example", "files.example", "evil.example")
+CONFIGURED = {"username": "us", "password": "secret"}
+
+
+class World:
+    """Three hosts behind two servers, and who was told what."""
+
+    def __init__(self, upstream: FakeUpstream, other: FakeUpstream, stack: AsyncExitStack) -> None:
+        self.upstream = upstream
+        self.other = other
+        self._stack = stack
+        for server in (upstream, other):
+            server.handlers[PAGE] = server.handlers[FILE] = self.answer
+        self.moved_to = ""
+
+    def url(self, host: str = "index.example", path: str = FILE, *, at_other: bool = False) -> str:
+        port = URL((self.other if at_other else self.upstream).root).port
+        return f"http://{host}:{port}{path}"
+
+    async def open(self, **settings: object) -> HttpUpstream:
+        index = Index.model_validate({"url": self.url(path="/simple/")} | settings)
+        names = Names({host: ["127.0.0.1"] for host in HOSTS})
+        opened = HttpUpstream.open(index, Telemetry(), resolver=names)
+        return await self._stack.enter_async_context(opened)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.path == PAGE and self.moved_to:
+            return web.Response(status=302, headers={"Location": self.moved_to})
+        return web.Response(body=b"{}")
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """Host and credentials of each request, those of the second server last."""
+        return [
+            (request.host.partition(":")[0], decoded(request))
+            for server in (self.upstream, self.other)
+            for request in server.requests
+        ]
+
+
+def decoded(request: web.Request) -> str:
+    _, _, coded = request.headers.get("Authorization", "").partition(" ")
+    return base64.b64decode(coded).decode()
+
+
+async def received(index: HttpUpstream, url: str) -> None:
+    async with index.file(url) as stream:
+        async for _ in stream.chunks:
+            pass
 
 
 @pytest.fixture
-async def stocked(upstream: FakeUpstream, other_upstream: FakeUpstream) -> FakeUpstream:
-    """An index whose page redirects to another origin, and whose files lie there."""
-    other_upstream.pages["six"] = {"meta": {}, "files": []}
-    other_upstream.files["/file"] = b"file"
-
-    async def away(_: web.Request) -> web.Response:
-        return web.Response(status=302, headers={"Location": f"{other_upstream.url}six/"})
-
-    upstream.handlers["/simple/six/"] = away
-    return upstream
+async def world(upstream: FakeUpstream, other_upstream: FakeUpstream) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield World(upstream, other_upstream, stack)
 
 
 @pytest.fixture
-def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Write netrc where $NETRC says."""
     path = tmp_path / "netrc"
-    path.write_text("machine 127.0.0.1 login me password hunter2\n")
-    path.chmod(0o600)
     monkeypatch.setenv("NETRC", str(path))
-    return path
+
+    def write(text: str) -> Path:
+        path.write_text(text)
+        return path
+
+    return write
 
 
-def shown(upstream: FakeUpstream) -> set[str | None]:
-    """Who it was that asked."""
-    found = set()
-    for request in upstream.requests:
-        coded = request.headers.get("Authorization")
-        found.add(base64.b64decode(coded.split()[1]).decode() if coded else None)
-    return found
-
-
-async def ask_all(configured: Index, other: FakeUpstream) -> None:
-    async with HttpUpstream.open(configured, Telemetry()) as index:
+async def test_the_configured_go_to_the_indexs_own_origin(world: World) -> None:
+    """Scheme, host and port: neither another host nor another port of it is told them, by a link
+    or by a redirect; and one that leads back is.
+    """
+    index = await world.open(**CONFIGURED)
+    await received(index, world.url())
+    for host, at_other in (("files.example", False), ("index.example", True)):
+        await received(index, world.url(host, at_other=at_other))
+        world.moved_to = world.url(host, at_other=at_other)
         await index.page(SIX)
-        async with index.file(f"{other.root}/file") as stream:
-            assert [chunk async for chunk in stream.chunks] == [b"file"]
+    world.moved_to = world.url()
+    await received(index, world.url("evil.example", PAGE))
+
+    assert world.told == [
+        ("index.example", "us:secret"),
+        ("files.example", ""),
+        ("index.example", "us:secret"),
+        ("files.example", ""),
+        ("index.example", "us:secret"),
+        ("evil.example", ""),
+        ("index.example", "us:secret"),
+        ("index.example", ""),
+        ("index.example", ""),
+    ]
 
 
-async def test_they_go_to_the_origin_of_the_index_alone(
-    stocked: FakeUpstream, other_upstream: FakeUpstream
+async def test_a_password_that_is_rotated(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not to another port of the same host, by redirect or link."""
-    await ask_all(Index(url=stocked.url, **SECRET), other_upstream)
-
-    assert shown(stocked) == {"me:hunter2"}
-    assert shown(other_upstream) == {None}
-
-
-@pytest.mark.parametrize("link_hosts", [[], ["127.0.0.1"]])
-async def test_netrc_is_for_the_host_of_the_index(
-    stocked: FakeUpstream, other_upstream: FakeUpstream, netrc: Path, link_hosts: list[str]
-) -> None:
-    """And for those that its settings name; not for others that a page may lead to."""
-    netrc.write_text(f"{netrc.read_text()}machine localhost login it password p\n")
-    by_name = stocked.url.replace("127.0.0.1", "localhost")
-    await ask_all(Index(url=by_name, link_hosts=link_hosts), other_upstream)
-
-    assert shown(stocked) == {"it:p"}
-    assert shown(other_upstream) == ({"me:hunter2"} if link_hosts else {None})
-
-
-@pytest.fixture
-async def always_looking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """The next request has the new one; one that is written wrong leaves the old one."""
     monkeypatch.setattr("proxy.watched._LOOK_SECONDS", 0.0)
-    yield
-
-
-@pytest.mark.usefixtures("always_looking")
-async def test_a_password_may_change_in_its_file(upstream: FakeUpstream, tmp_path: Path) -> None:
-    """Tokens that are rotated need no restart; what ends its line is no part of it."""
-    upstream.pages["six"] = {"meta": {}, "files": []}
-    file = tmp_path / "password"
-    file.write_text("first\n")
-    configured = Index(url=upstream.url, username="me", password_file=str(file))
-    async with HttpUpstream.open(configured, Telemetry()) as index:
-        await index.page(SIX)
-        file.write_text("second")
+    path = tmp_path / "password"
+    path.write_text("öne\n")
+    index = await world.open(username="us", password_file=str(path))
+    await index.page(SIX)
+    for text in (" two", "three\nfour", "", "five\r\n"):
+        path.write_text(text)
         await index.page(SIX)
 
-    assert shown(upstream) == {"me:first", "me:second"}
+    assert [password for _, password in world.told] == [
+        "us:öne",
+        "us: two",
+        "us: two",
+        "us: two",
+        "us:five",
+    ]
 
 
-async def test_a_password_file_that_cannot_be_used(upstream: FakeUpstream, tmp_path: Path) -> None:
-    """Ends the start in one line that names setting and file."""
-    (tmp_path / "empty").write_text("\n")
-    for name, problem in (("none", "No such file"), ("empty", "is empty")):
-        configured = Index(url=upstream.url, password_file=str(tmp_path / name))
-        with pytest.raises(ConfigError, match=rf"index\.password_file: .*{name}: {problem}"):
-            async with HttpUpstream.open(configured, Telemetry()):
-                pass
-
-
-async def test_a_netrc_that_cannot_be_read_is_no_hindrance(
-    upstream: FakeUpstream, netrc: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("text", [None, "", "\n", "secret\nsecret"])
+async def test_a_password_file_must_be_right_to_begin_with(
+    world: World, tmp_path: Path, text: str | None
 ) -> None:
-    """It is told without quoting it, and the index is asked without credentials."""
-    netrc.write_text("machine 127.0.0.1 hunter2 x\n")
-    upstream.pages["six"] = {"meta": {}, "files": []}
-    async with HttpUpstream.open(Index(url=upstream.url), Telemetry()) as index:
+    """Otherwise one line names the setting and the file, and nothing of what stands there."""
+    path = tmp_path / "password"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=r"index\.password_file: .*password: ") as raised:
+        await world.open(password_file=str(path))
+
+    assert "secret" not in str(raised.value)
+
+
+async def test_netrc_is_for_the_index_and_hosts_that_are_named(
+    world: World, netrc: Callable[[str], Path]
+) -> None:
+    """No other host gets its entry, though a page links there; `default` is the index's alone."""
+    entries = (f"machine {host} login {host} password secret\n" for host in HOSTS[1:])
+    netrc("".join(entries) + "default login any password secret\n")
+    for link_hosts in ([], ["files.*"], ["evil.example", "127.0.0.1"]):
+        index = await world.open(link_hosts=link_hosts)
+        for host in (*HOSTS, "127.0.0.1"):
+            await received(index, world.url(host))
+
+    own, nobody = ("index.example", "any:secret"), ("127.0.0.1", "")
+    files, evil = ("files.example", ""), ("evil.example", "")
+    assert world.told == [
+        *(own, files, evil, nobody),
+        *(own, ("files.example", "files.example:secret"), evil, nobody),
+        *(own, files, ("evil.example", "evil.example:secret"), nobody),
+    ]
+
+
+async def test_netrc_at_each_step_of_a_redirect(world: World, netrc: Callable[[str], Path]) -> None:
+    """It is asked for the host that is asked, not for the one that came first."""
+    netrc("machine index.example login us password secret\nmachine evil.example login a password b")
+    world.moved_to = world.url("evil.example")
+    index = await world.open()
+    await index.page(SIX)
+
+    assert world.told == [("index.example", "us:secret"), ("evil.example", "")]
+
+
+async def test_the_configured_take_the_place_of_netrc(
+    world: World, netrc: Callable[[str], Path]
+) -> None:
+    """Also for hosts that are named."""
+    netrc("default login a password b\nmachine files.example login c password d")
+    index = await world.open(link_hosts=["files.example"], **CONFIGURED)
+    await received(index, world.url())
+    await received(index, world.url("files.example"))
+
+    assert world.told == [("index.example", "us:secret"), ("files.example", "")]
+
+
+async def test_netrc_does_not_leave_in_the_clear(
+    world: World, netrc: Callable[[str], Path]
+) -> None:
+    """An index that is asked over https may link to http, where everybody reads it."""
+    netrc("default login us password secret\nmachine files.example login c password d")
+    index = await world.open(url="https://index.example/simple/", link_hosts=["files.example"])
+    await received(index, world.url())
+    await received(index, world.url("files.example"))
+
+    assert world.told == [("index.example", ""), ("files.example", "")]
+
+
+async def test_netrc_of_the_home_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where $NETRC names none; a host without an entry is asked without."""
+    monkeypatch.delenv("NETRC", raising=False)
+    index = await world.open()
+    await index.page(SIX)
+    Path.home().mkdir()
+    (Path.home() / ".netrc").write_text("machine index.example login us password secret")
+    (Path.home() / ".netrc").chmod(0o600)
+    await index.page(SIX)
+    (Path.home() / ".netrc").write_text("machine other.example login us password secret")
+    await index.page(SIX)
+
+    assert [password for _, password in world.told] == ["", "us:secret", ""]
+
+
+@pytest.mark.parametrize("text", ["machine index.example password secret secret", "\udcff secret"])
+async def test_a_netrc_that_cannot_be_read(
+    world: World, netrc: Callable[[str], Path], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is none; that is logged once, without what stands there."""
+    netrc("").write_text(text, errors="surrogateescape")
+    index = await world.open()
+    await index.page(SIX)
+    await index.page(SIX)
+    logged = capsys.readouterr().out
+
+    assert world.told == [("index.example", "")] * 2
+    assert logged.count("netrc cannot be used") == 1
+    assert "secret" not in logged
+
+
+async def test_a_links_own_credentials_stay_at_its_origin(world: World) -> None:
+    """They come before the index's, and do not follow a redirect elsewhere."""
+    index = await world.open(**CONFIGURED)
+    for host in ("index.example", "files.example"):
+        await received(index, world.url(host).replace("//", "//link:l@"))
+    world.moved_to = world.url("evil.example")
+    await received(index, world.url("files.example", PAGE).replace("//", "//link:l@"))
+    world.moved_to = world.url()
+    await received(index, world.url("files.example", PAGE).replace("//", "//link:l@"))
+
+    assert world.told == [
+        ("index.example", "link:l"),
+        ("files.example", "link:l"),
+        ("files.example", "link:l"),
+        ("evil.example", ""),
+        ("files.example", "link:l"),
+        ("index.example", "us:secret"),
+    ]
+
+
+async def test_nothing_shows_them(world: World, tmp_path: Path) -> None:
+    """Neither what is printed of these objects, nor a failure, nor what the index is known by."""
+    path = tmp_path / "password"
+    path.write_text("secret")
+    settings = {"username": "us", "password_file": str(path)}
+    proxy = "http://us:secret@127.0.0.1:1"
+    index = await world.open(proxy=proxy, **settings)
+    with pytest.raises(UpstreamError) as raised:
         await index.page(SIX)
-    told = capsys.readouterr().out
+    subject = Index(url="https://us:secret@index.example/simple/", proxy=proxy)
+    shown = [raised.value, index, subject, subject.url, Credentials(subject, Telemetry())]
 
-    assert shown(upstream) == {None}
-    assert "netrc is not used" in told
-    assert "hunter2" not in told
-
-
-async def test_credentials_are_in_no_name(upstream: FakeUpstream) -> None:
-    """What is logged of an index and what is shown of its settings keeps them."""
-    url = upstream.url.replace("//", "//me:hunter2@")
-    configured = Index(url=url)
-    async with HttpUpstream.open(configured, Telemetry()) as index:
-        for text in (repr(index), repr(configured), configured.url, str(configured.model_dump())):
-            assert "hunter2" not in text
-    assert configured.password.get_secret_value() == "hunter2"
+    assert "secret" not in " ".join(f"{one} {one!r}" for one in shown)

@@ -12,7 +12,6 @@ from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
 from proxy.journey import Journey
 from proxy.pagecache import Answer, PageCache
-from proxy.reach import Reach
 from proxy.settings import Cache, Index
 from proxy.simple.model import ProjectName
 from proxy.storage.pages import PageRecord
@@ -47,8 +46,7 @@ def shelf() -> Shelf:
 @pytest.fixture
 def upstream() -> Upstream:
     nobody: Any = None
-    index = Index(name="pypi", url=URL)
-    return HttpUpstream(index, nobody, nobody, Reach(index, nobody), Telemetry())
+    return HttpUpstream(Index(name="pypi", url=URL), nobody, nobody, Telemetry())
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import (
-    CertificateNotTrusted,
-    ConfigError,
     DigestMismatch,
     ProjectNotFound,
     UpstreamError,
@@ -35,8 +33,8 @@ FILE = "/packages/six-1.0.tar.gz"
 @pytest.fixture
 async def index(upstream: FakeUpstream) -> AsyncIterator[HttpUpstream]:
     """The subject: wheelkeep's side of the fake index."""
-    async with HttpUpstream.open(Index(url=upstream.url), Telemetry()) as index:
-        yield index
+    async with HttpUpstream.open(Index(url=upstream.url), Telemetry()) as opened:
+        yield opened
 
 
 def answering(
@@ -228,13 +226,6 @@ async def test_redirects_that_lead_nowhere(
         await index.page(SIX)
 
 
-@pytest.mark.parametrize("link", ["file:///etc/hostname", "ws://127.0.0.1:9/six-1.0.tar.gz"])
-async def test_a_file_comes_over_http_alone(index: HttpUpstream, link: str) -> None:
-    """Whatever a page was made to link to."""
-    with pytest.raises(UpstreamError, match="no http URL"):
-        await received(index, link)
-
-
 async def test_no_failure_tells_a_secret(index: HttpUpstream, upstream: FakeUpstream) -> None:
     """Neither the credentials of a link nor its signature are in what is said of it."""
     link = upstream.root.replace("//", "//user:secret@") + f"{FILE}?signature=secret"
@@ -262,8 +253,8 @@ async def test_each_request_has_the_credentials_that_are_nearest(
     address = upstream.root + FILE
     users = []
     for credentials in ({}, {"username": "index", "password": "i"}):
-        configured = Index(url=upstream.url, **credentials)
-        async with HttpUpstream.open(configured, Telemetry()) as index:
+        subject = Index(url=upstream.url, **credentials)
+        async with HttpUpstream.open(subject, Telemetry()) as index:
             await index.page(SIX)
             await received(index, address)
             await received(index, address.replace("//", "//link:l@"))
@@ -272,30 +263,3 @@ async def test_each_request_has_the_credentials_that_are_nearest(
         users.append(base64.b64decode(coded).decode())
 
     assert users == ["netrc:n", "netrc:n", "link:l", "index:i", "index:i", "link:l"]
-
-
-async def test_whom_to_trust(tls_upstream: FakeUpstream, tmp_path: Path) -> None:
-    """An authority of one's own is named by the setting; else the answer names the setting."""
-    tls_upstream.pages["six"] = {"meta": {}, "files": []}
-    async with HttpUpstream.open(Index(url=tls_upstream.url), Telemetry()) as index:
-        with pytest.raises(CertificateNotTrusted, match=r"not trusted.*index\.ca_file"):
-            await index.page(SIX)
-    trusting = Index(url=tls_upstream.url, ca_file=tls_upstream.ca_file)
-    async with HttpUpstream.open(trusting, Telemetry()) as index:
-        assert isinstance(await index.page(SIX), NewPage)
-    for name, problem in (("none", "No such file"), ("text", "holds no certificates")):
-        (tmp_path / "text").write_text("no certificate")
-        wrong = Index(url=tls_upstream.url, ca_file=tmp_path / name)
-        with pytest.raises(ConfigError, match=rf"index\.ca_file: .*{name}: {problem}"):
-            async with HttpUpstream.open(wrong, Telemetry()):
-                pass
-
-
-async def test_whom_the_environment_trusts(
-    tls_upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SSL_CERT_FILE, as OpenSSL and so all other tools have it."""
-    tls_upstream.pages["six"] = {"meta": {}, "files": []}
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls_upstream.ca_file))
-    async with HttpUpstream.open(Index(url=tls_upstream.url), Telemetry()) as index:
-        assert isinstance(await index.page(SIX), NewPage)

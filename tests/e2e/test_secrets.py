@@ -3,6 +3,7 @@
 import hashlib
 import json
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from tests.fakes import FakeUpstream, cut_after
-from tests.servers import ForwardProxy, RedisServer, free_port, wheelkeep
+from tests.network import ForwardProxy
+from tests.servers import RedisServer, free_port, wheelkeep
 
 INDEX, FILE, PROXY, NETRC, LINK, TOKEN, ENVIRONMENT = (
     f"{name}-hunter2"
@@ -18,6 +20,12 @@ INDEX, FILE, PROXY, NETRC, LINK, TOKEN, ENVIRONMENT = (
 )
 SECRETS = (INDEX, FILE, PROXY, NETRC, LINK, TOKEN, ENVIRONMENT)
 SIX, TOO = "six-1.0.tar.gz", "too-1.0.tar.gz"
+
+
+@pytest.fixture
+async def forward() -> AsyncIterator[ForwardProxy]:
+    async with ForwardProxy().running() as made:
+        yield made
 
 
 def answering(status: int, **headers: str) -> object:
@@ -31,7 +39,7 @@ def answering(status: int, **headers: str) -> object:
 async def test_no_secret_is_told(
     upstream: FakeUpstream,
     other_upstream: FakeUpstream,
-    forward_proxy: ForwardProxy,
+    forward: ForwardProxy,
     redis: RedisServer,
     tmp_path: Path,
     workers: int,
@@ -60,7 +68,7 @@ password_file = "{tmp_path / "password"}"
 [[index]]
 name = "proxy"
 url = "http://127.0.0.1:{free_port()}/simple/"
-proxy = "{forward_proxy.url.replace("//", f"//me:{PROXY}@")}"
+proxy = "{forward.url.replace("//", f"//me:{PROXY}@")}"
 [[index]]
 name = "nobody"
 url = "http://127.0.0.1:{free_port()}/simple/"

@@ -1,0 +1,131 @@
+"""The HTTP clients of one index: where they may go, by which proxy, whom they trust and tell.
+
+Each request passes three steps at each hop, so a redirect starts over: the proxy is chosen, the
+way is checked (`reach.py`), and the index is told who asks (`credentials.py`).
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from proxy.credentials import Credentials
+from proxy.errors import ConfigError, UpstreamError
+from proxy.reach import GuardingResolver, Reach
+from proxy.settings import Index
+from proxy.telemetry import Telemetry
+from proxy.transport import LONGEST_HEAD_BYTES, USER_AGENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions:
+    """Two clients: pages must not wait until one of many long downloads is done."""
+
+    pages: aiohttp.ClientSession
+    files: aiohttp.ClientSession
+
+
+@asynccontextmanager
+async def open_sessions(
+    index: Index, telemetry: Telemetry, resolver: AbstractResolver | None = None
+) -> AsyncIterator[Sessions]:
+    """The clients for an index, closed in the end.
+
+    `resolver` is what resolves names, the system's without one. Raises `ConfigError` where
+    `ca_file` or `password_file` cannot be used.
+    """
+    trusted = await asyncio.to_thread(trusting, index.ca_file)
+    credentials = await asyncio.to_thread(Credentials, index, telemetry)
+    async with AsyncExitStack() as stack:
+        resolver = resolver or aiohttp.DefaultResolver()
+        reach = Reach(index, resolver)
+        guarding = GuardingResolver(resolver, reach)
+        stack.push_async_callback(guarding.close)
+        stack.push_async_callback(reach.close)
+        steps = (_ProxyChoice(index).choose, reach.check, credentials.identify)
+
+        async def new() -> aiohttp.ClientSession:
+            return await stack.enter_async_context(_new_session(guarding, trusted, steps))
+
+        yield Sessions(pages=await new(), files=await new())
+
+
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS that trusts the system's certificates (SSL_CERT_FILE, SSL_CERT_DIR) and these. Blocking.
+
+    Raises `ConfigError`.
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except ssl.SSLError:
+            raise ConfigError(f"index.ca_file: {ca_file}: holds no certificate (PEM)") from None
+        except OSError as problem:
+            raise ConfigError(f"index.ca_file: {ca_file}: {problem.strerror}") from None
+    return context
+
+
+def proxy_for(url: URL, setting: str) -> URL | None:
+    """The HTTP proxy on the way to a URL: that of `index.proxy`, else of the environment.
+
+    Raises `ValueError` where the environment names what is none.
+    """
+    if setting:
+        return None if setting == "none" else URL(setting)
+    host = url.host or ""
+    if proxy_bypass(host) or proxy_bypass(f"{host}:{url.port}"):
+        return None
+    proxies = getproxies()
+    named = proxies.get(url.scheme) or proxies.get("all")
+    if not named:
+        return None
+    proxy = URL(named if "://" in named else f"http://{named}")
+    if proxy.scheme not in ("http", "https") or not proxy.host:
+        raise ValueError("must be like http://proxy.example:3128")
+    return proxy
+
+
+class _ProxyChoice:
+    """Which way the requests for an index go. Their proxy's credentials stay in its URL."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    async def choose(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        try:
+            proxy = proxy_for(request.url, self._index.proxy)
+        except ValueError:
+            reason = "the environment names a proxy for it that is no HTTP proxy"
+            raise UpstreamError(self._index.name, str(request.url), reason) from None
+        request.update_proxy(proxy, None, None)
+        return await send(request)
+
+
+def _new_session(
+    resolver: AbstractResolver,
+    trusted: ssl.SSLContext,
+    steps: tuple[aiohttp.ClientMiddlewareType, ...],
+) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # Without a bound over all hosts: one that is slow must not keep the others waiting.
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64, resolver=resolver, ssl=trusted),
+        headers={"User-Agent": USER_AGENT},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Signed addresses and security policies outgrow the default of 8 kB.
+        max_line_size=LONGEST_HEAD_BYTES,
+        max_field_size=LONGEST_HEAD_BYTES,
+        middlewares=steps,
+        # It would send what netrc holds to whichever host is linked to.
+        trust_env=False,
+    )
