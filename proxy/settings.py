@@ -7,20 +7,16 @@ Everything that is wrong ends in a `ConfigError` whose one line names the key.
 `config/wheelkeep.toml` shows every key with its default; a test holds the two together.
 """
 
-import difflib
-import math
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -39,87 +35,22 @@ from pydantic_settings.exceptions import SettingsError
 from yarl import URL
 
 from proxy.errors import ConfigError
-from proxy.rules import Rule
+from proxy.setting_problems import ENVIRONMENT_PREFIX, explain, nearest
+from proxy.setting_types import (
+    Directory,
+    Duration,
+    OptionalDuration,
+    OptionalFile,
+    RuleLine,
+    TokenHash,
+    is_origin,
+    usable_cores,
+)
 
-ENVIRONMENT_PREFIX = "WHEELKEEP_"
 CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
 DEFAULT_FILE = Path("wheelkeep.toml")
 
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)*")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-
-
-def parse_duration(value: object) -> object:
-    """Read "90s", "10m", "36h", "7d" or "2w"; leave ISO 8601 ("P7D") to pydantic."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    if isinstance(value, str) and value.strip().upper().startswith("P"):
-        return value.strip().upper()
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError("is not a duration; write it like 90s, 10m, 36h, 7d or P7D")
-
-
-def usable_cores() -> int:
-    """How many cores this process may keep busy: what it is bound to, and its cgroup's share."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = _CPU_QUOTA.read_text().split()
-        return max(1, min(cores or 1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroups, or "max"
-        return cores or 1
-
-
-def _not_negative(value: timedelta) -> timedelta:
-    if value < timedelta(0):
-        raise ValueError("must not be negative")
-    return value
-
-
-def _not_empty(value: object) -> object:
-    if value == "":
-        raise ValueError("must not be empty")
-    return value
-
-
-def _with_home(value: Path | None) -> Path | None:
-    return value.expanduser().absolute() if value is not None else None
-
-
-def _is_rule(value: str) -> str:
-    return Rule.parse(value).text
-
-
-def token_hash(value: str) -> str:
-    """The sha256 of a token, in lower case. Raises `ValueError` that does not quote it."""
-    if not _SHA256.fullmatch(value):
-        raise ValueError(
-            "must be the sha256 of a token, 64 hexadecimal digits: `wheelkeep token` makes both"
-        )
-    return value.lower()
-
-
-def _is_origin(value: str) -> bool:
-    """Whether it is the URL of a server, and of nothing on it."""
-    try:
-        return bool(re.fullmatch(r"https?://[^/\s?#]+/?", value) and URL(value).host)
-    except ValueError:
-        return False
-
-
-def _empty_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
-RuleLine = Annotated[str, AfterValidator(_is_rule)]
-TokenHash = Annotated[str, AfterValidator(token_hash)]
-OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none), AfterValidator(_with_home)]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
-OptionalDuration = Annotated[Duration | None, BeforeValidator(_empty_is_none)]
-Directory = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_with_home)]
 
 
 class Section(BaseModel):
@@ -254,7 +185,8 @@ class Index(Section):
         """`https://user:secret@host/` becomes url, username and password: the URL is shown."""
         if not isinstance(data, dict):
             return data
-        if "url" not in data and data.keys() & {"username", "password", "password_file"}:
+        secrets = ("username", "password", "password_file")
+        if "url" not in data and any(data.get(key) for key in secrets):
             raise ValueError("url: must be given where there are credentials for it")
         if not isinstance(data.get("url"), str):
             return data
@@ -286,7 +218,7 @@ class Index(Section):
     @field_validator("proxy", mode="after")
     @classmethod
     def _is_proxy(cls, value: str) -> str:
-        if value not in ("", "none") and not _is_origin(value):
+        if value not in ("", "none") and not is_origin(value):
             raise ValueError('must be like http://proxy.example:3128, or "none"')
         return value
 
@@ -360,6 +292,15 @@ class Settings(BaseSettings):
         return self
 
 
+_SECTIONS: dict[str, type[Section]] = {
+    "server": Server,
+    "cache": Cache,
+    "index": Index,
+    "policy": Policy,
+    "auth": Auth,
+}
+
+
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
     """Put the settings together.
 
@@ -393,7 +334,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         cause = f" ({problem.__cause__})" if problem.__cause__ else ""
         raise ConfigError(f"{problem}{cause}") from None
     except ValidationError as problem:
-        raise ConfigError(_explain(problem, file)) from None
+        raise ConfigError(explain(problem, file, _SECTIONS)) from None
     return _with_credentials_of_environment(settings)
 
 
@@ -408,24 +349,23 @@ def _config_file(config: Path | None) -> Path | None:
 
 def _refuse_unknown_variables() -> None:
     """pydantic-settings passes over a variable of a section it does not know; we do not."""
-    known = {f"{ENVIRONMENT_PREFIX}{section.upper()}" for section in Settings.model_fields}
+    known = {f"{ENVIRONMENT_PREFIX}{section.upper()}" for section in _SECTIONS}
     for variable in sorted(os.environ):
         name = variable.upper()
         if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
             continue
         if name.split("__")[0] not in known and not _CREDENTIALS.fullmatch(name):
-            raise ConfigError(f"{variable}: there is no such setting{_nearest(name, all_names())}")
+            raise ConfigError(f"{variable}: there is no such setting{nearest(name, all_names())}")
 
 
 def all_names() -> list[str]:
     """The environment variable of every key, in the order of the model."""
     names = []
-    for section, field in Settings.model_fields.items():
-        model = field.annotation
-        if isinstance(model, type) and issubclass(model, Section):
-            names += [f"{ENVIRONMENT_PREFIX}{section}__{key}".upper() for key in model.model_fields]
-        else:
+    for section, model in _SECTIONS.items():
+        if section == "index":  # a list, in one variable
             names.append(f"{ENVIRONMENT_PREFIX}{section}".upper())
+        else:
+            names += [f"{ENVIRONMENT_PREFIX}{section}__{key}".upper() for key in model.model_fields]
     return names
 
 
@@ -462,60 +402,3 @@ def _with(index: Index, credentials: dict[str, str]) -> Index:
     except ValidationError as problem:
         reason = problem.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"credentials of the index {index.name}: {reason}") from None
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _explain(error: ValidationError, file: Path | None) -> str:
-    """One line for the first thing that is wrong, naming the key and where it was given."""
-    first = error.errors()[0]
-    location = [part for part in first["loc"] if not str(part).startswith("function-")]
-    key = ".".join(str(part) for part in location)
-    if first["type"] == "extra_forbidden":
-        return f"{_origin(location, file)}{key}: there is no such setting{_nearest_key(location)}"
-    problem = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
-    if key == "index":
-        problem = "must be [[index]], one such section for each index"
-    if not key:
-        return problem
-    # A section may hold a password.
-    is_shown = isinstance(first["input"], str | int | float) and not _SECRET.search(key)
-    shown = f" {first['input']!r}:" if is_shown else ""
-    return _USER.sub("", f"{_origin(location, file)}{key}:{shown} {problem}")
-
-
-_SECRET = re.compile("password|redis|tokens")
-_USER = re.compile(r"(?<=//)\S*@")
-_IN_PLAIN_WORDS = {
-    "tuple_type": 'must be a list, like ["one", "two"]',
-    "model_type": "must be a section",
-    "dict_type": "must be a section",
-    "path_type": "must be a path",
-    "string_too_short": "must not be empty",
-    "byte_size": "must be a size, like 20GiB",
-    "byte_size_unit": "must be a size, like 20GiB",
-}
-
-
-def _origin(location: list[Any], file: Path | None) -> str:
-    variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location).upper()
-    section = "__".join(variable.split("__")[:1])
-    for name in os.environ:
-        if name.upper() in (variable, section):
-            return f"{name}: "
-    return f"{file}: " if file else ""
-
-
-def _nearest_key(location: list[Any]) -> str:
-    """The nearest key of the same section, or the nearest section."""
-    if len(location) == 1:
-        return _nearest(str(location[0]), list(Settings.model_fields))
-    section = {"index": Index}.get(str(location[0]))
-    field = Settings.model_fields.get(str(location[0]))
-    model = section or (field.annotation if field else None)
-    if isinstance(model, type) and issubclass(model, Section):
-        return _nearest(str(location[-1]), list(model.model_fields))
-    return ""

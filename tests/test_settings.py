@@ -227,7 +227,7 @@ def test_workers_auto_counts_what_may_be_used(
 ) -> None:
     """Not the cores of the machine: a container's share of them."""
     (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr("proxy.settings._CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("proxy.setting_types._CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
 
     assert load(flags={"server": {"workers": "auto"}}).server.workers == cores

@@ -17,7 +17,8 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.errors import Forbidden, Unauthorized
-from proxy.settings import Auth, token_hash
+from proxy.setting_types import token_hash
+from proxy.settings import Auth
 from proxy.telemetry import Telemetry
 from proxy.watched import WatchedFile
 

@@ -1,0 +1,70 @@
+"""What is wrong with the settings, in one line that names the key and tells no secret."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+ENVIRONMENT_PREFIX = "WHEELKEEP_"
+
+Sections = Mapping[str, type[BaseModel]]
+"""The sections of the configuration by their names."""
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """What may have been meant, as the end of a sentence; empty where nothing is near."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def explain(error: ValidationError, file: Path | None, sections: Sections) -> str:
+    """One line for the first thing that is wrong, naming the key and where it was given."""
+    first = error.errors()[0]
+    location = [part for part in first["loc"] if not str(part).startswith("function-")]
+    key = ".".join(str(part) for part in location)
+    if first["type"] == "extra_forbidden":
+        meant = _nearest_key(location, sections)
+        return f"{_origin(location, file)}{key}: there is no such setting{meant}"
+    problem = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    if key == "index":
+        problem = "must be [[index]], one such section for each index"
+    if not key:
+        return problem
+    # A section may hold a password.
+    is_shown = isinstance(first["input"], str | int | float) and not _SECRET.search(key)
+    shown = f" {first['input']!r}:" if is_shown else ""
+    return _USER.sub("", f"{_origin(location, file)}{key}:{shown} {problem}")
+
+
+_SECRET = re.compile("password|redis|tokens")
+_USER = re.compile(r"(?<=//)\S*@")
+_IN_PLAIN_WORDS = {
+    "tuple_type": 'must be a list, like ["one", "two"]',
+    "model_type": "must be a section",
+    "dict_type": "must be a section",
+    "path_type": "must be a path",
+    "string_too_short": "must not be empty",
+    "byte_size": "must be a size, like 20GiB",
+    "byte_size_unit": "must be a size, like 20GiB",
+}
+
+
+def _origin(location: list[Any], file: Path | None) -> str:
+    variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location).upper()
+    section = "__".join(variable.split("__")[:1])
+    for name in os.environ:
+        if name.upper() in (variable, section):
+            return f"{name}: "
+    return f"{file}: " if file else ""
+
+
+def _nearest_key(location: list[Any], sections: Sections) -> str:
+    """The nearest key of the same section, or the nearest section."""
+    if len(location) == 1:
+        return nearest(str(location[0]), list(sections))
+    section = sections.get(str(location[0]))
+    return nearest(str(location[-1]), list(section.model_fields)) if section else ""
