@@ -8,9 +8,9 @@ what `policy` leaves of it, as of now. How a page is kept, renewed and served st
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -26,8 +26,7 @@ from proxy.errors import (
     UpstreamMalformed,
 )
 from proxy.flight import Flight
-from proxy.freshness import Stamp
-from proxy.journey import Journey
+from proxy.merged import Listed, Page, Part
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import Hidden, Policy, Selection, quarantine
 from proxy.sightings import Sightings
@@ -39,9 +38,8 @@ from proxy.simple.content import (
     read_canonical,
     unpack,
 )
-from proxy.simple.model import File, Lesson, Project, ProjectName
+from proxy.simple.model import Lesson, Project, ProjectName
 from proxy.simple.parse import MalformedPage, parse_project
-from proxy.simple.versions import joined, without_files
 from proxy.storage.pages import PageRecord
 from proxy.upstream import NewPage, Unchanged, Upstream
 
@@ -53,101 +51,6 @@ _JUDGE_IN_THREAD_FILES = 200
 _SELECTED_FILES = 1_000_000
 """How many verdicts on files are remembered."""
 _LESSON_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A project's page as one index has it, and what policy hides of it now."""
-
-    index: str
-    project: Project
-    record: PageRecord
-    journey: Journey
-    selection: Selection
-
-    @property
-    def etag(self) -> str:
-        """Names what a client sees of the content."""
-        tag = self.selection.tag
-        return f"{self.record.etag}.{tag}" if tag else str(self.record.etag)
-
-    def seen(self) -> Project:
-        """What a client sees of it."""
-        return without_files(self.project, self.selection.hidden)
-
-    def find(self, filename: str, sha256: str | None) -> tuple[File | None, Hidden | None]:
-        """The file of that name and hash; or else why it is hidden, where it is."""
-        hidden = quarantine(self.project)
-        for at in self.project.find(filename, sha256):
-            if at not in self.selection.hidden:
-                return self.project.files[at], None
-            hidden = hidden or self.selection.hidden[at]
-        return None, hidden
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """A project's page: that of the index that answers, and of those that it says add to it."""
-
-    name: ProjectName
-    parts: tuple[Part, ...]
-
-    @property
-    def index(self) -> str:
-        """The index that answers."""
-        return self.parts[0].index
-
-    @property
-    def journey(self) -> Journey:
-        """How the page of the index that answers was come by."""
-        return self.parts[0].journey
-
-    @property
-    def serial(self) -> str | None:
-        """What the index that answers calls this state of the page."""
-        return self.parts[0].record.serial
-
-    @property
-    def etag(self) -> str:
-        """Names what a client sees: content, policy and the indexes it comes from."""
-        if len(self.parts) == 1:
-            return self.parts[0].etag
-        names = "\n".join(f"{part.index} {part.etag}" for part in self.parts)
-        return etag_of(names.encode())
-
-    @property
-    def stamp(self) -> Stamp:
-        """Since when and until when the page is taken for right: until the first part is stale."""
-        stamps = [part.record.stamp for part in self.parts]
-        return Stamp(
-            fetched_at=min(stamp.fetched_at for stamp in stamps),
-            fresh_until=min(stamp.fresh_until for stamp in stamps),
-        )
-
-    @property
-    def changes_at(self) -> datetime | None:
-        """When it will show more by itself, since a file comes of age."""
-        moments = (part.selection.until for part in self.parts)
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    def hidden(self) -> Iterator[tuple[File, Hidden]]:
-        """The files that clients do not see, and why."""
-        for part in self.parts:
-            for at, why in part.selection.hidden.items():
-                yield part.project.files[at], why
-
-    def seen(self) -> Project:
-        """What a client sees of it."""
-        first, *others = self.parts
-        return joined(first.seen(), [(part.index, part.seen()) for part in others])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A file, and the index that lists it."""
-
-    file: File
-    index: str
 
 
 class Catalog:

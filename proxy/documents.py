@@ -14,9 +14,10 @@ from datetime import datetime
 from functools import partial
 from urllib.parse import quote
 
-from proxy.catalog import Catalog, Page
+from proxy.catalog import Catalog
 from proxy.errors import DocumentNotFound, HiddenByPolicy, ProjectNotFound, UpstreamMalformed
 from proxy.journey import Journey
+from proxy.merged import Page
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.simple.content import DamagedContent, etag_of, pack, unpack
 from proxy.simple.model import ProjectName

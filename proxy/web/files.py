@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 
-from proxy.catalog import Catalog, Listed
+from proxy.catalog import Catalog
 from proxy.downloads import Downloads
 from proxy.errors import (
     BadRequest,
@@ -25,6 +25,7 @@ from proxy.errors import (
 from proxy.fill import LARGEST_FILE_BYTES, Download, Wanted
 from proxy.flight import Flight
 from proxy.journey import Journey, Outcome
+from proxy.merged import Listed
 from proxy.metadata import SUFFIX, MadeMetadata
 from proxy.simple.model import Lesson, ProjectName, Subject, is_digest, is_plain_filename, normalize
 from proxy.simple.render import NO_SHA256

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from proxy.catalog import Page
 from proxy.flight import Flight
+from proxy.merged import Page
 from proxy.simple.negotiate import Coding, Format
 from proxy.simple.render import REVISION, View, render_project
 

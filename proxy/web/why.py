@@ -12,8 +12,9 @@ from typing import Any
 import jinja2
 from aiohttp import web
 
-from proxy.catalog import Catalog, Page
+from proxy.catalog import Catalog
 from proxy.errors import NotAcceptable, ProjectNotFound
+from proxy.merged import Page
 from proxy.simple.model import normalize
 from proxy.simple.negotiate import prefers_json
 from proxy.web.access import NOTE

@@ -1,0 +1,112 @@
+"""A project's page as clients see it: the pages of one or several indexes, through policy.
+
+Pure: what an index has and what policy hides of it come in, and what is shown goes out, under an
+ETag that names just that.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from proxy.freshness import Stamp
+from proxy.journey import Journey
+from proxy.policy import Hidden, Selection, quarantine
+from proxy.simple.content import etag_of
+from proxy.simple.model import File, Project, ProjectName
+from proxy.simple.versions import joined, without_files
+from proxy.storage.pages import PageRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A project's page as one index has it, and what policy hides of it now."""
+
+    index: str
+    project: Project
+    record: PageRecord
+    journey: Journey
+    selection: Selection
+
+    @property
+    def etag(self) -> str:
+        """Names what a client sees of the content."""
+        tag = self.selection.tag
+        return f"{self.record.etag}.{tag}" if tag else str(self.record.etag)
+
+    def seen(self) -> Project:
+        """What a client sees of it."""
+        return without_files(self.project, self.selection.hidden)
+
+    def find(self, filename: str, sha256: str | None) -> tuple[File | None, Hidden | None]:
+        """The file of that name and hash; or else why it is hidden, where it is."""
+        hidden = quarantine(self.project)
+        for at in self.project.find(filename, sha256):
+            if at not in self.selection.hidden:
+                return self.project.files[at], None
+            hidden = hidden or self.selection.hidden[at]
+        return None, hidden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A project's page: that of the index that answers, and of those that it says add to it."""
+
+    name: ProjectName
+    parts: tuple[Part, ...]
+
+    @property
+    def index(self) -> str:
+        """The index that answers."""
+        return self.parts[0].index
+
+    @property
+    def journey(self) -> Journey:
+        """How the page of the index that answers was come by."""
+        return self.parts[0].journey
+
+    @property
+    def serial(self) -> str | None:
+        """What the index that answers calls this state of the page."""
+        return self.parts[0].record.serial
+
+    @property
+    def etag(self) -> str:
+        """Names what a client sees: content, policy and the indexes it comes from."""
+        if len(self.parts) == 1:
+            return self.parts[0].etag
+        names = "\n".join(f"{part.index} {part.etag}" for part in self.parts)
+        return etag_of(names.encode())
+
+    @property
+    def stamp(self) -> Stamp:
+        """Since when and until when the page is taken for right: until the first part is stale."""
+        stamps = [part.record.stamp for part in self.parts]
+        return Stamp(
+            fetched_at=min(stamp.fetched_at for stamp in stamps),
+            fresh_until=min(stamp.fresh_until for stamp in stamps),
+        )
+
+    @property
+    def changes_at(self) -> datetime | None:
+        """When it will show more by itself, since a file comes of age."""
+        moments = (part.selection.until for part in self.parts)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def hidden(self) -> Iterator[tuple[File, Hidden]]:
+        """The files that clients do not see, and why."""
+        for part in self.parts:
+            for at, why in part.selection.hidden.items():
+                yield part.project.files[at], why
+
+    def seen(self) -> Project:
+        """What a client sees of it."""
+        first, *others = self.parts
+        return joined(first.seen(), [(part.index, part.seen()) for part in others])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A file, and the index that lists it."""
+
+    file: File
+    index: str
