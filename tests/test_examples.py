@@ -3,8 +3,12 @@
 `tests/e2e/test_behind.py` starts nginx with config/nginx.conf.
 """
 
+import asyncio
 import os
 import re
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import yaml
 from proxy.settings import load
 from tests.conftest import MakeProxy
 from tests.nginx import Nginx
-from tests.servers import free_port
+from tests.servers import free_port, wheelkeep
 
 CONFIG = Path(__file__).parents[1] / "config"
 
@@ -83,3 +87,16 @@ async def test_the_settings_of_the_example_of_kubernetes(
     for probe, expected in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         assert container[probe]["httpGet"]["path"] == expected
         assert (await proxy.get(expected)).status == 200
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_the_health_check_of_the_image(tmp_path: Path, closed: bool) -> None:
+    """An answer is health, also one that asks for a token; no answer is none."""
+    token = {"WHEELKEEP_AUTH__TOKENS": f'["{"0" * 64}"]'} if closed else {}
+    command = [sys.executable, str(CONFIG / "healthcheck.py")]
+    async with wheelkeep(tmp_path / "cache", healthy=401 if closed else 200, **token) as server:
+        environment = {**os.environ, "WHEELKEEP_SERVER__PORT": str(server.origin.port)}
+        environment["PYTHONPATH"] = str(CONFIG.parent)
+        ask = partial(subprocess.run, command, env=environment, capture_output=True, check=False)
+        assert (await asyncio.to_thread(ask)).returncode == 0
+    assert (await asyncio.to_thread(ask)).returncode != 0

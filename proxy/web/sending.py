@@ -3,7 +3,6 @@
 import asyncio
 import os
 from contextlib import aclosing
-from typing import BinaryIO
 
 from aiohttp import web
 
@@ -84,12 +83,9 @@ async def _stream(
     telemetry: Telemetry,
 ) -> web.StreamResponse:
     try:
-        if download.is_complete and stop is not None and _is_plain(request):
-            await response.prepare(request)
-            with os.fdopen(download.fileno, "rb", buffering=0, closefd=False) as file:
-                await _send_by_kernel(request, file, start, stop)
-        else:
-            await response.prepare(request)
+        await response.prepare(request)
+        is_whole = download.is_complete and stop is not None
+        if not (is_whole and await _sent_by_kernel(request, download.fileno, start, stop)):
             async with aclosing(download.read(start, stop)) as pieces:
                 async for piece in pieces:
                     await response.write(piece)
@@ -106,23 +102,30 @@ async def _stream(
     return response
 
 
-def _is_plain(request: web.Request) -> bool:
-    """Whether the kernel may write to the client.
+async def _sent_by_kernel(
+    request: web.Request, file_descriptor: int, start: int, stop: int | None
+) -> bool:
+    """Send a part of a complete file without its bytes passing through here.
 
-    What is encrypted passes through here, and asyncio would read it in small pieces, from the
-    position of an open file that others read as well.
+    False where that cannot be, and nothing is sent: what is encrypted passes through here, and not
+    every file system knows how. asyncio has a way of its own for these, which reads from the
+    position of an open file, that others read as well.
     """
-    transport = request.transport
-    return transport is None or transport.get_extra_info("sslcontext") is None
-
-
-async def _send_by_kernel(request: web.Request, file: BinaryIO, start: int, stop: int) -> None:
-    """Part of a complete file, without its bytes passing through here where that can be."""
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client is gone")
-    if stop > start:
-        sent_bytes = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start)
-        request[NOTE].sent_bytes = sent_bytes
-        if sent_bytes != stop - start:
-            raise StoreUnavailable("blob store", "a kept file is shorter than it was")
+    if stop is None or transport.get_extra_info("sslcontext") is not None:
+        return False
+    if stop == start:
+        return True
+    with os.fdopen(file_descriptor, "rb", buffering=0, closefd=False) as file:
+        try:
+            sent_bytes = await asyncio.get_running_loop().sendfile(
+                transport, file, start, stop - start, fallback=False
+            )
+        except asyncio.SendfileNotAvailableError:
+            return False
+    request[NOTE].sent_bytes = sent_bytes
+    if sent_bytes != stop - start:
+        raise StoreUnavailable("blob store", "a kept file is shorter than it was")
+    return True
