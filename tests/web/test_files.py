@@ -248,7 +248,7 @@ async def test_a_failure_of_our_own_in_the_middle_cuts_the_answer(
     async def fail(*_: object) -> None:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr("proxy.web.sending._send_by_kernel", fail)
+    monkeypatch.setattr("proxy.web.sending._sent_by_kernel", fail)
     await (await proxy.get(link(sha256))).read()
 
     with pytest.raises(aiohttp.ClientPayloadError, match="received 0 of 512000"):
@@ -907,3 +907,19 @@ async def test_a_file_that_another_process_ends_meanwhile(
 
     assert all([await answer.read() == CONTENT for answer in answers])
     assert upstream.count(path) == 1
+
+
+async def test_a_file_system_that_the_kernel_cannot_send_from(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is read from here, and the answers are the same."""
+    content = os.urandom(400_000)
+    sha256 = upstream.add("six", NAME, content)
+    assert await (await proxy.get(link(sha256))).read() == content
+
+    def cannot(*_: object) -> int:
+        raise OSError(errno.EINVAL, "not from here")
+
+    monkeypatch.setattr("os.sendfile", cannot)
+    answers = await asyncio.gather(*(proxy.get(link(sha256)) for _ in range(8)))
+    assert [await answer.read() for answer in answers] == [content] * 8
