@@ -9,13 +9,13 @@ Read first: PEP 592 (yanked), PEP 700 (upload-time), PEP 792 (project status).
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
+from itertools import chain
 
-from packaging.version import Version
-
-from proxy.rules import Kind, Rule, any_matches, normalize_pattern
+from proxy.rules import NameSet, Rule, Rules
 from proxy.settings import Index
 from proxy.settings import Policy as Settings
 from proxy.simple.model import File, Project, ProjectName
@@ -41,31 +41,26 @@ class Territory:
     answered by a public index, also where the private one does not have the project.
     """
 
-    claimed: tuple[str, ...]
+    claimed: NameSet
     is_open: bool
-    reserved: tuple[str, ...] = ()
+    reserved: NameSet
     """What others claim."""
 
     def covers(self, name: str) -> bool:
         """Whether the index may answer for the normalised name."""
-        if any_matches(self.claimed, name):
-            return True
-        return self.is_open and not any_matches(self.reserved, name)
+        return name in self.claimed or (self.is_open and name not in self.reserved)
 
 
 def territories(indexes: Sequence[Index]) -> dict[str, Territory]:
     """The names that each index may answer for, by the index's name."""
     claims = {
-        index.name: tuple(normalize_pattern(one) for one in index.projects if one != _EVERYTHING)
-        for index in indexes
+        index.name: [one for one in index.projects if one != _EVERYTHING] for index in indexes
     }
     return {
         index.name: Territory(
-            claimed=claims[index.name],
+            claimed=NameSet(claims[index.name]),
             is_open=_EVERYTHING in index.projects,
-            reserved=tuple(
-                pattern for other, some in claims.items() if other != index.name for pattern in some
-            ),
+            reserved=NameSet(chain(*(claims[one] for one in claims if one != index.name))),
         )
         for index in indexes
     }
@@ -126,33 +121,23 @@ class ShownNames:
     """Which names of an index's project list are shown: what it may answer for and may come in."""
 
     territory: Territory
-    allowed: tuple[str, ...]
-    denied: tuple[str, ...]
-
-    @property
-    def are_all(self) -> bool:
-        """Whether no name is left out."""
-        territory = self.territory
-        return (
-            _EVERYTHING in self.allowed
-            and not self.denied
-            and territory.is_open
-            and not territory.reserved
-        )
+    allowed: NameSet
+    denied: NameSet
+    are_all: bool
+    """Whether no name is left out."""
 
     def shows(self, name: str) -> bool:
         """Whether the list shows the normalised name."""
-        may_come_in = _EVERYTHING in self.allowed or any_matches(self.allowed, name)
-        return may_come_in and not any_matches(self.denied, name) and self.territory.covers(name)
+        return name in self.allowed and name not in self.denied and self.territory.covers(name)
 
 
 class Policy:
     """The rules of the configuration, ready to be applied."""
 
     def __init__(self, settings: Settings, indexes: Sequence[Index]) -> None:
-        self._allow = tuple(Rule.parse(line) for line in settings.allow)
-        self._deny = tuple(Rule.parse(line) for line in settings.deny)
-        self._exempt = tuple(Rule.parse(line) for line in settings.min_age_exempt)
+        self._allow = Rules(settings.allow)
+        self._deny = Rules(settings.deny)
+        self._exempt = Rules(settings.min_age_exempt)
         self._hides_yanked = settings.hide_yanked
         self._min_age = {
             index.name: settings.min_age if index.min_age is None else index.min_age
@@ -161,36 +146,37 @@ class Policy:
         self.territories = territories(indexes)
 
     def __repr__(self) -> str:
-        return f"<Policy: {len(self._allow)} allowed, {len(self._deny)} denied>"
+        return f"<Policy over {', '.join(self.territories)}>"
 
     def reserved_for(self, project: ProjectName) -> list[str]:
         """The indexes that have the project's name by a pattern that says more than `*`."""
         return [
-            index
-            for index, territory in self.territories.items()
-            if any_matches(territory.claimed, project)
+            index for index, territory in self.territories.items() if project in territory.claimed
         ]
 
     def shown_names(self, index: str) -> ShownNames:
         """Which names of that index's project list are shown."""
+        territory = self.territories[index]
+        allowed = [rule.pattern for rule in self._allow]
+        denied = NameSet(rule.pattern for rule in self._deny if rule.is_whole)
+        is_open = territory.is_open and not territory.reserved
         return ShownNames(
-            self.territories[index],
-            tuple(rule.pattern for rule in self._allow),
-            tuple(rule.pattern for rule in self._deny if rule.is_whole),
+            territory,
+            NameSet(allowed),
+            denied,
+            are_all=is_open and not denied and _EVERYTHING in allowed,
         )
 
     def refuses(self, project: ProjectName) -> Hidden | None:
         """Why nothing of the project may come in, whatever its files are."""
-        for rule in self._deny:
-            if rule.is_whole and rule.names(project):
-                return _denied(rule)
-        if not any(rule.names(project) for rule in self._allow):
-            return _NOT_ALLOWED
-        return None
+        denial = next((rule for rule in self._deny.naming(project) if rule.is_whole), None)
+        if denial is not None:
+            return _denied(denial)
+        return None if self._allow.naming(project) else _NOT_ALLOWED
 
     def needs_first_seen(self, project: ProjectName, index: str, page: Project) -> bool:
         """Whether it matters when files of the page were first seen."""
-        is_exempt = any(rule.is_whole and rule.names(project) for rule in self._exempt)
+        is_exempt = any(rule.is_whole for rule in self._exempt.naming(project))
         if not self._min_age[index] or is_exempt:
             return False
         return any(file.upload_time is None for file in page.files)
@@ -227,10 +213,9 @@ class Policy:
 
     def _judge(self, project: ProjectName, index: str) -> "_Judge":
         return _Judge(
-            project,
-            deny=tuple(rule for rule in self._deny if rule.names(project)),
-            allow=tuple(rule for rule in self._allow if rule.names(project)),
-            exempt=tuple(rule for rule in self._exempt if rule.names(project)),
+            deny=self._deny.naming(project),
+            allow=self._allow.naming(project),
+            exempt=self._exempt.naming(project),
             hides_yanked=self._hides_yanked,
             min_age=self._min_age[index],
         )
@@ -256,11 +241,10 @@ class Policy:
         return selection.hidden.get(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Judge:
     """The rules that speak of one project at one index."""
 
-    project: ProjectName = field(kw_only=False)
     deny: tuple[Rule, ...]
     allow: tuple[Rule, ...]
     exempt: tuple[Rule, ...]
@@ -272,39 +256,36 @@ class _Judge:
         """Whether no file needs to be looked at."""
         return not (self.deny or self.hides_yanked or self._min_age_counts) and self._allows_all
 
-    @property
+    @cached_property
     def _allows_all(self) -> bool:
         return any(rule.is_whole for rule in self.allow)
 
-    @property
+    @cached_property
     def _min_age_counts(self) -> bool:
         return self.min_age > timedelta(0) and not any(rule.is_whole for rule in self.exempt)
 
     def verdict(self, file: File, now: datetime, born_at: datetime) -> Hidden | None:
         """Why the file is hidden at `now`: what will not change by itself comes first."""
         version = version_of(file.filename) if self._names_versions else None
-        what = (self.project, version, kind_of(file.filename))
+        kind = kind_of(file.filename)
         for rule in self.deny:
-            if rule.covers(*what, in_doubt=True):
+            if rule.covers(version, kind, in_doubt=True):
                 return _denied(rule)
-        if not any(rule.covers(*what, in_doubt=False) for rule in self.allow):
+        if not any(rule.covers(version, kind, in_doubt=False) for rule in self.allow):
             return _NOT_ALLOWED
         if self.hides_yanked and file.yanked is not None:
             why = f" ({file.yanked.reason})" if file.yanked.reason else ""
             return Hidden(Reason.YANKED, f"the file is yanked{why}")
-        return self._too_young(what, now, born_at) if self._min_age_counts else None
-
-    @property
-    def _names_versions(self) -> bool:
-        return any(rule.specifier for rule in (*self.deny, *self.allow, *self.exempt))
-
-    def _too_young(
-        self, what: tuple[ProjectName, Version | None, Kind | None], now: datetime, born: datetime
-    ) -> Hidden | None:
-        until = _whole_second(born, self.min_age)
-        if now >= until or any(rule.covers(*what, in_doubt=False) for rule in self.exempt):
+        if not self._min_age_counts:
+            return None
+        until = _whole_second(born_at, self.min_age)
+        if now >= until or any(rule.covers(version, kind, in_doubt=False) for rule in self.exempt):
             return None
         return Hidden(Reason.MIN_AGE, f"the file is younger than {_plain(self.min_age)}", until)
+
+    @cached_property
+    def _names_versions(self) -> bool:
+        return any(rule.specifier for rule in (*self.deny, *self.allow, *self.exempt))
 
 
 def _denied(rule: Rule) -> Hidden:

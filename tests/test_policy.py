@@ -119,6 +119,18 @@ def test_a_version_that_cannot_be_told() -> None:
     assert hidden({"min_age": "1d", "min_age_exempt": ("requests>=0",)}, odd)
 
 
+def test_the_first_rule_that_covers_is_told() -> None:
+    """In the order of the configuration, whether it names one project or many."""
+    names = [f"project-{number}" for number in range(3000)]
+    for lines in (("requests", "re*"), ("re*", "requests")):
+        policy = Policy(Settings(deny=(*names, "requests<1", *lines)), [Index()])
+        refusal = policy.refuses(REQUESTS)
+        assert refusal is not None
+        assert refusal.explanation == f"{lines[0]} may not come in"
+        assert policy.refuses(ProjectName("project-2999")) is not None
+        assert policy.refuses(ProjectName("project-3000")) is None
+
+
 def test_what_is_denied_and_allowed_is_denied() -> None:
     """`deny` beats `allow`."""
     assert hidden({"allow": ("requests",), "deny": (":sdist:",)}, page(WHEEL, SDIST)) == {
