@@ -354,6 +354,8 @@ def _refuse_unknown_variables() -> None:
         name = variable.upper()
         if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
             continue
+        if _OF_KUBERNETES.fullmatch(f"{name}={os.environ[variable]}"):
+            continue
         if name.split("__")[0] not in known and not _CREDENTIALS.fullmatch(name):
             raise ConfigError(f"{variable}: there is no such setting{nearest(name, all_names())}")
 
@@ -369,6 +371,11 @@ def all_names() -> list[str]:
     return names
 
 
+# What Kubernetes tells each container of a Service that is called wheelkeep.
+_OF_KUBERNETES = re.compile(
+    f"{ENVIRONMENT_PREFIX}(SERVICE_HOST=.*|SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+"
+    r"|PORT=(tcp|udp)://.*|PORT_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?=.*)"
+)
 _CREDENTIALS = re.compile(
     f"{ENVIRONMENT_PREFIX}INDEX_(?P<index>[A-Z0-9_]+?)_(?P<key>USERNAME|PASSWORD_FILE|PASSWORD)"
 )

@@ -196,6 +196,23 @@ def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert "secret" not in str(problem.value)
 
 
+def test_what_kubernetes_says_of_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in each container's environment where the Service is called wheelkeep."""
+    for name, value in {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "80",
+        "SERVICE_PORT_HTTP": "80",
+        "PORT": "tcp://10.0.0.1:80",
+        "PORT_80_TCP": "tcp://10.0.0.1:80",
+        "PORT_80_TCP_ADDR": "10.0.0.1",
+    }.items():
+        monkeypatch.setenv(f"WHEELKEEP_{name}", value)
+    load()
+    monkeypatch.setenv("WHEELKEEP_PORT", "3142")
+    with pytest.raises(ConfigError, match="WHEELKEEP_PORT: there is no such setting"):
+        load()
+
+
 def test_the_documented_file_holds_the_defaults() -> None:
     """config/wheelkeep.toml shows every key, each with its default."""
     text = (ROOT / "config/wheelkeep.toml").read_text()
