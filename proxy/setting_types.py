@@ -18,6 +18,7 @@ from proxy.rules import Rule
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_PATTERN = re.compile(r"[A-Za-z0-9._*?-]+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
@@ -62,6 +63,12 @@ def _is_rule(value: str) -> str:
     return Rule.parse(value).text
 
 
+def _is_pattern(value: str) -> str:
+    if not _PATTERN.fullmatch(value.strip()):
+        raise ValueError("is not a pattern of project names, like acme-* or billing")
+    return value.strip()
+
+
 def token_hash(value: str) -> str:
     """The sha256 of a token, in lower case. Raises `ValueError` that does not quote it."""
     if not _SHA256.fullmatch(value):
@@ -83,6 +90,7 @@ def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
 
+ProjectPattern = Annotated[str, AfterValidator(_is_pattern)]
 RuleLine = Annotated[str, AfterValidator(_is_rule)]
 TokenHash = Annotated[str, AfterValidator(token_hash)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none), AfterValidator(_with_home)]

@@ -41,6 +41,7 @@ from proxy.setting_types import (
     Duration,
     OptionalDuration,
     OptionalFile,
+    ProjectPattern,
     RuleLine,
     TokenHash,
     is_origin,
@@ -156,7 +157,7 @@ class Index(Section):
         "https://pypi.org/simple/",
         description="address of its /simple/ page; or a folder: file:///srv/wheels, ./wheels",
     )
-    projects: tuple[str, ...] = Field(
+    projects: tuple[ProjectPattern, ...] = Field(
         ("*",),
         min_length=1,
         description="patterns of the project names it may answer for; any but * reserves them",

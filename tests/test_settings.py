@@ -114,6 +114,8 @@ def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ('[[index]]\npassword = "x"', r"index\.0: url: must be given where there are credentials"),
         ("[[index]]\nproxy = 'proxy:3128'", r"index\.0\.proxy: .*must be like http://proxy"),
         ("[[index]]\nprojects = []", r"index\.0\.projects: "),
+        ('[[index]]\nprojects = ["acme-*,x"]', r"index\.0\.projects\.0: 'acme-\*,x': is not"),
+        ('[[index]]\nprojects = [""]', r"index\.0\.projects\.0: "),
         ("[[index]]\nurl = 'file://host/x'", r"index\.0\.url: .*or a folder: file:///"),
         ("[server]\nworkers = 'many'", r"server\.workers: 'many'"),
         ("[cache]\nmax_size = -1", r"cache\.max_size: -1"),

@@ -138,7 +138,10 @@ def _merge(
                 name = _ENTRY.decode(raw).name
             except msgspec.DecodeError:
                 continue
-            key = normalize(name) or name
+            normalised = normalize(name)
+            if normalised is None and shows is not None:
+                continue  # what is no name is covered by no rule, and means another to some
+            key = normalised or name
             if key not in seen and (shows is None or shows(key)):
                 seen.add(key)
                 merged.append((name, raw))

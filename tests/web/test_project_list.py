@@ -184,3 +184,18 @@ async def test_what_is_no_list(
     upstream.handlers["/simple/"] = answer
 
     assert (await proxy.get("/simple/")).status == 502
+
+
+async def test_what_is_no_name_is_not_listed_where_names_are_reserved(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """No pattern covers ` acme-tool`, and some client would read it as acme-tool."""
+    upstream.add("acme-x", "acme_x-1.0.tar.gz")
+    for name in (" acme-tool", "acme\u2010tool", "six"):
+        other_upstream.add(name, "six-1.0.tar.gz")
+    indexes = [
+        {"name": "corp", "url": upstream.url, "projects": ["acme-*"]},
+        {"name": "public", "url": other_upstream.url},
+    ]
+
+    assert await names(await make_proxy(index=indexes)) == ["acme-x", "six"]
