@@ -23,9 +23,11 @@ from proxy.errors import (
     IndexNotConfigured,
     ProjectNotFound,
     StoreUnavailable,
+    UpstreamError,
     UpstreamMalformed,
 )
 from proxy.flight import Flight
+from proxy.journey import Journey
 from proxy.merged import Listed, Page, Part
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import Hidden, Policy, Selection, quarantine
@@ -126,11 +128,18 @@ class Catalog:
         # leaves no doubt which file is meant. A bare name does leave one.
         looked_at: list[Part] = []
         for upstream in self._candidates(project, index):
-            with suppress(ProjectNotFound):
+            try:
                 part = await self._part(upstream, project)
-                looked_at.append(part)
-                if quarantine(part.project) or part.find(filename, sha256)[0] is not None:
+            except ProjectNotFound:
+                continue
+            except UpstreamError:
+                # What is hidden stays hidden: an outage must not make nobody know of it.
+                if any(part.find(filename, sha256)[1] for part in looked_at):
                     break
+                raise
+            looked_at.append(part)
+            if quarantine(part.project) or part.find(filename, sha256)[0] is not None:
+                break
         if not looked_at:
             raise ProjectNotFound(project, self.policy.reserved_for(project))
         return self._listed(looked_at, project, filename, sha256)
@@ -149,13 +158,19 @@ class Catalog:
             raise HiddenByPolicy(filename, str(refusal), refusal.until)
         raise FileNotListed(project, filename, sha256)
 
-    def check_kept(self, project: ProjectName, filename: str, kept_since: datetime) -> None:
-        """Hold a file that is kept here, and on no page, against the rules.
+    async def check_kept(
+        self, project: ProjectName, filename: str, sha256: str | None, kept_since: datetime
+    ) -> None:
+        """Hold a file that is kept here, and on no page to be had, against the rules.
 
+        What its index said last counts, however long ago: nobody has said anything else since.
         Raises `HiddenByPolicy`.
         """
-        indexes = [upstream.name for upstream in self._candidates(project, None)]
-        hidden = self.policy.select_kept(project, indexes, filename, kept_since, self._now())
+        candidates = self._candidates(project, None)
+        hidden = await self._last_word(candidates, project, filename, sha256)
+        if hidden is None:
+            names = [upstream.name for upstream in candidates]
+            hidden = self.policy.select_kept(project, names, filename, kept_since, self._now())
         if hidden is not None:
             raise HiddenByPolicy(filename, str(hidden), hidden.until)
 
@@ -205,6 +220,33 @@ class Catalog:
         territories = self.policy.territories
         return [one for one in asked if territories[one.name].covers(project)]
 
+    async def _last_word(
+        self,
+        candidates: Sequence[Upstream],
+        project: ProjectName,
+        filename: str,
+        sha256: str | None,
+    ) -> Hidden | None:
+        """Why a file is hidden by the last page that tells of it, also by one that is too old."""
+        for upstream in candidates:
+            record = await self._cache.recall(upstream, project)
+            content = await self._load(record)
+            if record is None or record.etag is None or content is None:
+                continue
+            selection = await self._select(upstream, project, record.etag, content)
+            journey = Journey(index=upstream.name)
+            part = Part(
+                index=upstream.name,
+                project=content,
+                record=record,
+                journey=journey,
+                selection=selection,
+            )
+            file, hidden = part.find(filename, sha256)
+            if file is not None or hidden is not None:
+                return hidden
+        return None
+
     async def _part(self, upstream: Upstream, project: ProjectName) -> Part:
         refresh = partial(self._refresh, upstream, project)
         answer = await self._cache.whole_answer(upstream, project, refresh, self._load)
@@ -235,7 +277,9 @@ class Catalog:
             judge = partial(judge, first_seen=seen)
         is_long = len(content.files) > _JUDGE_IN_THREAD_FILES
         selection = await asyncio.to_thread(judge) if is_long else judge()
-        if 1 + len(selection.hidden) <= self._selections.maxsize:
+        # While the store is away, it may know of a file for longer than we do.
+        is_settled = self._sightings.is_settled(upstream.name, project)
+        if is_settled and 1 + len(selection.hidden) <= self._selections.maxsize:
             self._selections[key] = selection
         return selection
 

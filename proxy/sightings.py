@@ -46,6 +46,10 @@ class Sightings:
     def __repr__(self) -> str:
         return f"<Sightings of {len(self._known)} projects in memory>"
 
+    def is_settled(self, index: str, project: ProjectName) -> bool:
+        """Whether the store knows what is known here, and we what it knows."""
+        return (index, project) not in self._unwritten
+
     async def note(
         self, index: str, project: ProjectName, files: Collection[File]
     ) -> Callable[[File], datetime | None]:

@@ -15,7 +15,6 @@ from proxy.errors import (
     BadRequest,
     DigestMismatch,
     FileNotListed,
-    HiddenByPolicy,
     MetadataUnreadable,
     ProjectNotFound,
     ProxyError,
@@ -142,19 +141,21 @@ class FileHandlers:
 
         A link that names the hash can mean no other file. One that does not (nor does that of
         what stands beside a file) is answered only while nobody can be asked, and where no
-        other index could have had a file of that name. A project that is gone takes its files
-        along. Raises `HiddenByPolicy`.
+        other index could have had a file of that name: not where the name is reserved, since
+        what is kept may be from before it was. A project that is gone takes its files along.
+        Raises `HiddenByPolicy`.
         """
         whole = filename.removesuffix(SUFFIX).removesuffix(_SIGNATURE)
         is_named = sha256 is not None and filename == whole
         is_sure = isinstance(problem, UpstreamError) and self._catalog.has_one_index(project)
+        is_sure = is_sure and not self._catalog.policy.reserved_for(project)
         if not is_named and not is_sure:
             return None
         kept = await self._downloads.kept(project, filename, sha256 if is_named else None)
         if kept is not None:
             try:
-                self._catalog.check_kept(project, whole, kept.kept_since)
-            except HiddenByPolicy:
+                await self._catalog.check_kept(project, whole, sha256, kept.kept_since)
+            except BaseException:
                 kept.close()
                 raise
         return kept
