@@ -8,7 +8,7 @@ Read first: PyPI's JSON API and Integrity API (docs.pypi.org/api).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -17,13 +17,13 @@ from urllib.parse import quote
 from proxy.catalog import Catalog
 from proxy.errors import DocumentNotFound, HiddenByPolicy, ProjectNotFound, UpstreamMalformed
 from proxy.journey import Journey
-from proxy.merged import Page
+from proxy.merged import Page, Part
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.simple.content import DamagedContent, etag_of, pack, unpack
-from proxy.simple.model import ProjectName
+from proxy.simple.model import File, Project, ProjectName
 from proxy.simple.parse import MalformedPage
 from proxy.simple.project_json import check, newest_of, rewrite, seen_through
-from proxy.simple.versions import version_of
+from proxy.simple.versions import is_of
 from proxy.storage.pages import PageRecord
 from proxy.upstream import Unchanged, Upstream
 
@@ -80,7 +80,10 @@ class Documents:
         document = await self._project_json(page, version)
         if policy.shows_all_of(project, page.index, page.parts[0].project):
             return document
-        shown = page.seen()
+        # Of the index whose document it is: what others add to its page, it does not tell of.
+        shown = await asyncio.to_thread(page.parts[0].seen)
+        if await asyncio.to_thread(_is_hidden, page.parts[0], shown, version):
+            raise _refusal(page, version)
         body = await asyncio.to_thread(document.identity)
         instead = None
         if version is None and (newest := await asyncio.to_thread(newest_of, body, shown)):
@@ -88,7 +91,8 @@ class Documents:
         seen = await asyncio.to_thread(seen_through, body, shown, instead)
         if seen is None:
             raise _refusal(page, version)
-        return replace(document, etag=etag_of(seen), gzipped=pack(seen), changes_at=page.changes_at)
+        gzipped = await asyncio.to_thread(pack, seen)
+        return replace(document, etag=etag_of(seen), gzipped=gzipped, changes_at=page.changes_at)
 
     async def _project_json(self, page: Page, version: str | None) -> Document:
         project, upstream = page.name, self._catalog.upstream(page.index)
@@ -178,11 +182,23 @@ class Documents:
         return stored
 
 
+def _is_hidden(part: Part, shown: Project, version: str | None) -> bool:
+    """Whether all files are hidden that there are of the version, or of all."""
+    hidden = [part.project.files[at] for at in part.selection.hidden]
+    if version is None:
+        return bool(hidden) and not shown.files
+
+    def has_it(files: Iterable[File]) -> bool:
+        return any(is_of(version, file.filename) for file in files)
+
+    return has_it(hidden) and not has_it(shown.files)
+
+
 def _refusal(page: Page, version: str | None) -> HiddenByPolicy:
     """Why nothing is told of a version, or of any: by what hides the last of its files."""
     what, why = f"{page.name} {version or ''}".strip(), None
     for file, hidden in page.hidden():
-        if why is None or str(version_of(file.filename)) == version:
+        if why is None or (version is not None and is_of(version, file.filename)):
             why = hidden
     if why is None:
         return HiddenByPolicy(what, "none of its files is on its page")

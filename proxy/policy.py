@@ -19,7 +19,7 @@ from proxy.rules import NameSet, Rule, Rules
 from proxy.settings import Index
 from proxy.settings import Policy as Settings
 from proxy.simple.model import File, Project, ProjectName
-from proxy.simple.versions import kind_of, version_of
+from proxy.simple.versions import kind_of, version_for
 
 _EVERYTHING = "*"
 _TAG_DIGITS = 12
@@ -213,6 +213,7 @@ class Policy:
 
     def _judge(self, project: ProjectName, index: str) -> "_Judge":
         return _Judge(
+            project=project,
             deny=self._deny.naming(project),
             allow=self._allow.naming(project),
             exempt=self._exempt.naming(project),
@@ -245,6 +246,7 @@ class Policy:
 class _Judge:
     """The rules that speak of one project at one index."""
 
+    project: ProjectName
     deny: tuple[Rule, ...]
     allow: tuple[Rule, ...]
     exempt: tuple[Rule, ...]
@@ -266,7 +268,7 @@ class _Judge:
 
     def verdict(self, file: File, now: datetime, born_at: datetime) -> Hidden | None:
         """Why the file is hidden at `now`: what will not change by itself comes first."""
-        version = version_of(file.filename) if self._names_versions else None
+        version = version_for(self.project, file.filename) if self._names_versions else None
         kind = kind_of(file.filename)
         for rule in self.deny:
             if rule.covers(version, kind, in_doubt=True):

@@ -236,6 +236,7 @@ def test_yanked_files_are_hidden_where_that_is_asked_for() -> None:
     assert hidden({}, yanked) == {}
     assert hidden({"hide_yanked": True}, yanked) == {WHEEL: Reason.YANKED}
     assert hidden({"hide_yanked": True}, page(WHEEL, yanked=False)) == {}
+    assert hidden({"hide_yanked": True}, page(WHEEL, yanked=1)) == {WHEEL: Reason.YANKED}
 
 
 @pytest.mark.parametrize("status", ["active", "archived", "deprecated", "Quarantined"])

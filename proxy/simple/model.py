@@ -200,11 +200,14 @@ class File:
 
     @property
     def yanked(self) -> Yanked | None:
-        """None unless yanked. The string "false" is a reason like any other (PEP 592)."""
+        """None unless yanked. The string "false" is a reason like any other (PEP 592).
+
+        A value of another type is no reason, and yanks the file as it does for pip.
+        """
         value = self.entry.get("yanked")
         if isinstance(value, str) and value:
             return Yanked(value)
-        return Yanked() if value is True else None
+        return Yanked() if value else None
 
     @property
     def core_metadata(self) -> Mapping[str, str] | None:

@@ -7,7 +7,7 @@ so nothing of a request enters the bytes.
 Read first: the JSON API of PyPI (docs.pypi.org/api/json).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -60,22 +60,33 @@ def seen_through(body: bytes, shown: Project, instead: bytes | None = None) -> b
     if instead is not None:
         newest = decode_json(instead)
         document |= {key: newest[key] for key in ("info", "urls") if key in newest}
-    names = {file.filename for file in shown.files}
-    if isinstance(urls := document.get("urls"), list):
-        document["urls"] = _named(urls, names)
+    files: dict[str, set[str | None]] = {}
+    for file in shown.files:
+        files.setdefault(file.filename, set()).add(file.sha256)
+    if isinstance(urls := document.pop("urls", None), list):
+        document["urls"] = _shown(urls, files)
         if urls and not document["urls"]:
             return None
-    if isinstance(releases := document.get("releases"), dict):
-        left = {version: _named(entries, names) for version, entries in releases.items()}
+    if isinstance(releases := document.pop("releases", None), dict):
+        left = {version: _shown(entries, files) for version, entries in releases.items()}
         # A version that never had a file may stay.
         document["releases"] = {key: left[key] for key in left if left[key] or not releases[key]}
     return _ENCODER.encode(document)
 
 
-def _named(entries: object, names: Collection[str]) -> list[Any]:
+def _shown(entries: object, files: Mapping[str, Collection[str | None]]) -> list[Any]:
+    """Those of the entries that are one of the files, by name and, where both tell it, sha256."""
     if not isinstance(entries, list):
         return []
-    return [one for one in entries if isinstance(one, dict) and one.get("filename") in names]
+
+    def is_shown(entry: dict[str, Any]) -> bool:
+        filename, digests = entry.get("filename"), entry.get("digests")
+        if not isinstance(filename, str) or filename not in files:
+            return False
+        sha256, known = File({"hashes": digests}).sha256, files[filename]
+        return sha256 is None or None in known or sha256 in known
+
+    return [one for one in entries if isinstance(one, dict) and is_shown(one)]
 
 
 def _version(text: object) -> Version | None:

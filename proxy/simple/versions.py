@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
+    canonicalize_name,
     parse_sdist_filename,
     parse_wheel_filename,
 )
@@ -35,6 +36,28 @@ def version_of(filename: str) -> Version | None:
     return None
 
 
+def version_for(project: str, filename: str) -> Version | None:
+    """The version that installers read in the name of a file of the project; None: in none.
+
+    `six-2.10-30.tar.gz` is version 30 of six-2.10 by itself, and 2.10.post30 of six to those who
+    look for six.
+    """
+    if filename.lower().endswith((".whl", ".egg")):
+        found = distribution_of(filename)
+        return version_of(filename) if found is None or found[0] == project else None
+    suffix = next((one for one in _SDIST if filename.lower().endswith(one)), None)
+    if suffix is None:
+        return version_of(filename)
+    stem = filename[: -len(suffix)]
+    for dash in re.finditer("-", stem):
+        if canonicalize_name(stem[: dash.start()]) == project:
+            try:
+                return Version(stem[dash.end() :])
+            except InvalidVersion:
+                return None
+    return None
+
+
 def distribution_of(filename: str) -> tuple[str, Version] | None:
     """Project and version in the name of a wheel or a source distribution (.tar.gz, .zip)."""
     try:
@@ -43,6 +66,14 @@ def distribution_of(filename: str) -> tuple[str, Version] | None:
         return parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename):
         return None
+
+
+def is_of(version: str, filename: str) -> bool:
+    """Whether the name of the file tells that version, however it is written."""
+    try:
+        return version_of(filename) == Version(version)
+    except InvalidVersion:
+        return False
 
 
 def versions_of(files: Iterable[File]) -> list[str]:
@@ -102,16 +133,23 @@ def _versions(page: Project) -> list[object]:
 
 
 def _left(versions: list[object], gone: Iterable[File], shown: Iterable[File]) -> list[object]:
-    shown_names = [file.filename for file in shown]
-    gone_names = [file.filename for file in gone]
-    still_there = {version_of(name) for name in shown_names}
-    gone_versions = {version_of(name) for name in gone_names} - still_there - {None}
+    shown_names = {file.filename: version_of(file.filename) for file in shown}
+    gone_names = {file.filename: version_of(file.filename) for file in gone}
+    still_there = {*shown_names.values()} - {None}
+    gone_versions = {*gone_names.values()} - still_there - {None}
+    # Installers and the like, of which only `versions` tells which version they are.
+    shown_oddities = [name for name, version in shown_names.items() if version is None]
+    gone_oddities = [name for name, version in gone_names.items() if version is None]
 
     def is_gone(version: object) -> bool:
         try:
-            return Version(str(version)) in gone_versions
+            parsed = Version(str(version))
         except InvalidVersion:
             return _is_named(version, gone_names) and not _is_named(version, shown_names)
+        if parsed in still_there:
+            return False
+        is_odd = _is_named(version, gone_oddities) and not _is_named(version, shown_oddities)
+        return parsed in gone_versions or is_odd
 
     return [version for version in versions if not is_gone(version)]
 

@@ -3,8 +3,10 @@
 For people in a browser as HTML, for their scripts as JSON.
 """
 
+import asyncio
 import base64
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -61,20 +63,29 @@ class WhyHandlers:
         note.project = name
         page = await self._catalog.page(name)
         note.journey = page.journey
-        told = self._told(page)
         headers = {
             "Cache-Control": "no-store",
             "Vary": "Accept",
             "X-Content-Type-Options": "nosniff",
         }
+        # Ten thousand files take a tenth of a second.
+        write = self._json if wants_json else self._html
+        body = await asyncio.to_thread(write, page)
         if wants_json:
-            return web.json_response(told, headers=headers)
-        shown = sum(file["shown"] for file in told["files"])
+            return web.Response(text=body, content_type="application/json", headers=headers)
         return web.Response(
-            text=self._template.render(**told, shown=shown, style=self._style),
+            text=body,
             content_type="text/html",
             headers={**headers, "Content-Security-Policy": self._policy},
         )
+
+    def _json(self, page: Page) -> str:
+        return json.dumps(self._told(page))
+
+    def _html(self, page: Page) -> str:
+        told = self._told(page)
+        shown = sum(file["shown"] for file in told["files"])
+        return self._template.render(**told, shown=shown, style=self._style)
 
     def _told(self, page: Page) -> dict[str, Any]:
         status = page.parts[0].project.status
@@ -82,7 +93,9 @@ class WhyHandlers:
             "project": page.name,
             "index": page.index,
             "reserved_for": self._catalog.policy.reserved_for(page.name),
-            "status": {key: status.get(key) for key in ("status", "reason")} if status else None,
+            "status": {key: _text(status.get(key)) for key in ("status", "reason")}
+            if status
+            else None,
             "checked_at": _shown(self._now()),
             "files": list(_files(page)),
         }
@@ -96,12 +109,17 @@ def _files(page: Page) -> Iterator[dict[str, Any]]:
                 "filename": file.filename,
                 "sha256": file.sha256,
                 "index": part.index,
-                "upload-time": file.entry.get("upload-time"),
+                "upload-time": _text(file.entry.get("upload-time")),
                 "shown": hidden is None,
                 "rule": str(hidden.reason) if hidden else None,
                 "reason": hidden.explanation if hidden else None,
                 "until": _shown(hidden.until) if hidden and hidden.until else None,
             }
+
+
+def _text(value: object) -> str | None:
+    """What an index says, where it is what it should be."""
+    return value if isinstance(value, str) else None
 
 
 def _shown(moment: datetime) -> str:

@@ -11,6 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from lxml import html
 
+from proxy.errors import StoreUnavailable
+from proxy.storage.pages_sqlite import SqlitePages
 from tests.conftest import MakeProxy
 from tests.fakes import HTML, JSON, Clock, FakeUpstream
 from tests.servers import RedisServer
@@ -169,6 +171,28 @@ async def test_first_sight_is_shared_through_redis(
     assert await names(other) == [OLD]
 
 
+async def test_first_sight_is_looked_up_when_the_store_is_back(
+    make_proxy: MakeProxy,
+    clock: Clock,
+    upstream: FakeUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was judged while it was away is judged anew: it may have known the file for long."""
+    upstream.speaks = HTML
+    upstream.add("six", OLD)
+    assert await names(await make_proxy()) == [OLD]
+    clock.advance(days=7)
+
+    async def away(_: SqlitePages, key: str) -> bytes:
+        raise StoreUnavailable("page store", key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlitePages, "fact", away)
+        proxy = await make_proxy(policy={"min_age": "7d"})
+        assert await names(proxy) == []
+    assert await names(proxy) == [OLD]
+
+
 async def test_an_index_may_have_an_age_of_its_own(
     make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
 ) -> None:
@@ -221,6 +245,29 @@ async def test_a_project_that_may_not_come_in(
     assert await names(proxy, "/simple/evil/") == []
     projects = await (await proxy.get("/simple/", headers={"Accept": JSON})).json(content_type=JSON)
     assert projects["projects"] == [{"name": "six"}]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [{"deny": ["six<2.20"]}, {"min_age": "7d", "min_age_exempt": ["six==30"]}],
+)
+async def test_the_version_is_the_one_that_installers_read(
+    make_proxy: MakeProxy, upstream: FakeUpstream, policy: dict[str, Any]
+) -> None:
+    """pip and uv look for what follows the project's name, wherever else a name may end."""
+    upstream.add("six", "six-2.10-30.tar.gz", **{"upload-time": UPLOADED})
+
+    assert await names(await make_proxy(policy=policy)) == []
+
+
+async def test_versions_that_have_nothing_but_installers(
+    make_proxy: MakeProxy, upstream: FakeUpstream, young: str
+) -> None:
+    """No version is told of which all files are hidden, whatever their names tell."""
+    upstream.add("six", "six-3.0.win32-py3.4.exe", b"3", **{"upload-time": UPLOADED})
+    upstream.pages["six"]["versions"].append("3.0")
+
+    assert (await page(await make_proxy(policy={"min_age": "7d"})))["versions"] == ["1.0"]
 
 
 async def test_yanked_files_can_be_hidden(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
@@ -285,6 +332,40 @@ async def test_what_the_answering_index_quarantined_is_no_other_indexs(
     assert (await proxy.get(f"/files/six/{theirs}/{YOUNG}")).status == 403
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_what_is_hidden_stays_hidden_while_another_index_is_down(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream, is_kept: bool
+) -> None:
+    """403, kept or not: the index that has the file has said enough."""
+    sha256 = upstream.add("six", OLD)
+    if is_kept:
+        assert (await (await make_proxy()).get(f"/files/six/{sha256}/{OLD}")).status == 200
+    upstream.pages["six"]["files"][0]["yanked"] = True
+    other_upstream.down_with = 503
+    proxy = await make_proxy(index=two(upstream, other_upstream), policy={"hide_yanked": True})
+
+    assert (await proxy.get(f"/files/six/{sha256}/{OLD}")).status == 403
+
+
+@pytest.mark.parametrize("keys", [{"status": "quarantined"}, {}])
+async def test_what_was_hidden_last_is_hidden_however_long_its_index_is_down(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock, keys: dict[str, str]
+) -> None:
+    """A page that is too old to be served still knows what nobody is to have."""
+    sha256 = upstream.add("six", OLD)
+    proxy = await make_proxy(policy={"hide_yanked": True}, page_ttl="1m", stale_if_error="1d")
+    assert (await proxy.get(f"/files/six/{sha256}/{OLD}")).status == 200
+    upstream.pages["six"]["project-status"] = keys
+    upstream.pages["six"]["files"][0]["yanked"] = not keys
+    clock.advance(minutes=5)
+    assert (await proxy.get(f"/files/six/{sha256}/{OLD}")).status == 403
+
+    upstream.down_with = 503
+    clock.advance(days=2)
+    assert (await proxy.get("/simple/six/")).status == 502
+    assert (await proxy.get(f"/files/six/{sha256}/{OLD}")).status == 403
+
+
 @pytest.mark.parametrize("status", ["archived", "deprecated"])
 async def test_other_statuses_are_passed_on(
     proxy: TestClient, upstream: FakeUpstream, status: str
@@ -339,6 +420,64 @@ async def test_the_project_json_shows_what_the_page_shows(
     assert newest.headers["ETag"] != answer.headers["ETag"]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"urls": {"x": "hidden"}},
+        {"urls": [], "hidden": 1},
+        {"hidden": 1},
+        {"releases": [{"filename": YOUNG, "x": "hidden"}]},
+        {"urls": [release(YOUNG) | {"x": "hidden"}], "releases": None},
+    ],
+)
+async def test_a_project_json_in_no_known_form_tells_of_no_hidden_version(
+    make_proxy: MakeProxy, upstream: FakeUpstream, young: str, keys: dict[str, Any]
+) -> None:
+    """The page says what is hidden, whatever the document has or lacks."""
+    serve_json(upstream, "/pypi/six/2.0/json", {"info": {"version": "2.0"}} | keys)
+    upstream.pages["only-young"] = {**upstream.pages["six"], "name": "only-young"}
+    upstream.pages["only-young"]["files"] = upstream.pages["six"]["files"][1:]
+    serve_json(upstream, "/pypi/only-young/json", {"info": {"version": "2.0"}} | keys)
+    proxy = await make_proxy(policy={"min_age": "7d"})
+
+    for path in ("/pypi/six/2.0/json", "/pypi/only-young/json"):
+        answer = await proxy.get(path)
+        assert answer.status == 403
+        assert "policy.min_age" in await answer.text()
+
+
+async def test_files_of_equal_names_in_the_project_json(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """The hash tells which of them is hidden."""
+    entries = []
+    for content, uploaded in ((b"old", "2024-11-24T12:00:00Z"), (b"young", UPLOADED)):
+        sha256 = upstream.add("six", OLD, content, **{"upload-time": uploaded})
+        entries.append(release(OLD) | {"digests": {"sha256": sha256}})
+    document = {"info": {"version": "1.0"}, "urls": entries, "releases": {"1.0": entries}}
+    serve_json(upstream, "/pypi/six/json", document)
+    proxy = await make_proxy(policy={"min_age": "7d"})
+
+    told = await (await proxy.get("/pypi/six/json")).json()
+    for shown in (told["urls"], told["releases"]["1.0"]):
+        assert [file["digests"] for file in shown] == [entries[0]["digests"]]
+
+
+async def test_the_project_json_tells_of_a_version_of_its_own_index(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream, young: str
+) -> None:
+    """Also where another index adds a newer one to the page (PEP 708)."""
+    latest = {"info": {"version": "2.0"}, "urls": [release(YOUNG)]}
+    serve_json(upstream, "/pypi/six/json", latest)
+    one = {"info": {"version": "1.0"}, "urls": [release(OLD)]}
+    serve_json(upstream, "/pypi/six/1.0/json", one)
+    other_upstream.add("six", "six-1.5.tar.gz", **{"upload-time": "2024-11-24T12:00:00Z"})
+    upstream.pages["six"]["meta"]["tracks"] = [f"{other_upstream.url}six/"]
+    proxy = await make_proxy(index=two(upstream, other_upstream), policy={"min_age": "7d"})
+
+    assert (await (await proxy.get("/pypi/six/json")).json())["info"] == one["info"]
+
+
 async def test_the_provenance_of_a_hidden_file_is_hidden(
     make_proxy: MakeProxy, upstream: FakeUpstream, young: str
 ) -> None:
@@ -371,6 +510,17 @@ async def test_why_tells_of_every_file(make_proxy: MakeProxy, young: str) -> Non
     assert (await proxy.get("/why/unknown")).status == 404
     assert (await proxy.get("/why/six?format=xml")).status == 406
     assert (await proxy.get("/why/six/", allow_redirects=False)).headers["Location"] == "../six"
+
+
+@pytest.mark.parametrize("format", ["json", "html"])
+async def test_why_of_what_makes_no_sense(
+    make_proxy: MakeProxy, upstream: FakeUpstream, format: str
+) -> None:
+    """Values of the wrong type count as not given."""
+    upstream.add("six", OLD, **{"upload-time": 1.5})
+    upstream.pages["six"]["project-status"] = {"status": 1.5, "reason": [2.5]}
+
+    assert (await (await make_proxy()).get(f"/why/six?format={format}")).status == 200
 
 
 async def test_why_as_a_page(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
@@ -422,6 +572,20 @@ async def test_a_reserved_name_is_nobody_elses(
     assert not other_upstream.requests
     upstream.down_with = None
     assert "reserved for corp" in await (await proxy.get("/simple/acme-tool/")).text()
+
+
+async def test_what_was_kept_before_a_name_was_reserved_stands_in_for_nothing(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """A link without a hash means what the private index has, and that cannot be asked."""
+    name = "acme_tool-99.tar.gz"
+    sha256 = other_upstream.add("acme-tool", name)
+    before = await make_proxy(index=[{"name": "public", "url": other_upstream.url}])
+    assert (await before.get(f"/files/acme-tool/{sha256}/{name}")).status == 200
+    upstream.down_with = 503
+    proxy = await make_proxy(index=two(upstream, other_upstream, "acme-*"))
+
+    assert (await proxy.get(f"/files/acme-tool/-/{name}")).status == 502
 
 
 async def test_an_index_that_is_down_lets_no_other_answer(
