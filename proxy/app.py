@@ -196,7 +196,8 @@ async def _upstreams(
     upstreams: list[Upstream] = []
     for index in settings.index:
         if index.folder is None:
-            opened = HttpUpstream.open(index, telemetry, offline=offline)
+            others = [other.url for other in settings.index if other is not index]
+            opened = HttpUpstream.open(index, telemetry, offline=offline, others=others)
             upstreams.append(await stack.enter_async_context(opened))
         else:  # offline is no reason not to look at what is here
             folder = FolderUpstream(index, index.folder, telemetry)

@@ -151,7 +151,8 @@ class Catalog:
         refusal: Hidden | None = None
         for part in parts:
             file, hidden = part.find(filename, sha256)
-            if file is not None:
+            # A bare name that is hidden here is not to be had from the next one.
+            if file is not None and (sha256 is not None or refusal is None):
                 return Listed(file=file, index=part.index)
             refusal = refusal or hidden
         if refusal is not None:

@@ -182,6 +182,13 @@ class LinkRefused(UpstreamError):
         super().__init__(index, host, f"it leads to a host that is not to be reached: {reason}")
 
 
+class AnswerOfAnother(LinkRefused):
+    """A redirect of the index leads to another one, which speaks for itself."""
+
+    def __init__(self, index: str, other: str) -> None:
+        super().__init__(index, other, "that is another index of the configuration")
+
+
 class UpstreamFileMissing(UpstreamError):
     """The index lists the file, and its server answers that it is not there."""
 

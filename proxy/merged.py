@@ -37,6 +37,10 @@ class Part:
         """What a client sees of it."""
         return without_files(self.project, self.selection.hidden)
 
+    def hidden_names(self) -> set[str]:
+        """The names of the files that are hidden."""
+        return {self.project.files[at].filename for at in self.selection.hidden}
+
     def find(self, filename: str, sha256: str | None) -> tuple[File | None, Hidden | None]:
         """The file of that name and hash; or else why it is hidden, where it is."""
         hidden = quarantine(self.project)
@@ -99,9 +103,20 @@ class Page:
                 yield part.project.files[at], why
 
     def seen(self) -> Project:
-        """What a client sees of it."""
+        """What a client sees of it.
+
+        A name that is hidden in one part is not to be had by another, where it may be another file.
+        """
         first, *others = self.parts
-        return joined(first.seen(), [(part.index, part.seen()) for part in others])
+        hidden, shown = first.hidden_names(), []
+        for part in others:
+            files = part.project.files
+            blocked = (at for at, file in enumerate(files) if file.filename in hidden)
+            shown.append(
+                (part.index, without_files(part.project, {*part.selection.hidden, *blocked}))
+            )
+            hidden |= part.hidden_names()
+        return joined(first.seen(), shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -299,7 +299,8 @@ _NOT_ALLOWED = Hidden(Reason.ALLOW, "no rule there lets it in")
 
 def quarantine(page: Project) -> Hidden | None:
     """Why nothing of the project is served at all: PEP 792 offers its files to nobody."""
-    if page.status.get("status") != _QUARANTINED:
+    # Whoever writes it otherwise means it all the same.
+    if str(page.status.get("status")).strip().lower() != _QUARANTINED:
         return None
     reason = page.status.get("reason")
     why = f" ({reason})" if isinstance(reason, str) and reason else ""

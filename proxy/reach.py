@@ -28,7 +28,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from cachetools import TTLCache
 from yarl import URL
 
-from proxy.errors import LinkRefused
+from proxy.errors import AnswerOfAnother, LinkRefused
 from proxy.flight import Flight
 from proxy.settings import Index
 
@@ -98,11 +98,15 @@ class Reach:
     """Lets the requests for one index go where its links may lead, and no others.
 
     `check` is a middleware of the HTTP client, `GuardingResolver` stands in its connector; both
-    raise `LinkRefused` ahead of any connection.
+    raise `LinkRefused` ahead of any connection. `others` are the URLs of the other indexes.
     """
 
-    def __init__(self, index: Index, resolver: AbstractResolver) -> None:
+    def __init__(
+        self, index: Index, resolver: AbstractResolver, others: Iterable[str] = ()
+    ) -> None:
         self._index = index.name
+        self._url = str(URL(index.url))
+        self._others = [str(URL(other)) for other in others]
         self._host = plain_host(URL(index.url).raw_host or "")
         self._link_hosts = index.link_hosts
         self._names = _Names(resolver)
@@ -123,6 +127,7 @@ class Reach:
         url = request.url
         if url.scheme not in ("http", "https"):
             raise aiohttp.NonHttpUrlClientError(url)
+        self._check_is_no_other(str(url))
         if request.proxy is not None:
             self._proxies.add(plain_host(request.proxy.raw_host or ""))
         await self._check_host(url.raw_host or "", is_proxied=request.proxy is not None)
@@ -138,6 +143,12 @@ class Reach:
         if not allowed:
             raise self._refused(host, network_of(ip_address(found[0]["host"])))
         return allowed
+
+    def _check_is_no_other(self, url: str) -> None:
+        """Some indexes forward to another what they do not have, private names among it."""
+        other = next((other for other in self._others if url.startswith(other)), None)
+        if other is not None and not url.startswith(self._url):
+            raise AnswerOfAnother(self._index, other)
 
     async def _check_host(self, host: str, *, is_proxied: bool) -> None:
         if self._is_trusted(host):

@@ -6,7 +6,7 @@ way is checked (`reach.py`), and the index is told who asks (`credentials.py`).
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,18 +34,22 @@ class Sessions:
 
 @asynccontextmanager
 async def open_sessions(
-    index: Index, telemetry: Telemetry, resolver: AbstractResolver | None = None
+    index: Index,
+    telemetry: Telemetry,
+    others: Iterable[str] = (),
+    resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[Sessions]:
     """The clients for an index, closed in the end.
 
-    `resolver` is what resolves names, the system's without one. Raises `ConfigError` where
-    `ca_file` or `password_file` cannot be used.
+    `others` are the URLs of the other indexes, to which it may not forward. `resolver` is what
+    resolves names, the system's without one. Raises `ConfigError` where `ca_file` or
+    `password_file` cannot be used.
     """
     trusted = await asyncio.to_thread(trusting, index.ca_file)
     credentials = await asyncio.to_thread(Credentials, index, telemetry)
     async with AsyncExitStack() as stack:
         resolver = resolver or aiohttp.DefaultResolver()
-        reach = Reach(index, resolver)
+        reach = Reach(index, resolver, others)
         guarding = GuardingResolver(resolver, reach)
         stack.push_async_callback(guarding.close)
         stack.push_async_callback(reach.close)

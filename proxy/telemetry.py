@@ -6,6 +6,7 @@ in the access log and in the metrics.
 """
 
 import logging
+import re
 import sys
 from contextlib import suppress
 from typing import TextIO, cast
@@ -14,6 +15,7 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+_QUOTE = re.compile(r"""\s*b?['"`]""")
 _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -173,6 +175,8 @@ def _without_traceback_of_bad_requests(record: logging.LogRecord) -> bool:
     """A client that speaks bad HTTP is worth a line, and says nothing of our code."""
     problem = record.exc_info[1] if record.exc_info else None
     if isinstance(problem, HttpProcessingError):
-        record.msg, record.args = "bad request: %s", (" ".join(problem.message.split())[:200],)
+        # What it quotes of the request may be a token.
+        words = _QUOTE.split(" ".join(problem.message.split()))[0]
+        record.msg, record.args = "bad request: %s", (words[:200],)
         record.levelno, record.levelname, record.exc_info = logging.INFO, "INFO", None
     return True

@@ -10,7 +10,7 @@ Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from yarl import URL
 
 from proxy.breaker import Breaker
 from proxy.errors import (
+    AnswerOfAnother,
     Offline,
     ProjectNotFound,
     ProxyError,
@@ -105,10 +106,11 @@ class HttpUpstream:
         index: Index,
         telemetry: Telemetry,
         offline: bool = False,
+        others: Iterable[str] = (),
         resolver: AbstractResolver | None = None,
     ) -> AsyncIterator[Self]:
         """The upstream with HTTP clients of its own. See `open_sessions`."""
-        async with open_sessions(index, telemetry, resolver) as sessions:
+        async with open_sessions(index, telemetry, others, resolver) as sessions:
             yield cls(index, sessions.pages, sessions.files, telemetry, offline)
 
     @property
@@ -147,7 +149,7 @@ class HttpUpstream:
                 body = b"".join([chunk async for chunk in self._read(response, LARGEST_PAGE_BYTES)])
                 return self._new_page(response, body)
 
-        return await self._guarded(url, PAGE_DEADLINE_SECONDS, ask)
+        return await self._guarded(url, project, PAGE_DEADLINE_SECONDS, ask)
 
     async def project_list(
         self, into: Path, project: ProjectName, validators: Validators | None = None
@@ -163,7 +165,7 @@ class HttpUpstream:
                     await self._copy(response, file)
                 return self._new_page(response, b"")
 
-        return await self._guarded(url, LIST_DEADLINE_SECONDS, ask)
+        return await self._guarded(url, project, LIST_DEADLINE_SECONDS, ask)
 
     @asynccontextmanager
     async def file(
@@ -302,7 +304,9 @@ class HttpUpstream:
 
     # --- around requests ------------------------------------------------------------------
 
-    async def _guarded(self, url: str, deadline: float, ask: _Ask) -> Unchanged | NewPage:
+    async def _guarded(
+        self, url: str, project: ProjectName, deadline: float, ask: _Ask
+    ) -> Unchanged | NewPage:
         """Breaker, deadline and retries around one question."""
         self._refuse_when_offline(url)
         if not self._breaker.allows(time.monotonic()):
@@ -319,6 +323,9 @@ class HttpUpstream:
         except UpstreamUnavailable:
             self._breaker.failed(time.monotonic())
             raise
+        except AnswerOfAnother as problem:
+            self._breaker.succeeded()
+            raise ProjectNotFound(project) from problem
         except ProxyError:
             self._breaker.succeeded()
             raise

@@ -280,6 +280,8 @@ class Project:
     def status(self) -> Mapping[str, Any]:
         """PEP 792 `project-status`: perhaps `status`, perhaps `reason`."""
         value = self.document.get("project-status")
+        if isinstance(value, str):
+            return {"status": value}
         return value if isinstance(value, dict) else {}
 
     @property

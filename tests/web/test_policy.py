@@ -611,6 +611,27 @@ async def test_an_index_that_is_down_lets_no_other_answer(
     assert [file["filename"] for file in told["files"]] == ["acme-1.0.tar.gz"]
 
 
+async def test_an_index_that_forwards_to_another_has_no_answer_of_its_own(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """A package registry that sends on what it does not have opens no door to private names."""
+    for name in ("acme-tool", "six"):
+        other_upstream.add(name, f"{name}-99.tar.gz", **{"upload-time": UPLOADED})
+
+        async def away(_: web.Request, name: str = name) -> web.Response:
+            return web.Response(status=302, headers={"Location": f"{other_upstream.url}{name}/"})
+
+        upstream.handlers[f"/simple/{name}/"] = away
+    indexes = two(upstream, other_upstream, "acme-*", "*")
+    indexes[0]["min_age"] = "0d"
+    proxy = await make_proxy(index=indexes, policy={"min_age": "7d"})
+
+    assert (await proxy.get("/simple/acme-tool/")).status == 404
+    assert not other_upstream.requests
+    assert (await page(proxy))["meta"]["_index"] == "public"
+    assert await names(proxy) == [], "by the rules of the index that has it"
+
+
 async def test_a_page_says_which_index_answered(
     make_proxy: MakeProxy,
     upstream: FakeUpstream,
@@ -710,6 +731,25 @@ async def test_what_a_lower_index_claims_counts_for_nothing(
 
     assert await names(proxy, "/simple/a/") == ["a-1.0.tar.gz"]
     assert not other_upstream.requests
+
+
+async def test_what_one_index_hides_another_does_not_replace(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """A file of that name may be another one there."""
+    upstream.add("a", "a-1.0.tar.gz", b"ours", yanked=True)
+    theirs = other_upstream.add("a", "a-1.0.tar.gz", b"theirs")
+    other_upstream.add("a", "a-2.0.tar.gz", hashes={})
+    upstream.pages["a"]["meta"]["tracks"] = [f"{other_upstream.url}a/"]
+    index = two(upstream, other_upstream)
+    proxy = await make_proxy(index=index, policy={"hide_yanked": True})
+
+    assert await names(proxy, "/simple/a/") == ["a-2.0.tar.gz"]
+    assert (await proxy.get("/files/a/-/a-1.0.tar.gz")).status == 403
+    assert (await proxy.get("/files/a/-/a-2.0.tar.gz")).status == 200
+    assert (await proxy.get(f"/files/a/{theirs}/a-1.0.tar.gz")).status == 200, (
+        "as its own view has it"
+    )
 
 
 async def test_a_tracked_index_that_fails_is_a_failure(
