@@ -35,6 +35,15 @@ def answering(status: int, **headers: str) -> object:
     return answer
 
 
+async def send_bad_heads(port: int | None) -> None:
+    """What no HTTP server can read, and would quote when it says so."""
+    for head in (f"Authorization: Bearer {TOKEN * 5000}", f"Authorization:\r\n {TOKEN}\r\n\0"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /simple/ HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
+        assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_no_secret_is_told(
     upstream: FakeUpstream,
@@ -110,11 +119,7 @@ url = "http://127.0.0.1:{free_port()}/simple/"
             await ask(*pages, "/readyz")
             session.headers["Authorization"] = f"Bearer {ENVIRONMENT}"
             await ask("/simple/six/")
-        for head in (f"Authorization: Bearer {TOKEN * 5000}", f"Authorization:\r\n {TOKEN}\r\n\0"):
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.origin.port)
-            writer.write(f"GET /simple/ HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
-            assert (await reader.readline()).split()[1] == b"400"
-            writer.close()
+        await send_bad_heads(server.origin.port)
         if workers > 1:
             server.process.send_signal(signal.SIGHUP)
     log = server.log.read_text()
