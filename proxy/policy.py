@@ -139,10 +139,7 @@ class Policy:
         self._deny = Rules(settings.deny)
         self._exempt = Rules(settings.min_age_exempt)
         self._hides_yanked = settings.hide_yanked
-        self._min_age = {
-            index.name: settings.min_age if index.min_age is None else index.min_age
-            for index in indexes
-        }
+        self._min_age = {index.name: _min_age_of(index, settings) for index in indexes}
         self.territories = territories(indexes)
 
     def __repr__(self) -> str:
@@ -288,6 +285,13 @@ class _Judge:
     @cached_property
     def _names_versions(self) -> bool:
         return any(rule.specifier for rule in (*self.deny, *self.allow, *self.exempt))
+
+
+def _min_age_of(index: Index, settings: Settings) -> timedelta:
+    """What a folder of one's own holds may be served at once, unless it is said otherwise."""
+    if index.min_age is not None:
+        return index.min_age
+    return settings.min_age if index.folder is None else timedelta(0)
 
 
 def _denied(rule: Rule) -> Hidden:

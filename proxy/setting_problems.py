@@ -54,7 +54,8 @@ _IN_PLAIN_WORDS = {
 
 
 def _origin(location: list[Any], file: Path | None) -> str:
-    variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location).upper()
+    # What stands behind section and key is a place in a list.
+    variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location[:2]).upper()
     section = "__".join(variable.split("__")[:1])
     for name in os.environ:
         if name.upper() in (variable, section):

@@ -167,7 +167,9 @@ class Index(Section):
     password_file: OptionalFile = Field(
         None, description="file that holds the password; read again when it changes"
     )
-    min_age: OptionalDuration = Field(None, description="of its files; empty: policy.min_age")
+    min_age: OptionalDuration = Field(
+        None, description="of its files; empty: policy.min_age, and none for a folder"
+    )
     link_hosts: tuple[str, ...] = Field(
         (), description="hosts its links may lead to wherever these are; patterns"
     )

@@ -218,6 +218,16 @@ def test_what_min_age_spares() -> None:
     assert policy.select(REQUESTS, "pypi", young, NOW).hidden == {}
 
 
+def test_a_folder_has_no_age_unless_it_is_given_one() -> None:
+    """It is the team's own; its files are as old as they were dropped in."""
+    young = page(WHEEL, **{"upload-time": "2026-11-24T00:00:00Z"})
+    indexes = [Index(name="own", url="/srv/a"), Index(name="aged", url="/srv/b", min_age="1d")]
+    policy = Policy(Settings(min_age="7d"), indexes)
+
+    assert policy.select(REQUESTS, "own", young, NOW).hidden == {}
+    assert list(policy.select(REQUESTS, "aged", young, NOW).hidden) == [0]
+
+
 def test_the_clock_may_be_set_back() -> None:
     """A selection that was made later than now is made anew."""
     selection = Policy(Settings(), [Index()]).select(REQUESTS, "pypi", page(WHEEL), NOW)

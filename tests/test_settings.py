@@ -149,6 +149,7 @@ def test_wrong_settings_are_named_in_one_line(tmp_path: Path, text: str, message
         ),
         ("WHEELKEEP_SERVER__PROT", "1", r"WHEELKEEP_SERVER__PROT: .*server\.prot: .* mean port"),
         ("WHEELKEEP_SERVER__PORT", "x", "WHEELKEEP_SERVER__PORT: .*'x'"),
+        ("WHEELKEEP_POLICY__DENY", '["a b"]', r"WHEELKEEP_POLICY__DENY: policy\.deny\.0: 'a b'"),
         ("WHEELKEEP_INDEX", "[", "index"),
         ("WHEELKEEP_CONFIG", "/no/such/file.toml", "/no/such/file.toml: there is no such"),
     ],
