@@ -102,7 +102,7 @@ async def application(
             upstreams,
             pages,
             Policy(settings.policy, settings.index),
-            Sightings(store, telemetry, now),
+            Sightings(store, turns, telemetry, now),
             now,
         )
         stack.push_async_callback(catalog.close)

@@ -20,9 +20,11 @@ from cachetools import LRUCache
 from proxy.errors import StoreUnavailable
 from proxy.simple.model import File, ProjectName
 from proxy.storage.pages import PageStore
+from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 
 _KEY_DIGITS = 16
+_PATIENCE_SECONDS = 2.0
 _MOST_UNLISTED = 10_000
 """How many files that are listed no more are remembered of a project."""
 _MOST_IN_MEMORY = 2_000
@@ -34,8 +36,11 @@ _DECODER = msgspec.json.Decoder(dict[str, float])
 class Sightings:
     """Remembers when each file of a project was first on a page."""
 
-    def __init__(self, store: PageStore, telemetry: Telemetry, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: PageStore, turns: Turns, telemetry: Telemetry, now: Callable[[], datetime]
+    ) -> None:
         self._store = store
+        self._turns = turns
         self._telemetry = telemetry
         self._now = now
         self._known: LRUCache[tuple[str, ProjectName], Mapping[str, float]] = LRUCache(
@@ -74,10 +79,12 @@ class Sightings:
     ) -> Mapping[str, float]:
         record = "seen:{}:{}".format(*key)
         try:
-            stored = _read(await self._store.fact(record))
-            seen = self._with_new(undated, _earliest(seen, stored))
-            if seen != stored:
-                await self._store.write_fact(record, msgspec.json.encode(seen), lasting=True)
+            # One process after the other, or what one has noted is overwritten by the next.
+            async with self._turns.take_or_go(record, _PATIENCE_SECONDS):
+                stored = _read(await self._store.fact(record))
+                seen = self._with_new(undated, _earliest(seen, stored))
+                if seen != stored:
+                    await self._store.write_fact(record, msgspec.json.encode(seen), lasting=True)
             self._unwritten.discard(key)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)

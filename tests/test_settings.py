@@ -199,6 +199,15 @@ def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert "secret" not in str(problem.value)
 
 
+def test_a_variable_that_means_two_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password must not go to the wrong one of them."""
+    monkeypatch.setenv("WHEELKEEP_INDEX_CORP_A_PASSWORD", "secret")
+    indexes = [{"name": name, "url": "https://a/"} for name in ("corp-a", "corp.a")]
+
+    with pytest.raises(ConfigError, match=r"CORP_A_PASSWORD: is meant for corp-a and for corp\.a"):
+        load(flags={"index": indexes})
+
+
 def test_what_kubernetes_says_of_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is in each container's environment where the Service is called wheelkeep."""
     for name, value in {

@@ -123,7 +123,7 @@ def headers_of(
     """
     age, lifetime = round(stamp.age(now).total_seconds()), round(stamp.lifetime.total_seconds())
     if changes_at is not None:
-        lifetime = min(lifetime, age + math.floor((changes_at - now).total_seconds()))
+        lifetime = max(0, min(lifetime, age + math.floor((changes_at - now).total_seconds())))
     headers = {
         "Content-Type": content_type,
         "Vary": "Accept, Accept-Encoding",
