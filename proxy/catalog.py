@@ -19,7 +19,6 @@ from yarl import URL
 
 from proxy.errors import (
     FileNotListed,
-    HiddenByPolicy,
     IndexNotConfigured,
     ProjectNotFound,
     StoreUnavailable,
@@ -120,13 +119,18 @@ class Catalog:
         Raises `FileNotListed`, `HiddenByPolicy`, `ProjectNotFound`, `UpstreamError`.
         """
         if (refusal := self.policy.refuses(project)) is not None:
-            raise HiddenByPolicy(filename, str(refusal))
+            raise refusal.refusal(filename)
         if sha256 is None:
-            parts = (await self.page(project, index)).parts
-            return self._listed(parts, project, filename, None)
+            return self._by_name(await self.page(project, index), filename)
+        return await self._by_sha256(project, filename, sha256, index)
+
+    async def _by_sha256(
+        self, project: ProjectName, filename: str, sha256: str, index: str | None
+    ) -> Listed:
         # Another index's own view may link to the file, so all are looked at: the sha256
         # leaves no doubt which file is meant. A bare name does leave one.
-        looked_at: list[Part] = []
+        refusal: Hidden | None = None
+        is_known = False
         for upstream in self._candidates(project, index):
             try:
                 part = await self._part(upstream, project)
@@ -134,30 +138,32 @@ class Catalog:
                 continue
             except UpstreamError:
                 # What is hidden stays hidden: an outage must not make nobody know of it.
-                if any(part.find(filename, sha256)[1] for part in looked_at):
+                if refusal is not None:
                     break
                 raise
-            looked_at.append(part)
-            if quarantine(part.project) or part.find(filename, sha256)[0] is not None:
-                break
-        if not looked_at:
-            raise ProjectNotFound(project, self.policy.reserved_for(project))
-        return self._listed(looked_at, project, filename, sha256)
-
-    @staticmethod
-    def _listed(
-        parts: Sequence[Part], project: ProjectName, filename: str, sha256: str | None
-    ) -> Listed:
-        refusal: Hidden | None = None
-        for part in parts:
+            is_known = True
             file, hidden = part.find(filename, sha256)
-            # A bare name that is hidden here is not to be had from the next one.
-            if file is not None and (sha256 is not None or refusal is None):
+            if file is not None:
                 return Listed(file=file, index=part.index)
             refusal = refusal or hidden
+            if quarantine(part.project):
+                break
         if refusal is not None:
-            raise HiddenByPolicy(filename, str(refusal), refusal.until)
-        raise FileNotListed(project, filename, sha256)
+            raise refusal.refusal(filename)
+        if is_known:
+            raise FileNotListed(project, filename, sha256)
+        raise ProjectNotFound(project, self.policy.reserved_for(project))
+
+    @staticmethod
+    def _by_name(page: Page, filename: str) -> Listed:
+        for part in page.parts:
+            file, hidden = part.find(filename, None)
+            if file is not None:
+                return Listed(file=file, index=part.index)
+            # A bare name that is hidden here is not to be had from the next one.
+            if hidden is not None:
+                raise hidden.refusal(filename)
+        raise FileNotListed(page.name, filename)
 
     async def check_kept(
         self, project: ProjectName, filename: str, sha256: str | None, kept_since: datetime
@@ -173,7 +179,7 @@ class Catalog:
             names = [upstream.name for upstream in candidates]
             hidden = self.policy.select_kept(project, names, filename, kept_since, self._now())
         if hidden is not None:
-            raise HiddenByPolicy(filename, str(hidden), hidden.until)
+            raise hidden.refusal(filename)
 
     def has_one_index(self, project: ProjectName) -> bool:
         """Whether no more than one index may answer for the project."""
@@ -232,17 +238,10 @@ class Catalog:
         for upstream in candidates:
             record = await self._cache.recall(upstream, project)
             content = await self._load(record)
-            if record is None or record.etag is None or content is None:
+            if record is None or content is None:
                 continue
-            selection = await self._select(upstream, project, record.etag, content)
             journey = Journey(index=upstream.name)
-            part = Part(
-                index=upstream.name,
-                project=content,
-                record=record,
-                journey=journey,
-                selection=selection,
-            )
+            part = await self._judged(upstream, project, record, content, journey)
             file, hidden = part.find(filename, sha256)
             if file is not None or hidden is not None:
                 return hidden
@@ -256,12 +255,24 @@ class Catalog:
             raise ProjectNotFound(project)
         if content is None:
             raise StoreUnavailable("page store", f"it lost the page of {project} just now")
+        return await self._judged(upstream, project, answer.record, content, answer.journey)
+
+    async def _judged(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        record: PageRecord,
+        content: Project,
+        journey: Journey,
+    ) -> Part:
+        """The page that a record names, and what policy hides of it now."""
+        assert record.etag is not None, "it names its content"
         return Part(
             index=upstream.name,
             project=content,
-            record=answer.record,
-            journey=answer.journey,
-            selection=await self._select(upstream, project, answer.record.etag, content),
+            record=record,
+            journey=journey,
+            selection=await self._select(upstream, project, record.etag, content),
         )
 
     async def _select(
@@ -292,11 +303,14 @@ class Catalog:
         The index that answers must say so: by what it tracks, or by locations that both ends
         agree on. One that it names and that fails is a failure, as it would be alone.
         """
-        parts = []
-        for other in others:
+        tracked = _places(first.project.tracks)
+        alternate = _places(first.project.alternate_locations)
+        parts: list[Part] = []
+        # As a rule a page names none, and each request for it comes by here.
+        for other in others if tracked or alternate else ():
             place = _place(f"{other.index.url}{project}/")
-            is_tracked = place in _places(first.project.tracks)
-            if not is_tracked and place not in _places(first.project.alternate_locations):
+            is_tracked = place in tracked
+            if not is_tracked and place not in alternate:
                 continue
             with suppress(ProjectNotFound):
                 part = await self._part(other, project)

@@ -75,7 +75,7 @@ class Documents:
         """
         policy = self._catalog.policy
         if (refusal := policy.refuses(project)) is not None:
-            raise HiddenByPolicy(project, str(refusal))
+            raise refusal.refusal(project)
         page = await self._catalog.page(project)
         document = await self._project_json(page, version)
         if policy.shows_all_of(project, page.index, page.parts[0].project):
@@ -202,4 +202,4 @@ def _refusal(page: Page, version: str | None) -> HiddenByPolicy:
             why = hidden
     if why is None:
         return HiddenByPolicy(what, "none of its files is on its page")
-    return HiddenByPolicy(what, str(why), why.until)
+    return why.refusal(what)

@@ -20,6 +20,7 @@ from packaging.version import Version
 
 from proxy.simple.model import ProjectName, is_plain_filename, normalize
 from proxy.simple.versions import distribution_of
+from proxy.watched import Identity, identity_of
 
 _OF_THE_FILE_SYSTEM = "lost+found"  # whoever looks for wheels there may not even read it
 _NOT_THERE = (
@@ -31,9 +32,6 @@ _NOT_THERE = (
     errno.ENXIO,  # a socket
 )
 _SCANS = 3
-
-Identity = tuple[int, int, int, int]
-"""Size in bytes, mtime and ctime in nanoseconds, inode: other bytes have another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +176,6 @@ class Folder:
         return Found(
             path=path, filename=entry.name, project=project, version=version, identity=identity
         )
-
-
-def identity_of(status: os.stat_result) -> Identity:
-    """What tells a file from the one that was there before."""
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _is_seen(name: str) -> bool:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import chain
 
+from proxy.errors import HiddenByPolicy
 from proxy.rules import NameSet, Rule, Rules
 from proxy.settings import Index
 from proxy.settings import Policy as Settings
@@ -79,6 +80,11 @@ class Reason(StrEnum):
     MIN_AGE = "policy.min_age"
 
 
+def in_utc(moment: datetime) -> str:
+    """A moment as people and programs read it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """Why a file is neither shown nor served, and until when where that will change by itself."""
@@ -88,8 +94,12 @@ class Hidden:
     until: datetime | None = None
 
     def __str__(self) -> str:
-        until = f", until {self.until:%Y-%m-%dT%H:%M:%SZ}" if self.until else ""
+        until = f", until {in_utc(self.until)}" if self.until else ""
         return f"{self.reason}: {self.explanation}{until}"
+
+    def refusal(self, what: str) -> HiddenByPolicy:
+        """What is said to whoever asks for `what` all the same."""
+        return HiddenByPolicy(what, str(self), self.until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +183,8 @@ class Policy:
 
     def needs_first_seen(self, project: ProjectName, index: str, page: Project) -> bool:
         """Whether it matters when files of the page were first seen."""
-        is_exempt = any(rule.is_whole for rule in self._exempt.naming(project))
-        if not self._min_age[index] or is_exempt:
-            return False
-        return any(file.upload_time is None for file in page.files)
+        counts = self._judge(project, index).min_age_counts
+        return counts and any(file.upload_time is None for file in page.files)
 
     def select(
         self,
@@ -191,8 +199,7 @@ class Policy:
         A file without an upload time is as old as it is known here; one that was never seen
         is seen now.
         """
-        whole = quarantine(page) or self.refuses(project)
-        if whole is not None:
+        if (whole := self._refuses_all(project, page)) is not None:
             return Selection.of(dict.fromkeys(range(len(page.files)), whole), now)
         judge = self._judge(project, index)
         if judge.lets_all_pass:
@@ -205,8 +212,11 @@ class Policy:
 
     def shows_all_of(self, project: ProjectName, index: str, page: Project) -> bool:
         """Whether there is no rule that could hide a file of the page, now or later."""
-        whole = quarantine(page) or self.refuses(project)
-        return whole is None and self._judge(project, index).lets_all_pass
+        is_whole = self._refuses_all(project, page) is None
+        return is_whole and self._judge(project, index).lets_all_pass
+
+    def _refuses_all(self, project: ProjectName, page: Project) -> Hidden | None:
+        return quarantine(page) or self.refuses(project)
 
     def _judge(self, project: ProjectName, index: str) -> "_Judge":
         return _Judge(
@@ -231,8 +241,6 @@ class Policy:
         Nobody can tell which of `indexes` it came from, nor how old it is: it counts as old as it
         is here, by the strictest of them.
         """
-        if not indexes:
-            return self.refuses(project)
         strictest = max(indexes, key=lambda index: self._min_age[index])
         page = Project(document={}, files=(File({"filename": filename, "url": ""}),))
         selection = self.select(project, strictest, page, now, lambda _: kept_since)
@@ -253,14 +261,15 @@ class _Judge:
     @property
     def lets_all_pass(self) -> bool:
         """Whether no file needs to be looked at."""
-        return not (self.deny or self.hides_yanked or self._min_age_counts) and self._allows_all
+        return not (self.deny or self.hides_yanked or self.min_age_counts) and self._allows_all
 
     @cached_property
     def _allows_all(self) -> bool:
         return any(rule.is_whole for rule in self.allow)
 
     @cached_property
-    def _min_age_counts(self) -> bool:
+    def min_age_counts(self) -> bool:
+        """Whether it matters how old the files are."""
         return self.min_age > timedelta(0) and not any(rule.is_whole for rule in self.exempt)
 
     def verdict(self, file: File, now: datetime, born_at: datetime) -> Hidden | None:
@@ -275,7 +284,7 @@ class _Judge:
         if self.hides_yanked and file.yanked is not None:
             why = f" ({file.yanked.reason})" if file.yanked.reason else ""
             return Hidden(Reason.YANKED, f"the file is yanked{why}")
-        if not self._min_age_counts:
+        if not self.min_age_counts:
             return None
         until = _whole_second(born_at, self.min_age)
         if now >= until or any(rule.covers(version, kind, in_doubt=False) for rule in self.exempt):

@@ -387,23 +387,19 @@ _CREDENTIALS = re.compile(
 def _with_credentials_of_environment(settings: Settings) -> Settings:
     """`WHEELKEEP_INDEX_ACME_PASSWORD` is the password of the index acme, and so on."""
     found: dict[str, dict[str, str]] = {}
-    names: dict[str, str] = {}
-    meant_twice: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     for one in settings.index:
-        key = re.sub(r"[^A-Z0-9]", "_", one.name.upper())
-        if key in names:
-            meant_twice[key] = one.name
-        names.setdefault(key, one.name)
+        names.setdefault(re.sub(r"[^A-Z0-9]", "_", one.name.upper()), []).append(one.name)
     for variable, value in os.environ.items():
         if (match := _CREDENTIALS.fullmatch(variable.upper())) is None or match["index"][0] == "_":
             continue
-        if match["index"] not in names:
-            raise ConfigError(
-                f"{variable}: there is no such index; there is {', '.join(names.values())}"
-            )
-        if (other := meant_twice.get(match["index"])) is not None:
-            raise ConfigError(f"{variable}: is meant for {names[match['index']]} and for {other}")
-        found.setdefault(names[match["index"]], {})[match["key"].lower()] = value
+        meant = names.get(match["index"], [])
+        if not meant:
+            there = ", ".join(one.name for one in settings.index)
+            raise ConfigError(f"{variable}: there is no such index; there is {there}")
+        if len(meant) > 1:
+            raise ConfigError(f"{variable}: is meant for {' and for '.join(meant)}")
+        found.setdefault(meant[0], {})[match["key"].lower()] = value
     return settings.model_copy(
         update={"index": tuple(_with(one, found.get(one.name, {})) for one in settings.index)}
     )

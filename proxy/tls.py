@@ -15,7 +15,7 @@ import structlog
 
 from proxy.errors import ConfigError
 from proxy.settings import Server
-from proxy.watched import Fingerprint, fingerprint
+from proxy.watched import Identity, identity_of
 
 HANDSHAKE_SECONDS = 10.0
 """How long a client may take until its connection is encrypted."""
@@ -71,14 +71,14 @@ class Certificate:
         """Called with the first message of each client, also of one that names no server."""
         tls.context = self._current
 
-    def _look_at_files(self) -> list[Fingerprint | int | None]:
+    def _look_at_files(self) -> list[Identity | int | None]:
         return [_state_of(path) for path in (self._cert, self._key) if path is not None]
 
 
-def _state_of(path: Path) -> Fingerprint | int | None:
+def _state_of(path: Path) -> Identity | int | None:
     """Differs when the file has changed, or became readable."""
     try:
-        return fingerprint(path)
+        return identity_of(path.stat())
     except OSError as problem:
         return problem.errno
 

@@ -34,7 +34,7 @@ from proxy.errors import (
     UpstreamUnavailable,
 )
 from proxy.flight import Flight
-from proxy.folder import Folder, Found, Identity, NotInFolder, Scan, identity_of
+from proxy.folder import Folder, Found, NotInFolder, Scan
 from proxy.settings import Index
 from proxy.simple.distribution import Contents, contents_of, entry_of, wheel_metadata
 from proxy.simple.model import File, ProjectName
@@ -44,6 +44,7 @@ from proxy.simple.wheel import UnreadableWheel
 from proxy.telemetry import Telemetry
 from proxy.transport import FileStream
 from proxy.upstream import PAGE_DEADLINE_SECONDS, NewPage, Unchanged, Validators
+from proxy.watched import Identity, identity_of
 
 LIFETIME = timedelta(seconds=2)
 """How long what was seen is believed: what is dropped into the folder is on its page by then."""

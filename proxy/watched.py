@@ -1,5 +1,6 @@
 """A small file that may change while wheelkeep runs: tokens, a password that is rotated."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,13 @@ from proxy.telemetry import Telemetry
 _LOOK_SECONDS = 1.0
 
 Value = TypeVar("Value")
-Fingerprint = tuple[int, int, int, int]
+Identity = tuple[int, int, int, int]
+"""Size in bytes, mtime and ctime in nanoseconds, inode: other bytes have another one."""
 
 
-def fingerprint(path: Path) -> Fingerprint:
-    """Differs when the file was written or replaced. Raises `OSError`."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def identity_of(status: os.stat_result) -> Identity:
+    """What tells a file from the one that was there before."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 class WatchedFile(Generic[Value]):
@@ -38,7 +39,7 @@ class WatchedFile(Generic[Value]):
         self._telemetry = telemetry
         self._looked_at = time.monotonic()
         try:
-            self._fingerprint: Fingerprint | None = fingerprint(self._path)
+            self._identity: Identity | None = identity_of(self._path.stat())
             self._value = self._read(self._path)
         except (OSError, ValueError) as problem:
             raise ConfigError(self._told(problem)) from None
@@ -56,25 +57,25 @@ class WatchedFile(Generic[Value]):
 
     def _refresh(self) -> None:
         try:
-            found = fingerprint(self._path)
+            found = identity_of(self._path.stat())
         except OSError as problem:
             self._complain(None, problem)
             return
-        if found == self._fingerprint:
+        if found == self._identity:
             return
         try:
             self._value = self._read(self._path)
         except (OSError, ValueError) as problem:
             self._complain(found, problem)
             return
-        self._fingerprint = found
+        self._identity = found
         self._telemetry.log.info("read anew", setting=self._setting, file=str(self._path))
 
-    def _complain(self, found: Fingerprint | None, problem: Exception) -> None:
+    def _complain(self, found: Identity | None, problem: Exception) -> None:
         """Once for each state of the file."""
-        if found != self._fingerprint:
+        if found != self._identity:
             self._telemetry.log.warning("the last good content stays", problem=self._told(problem))
-        self._fingerprint = found
+        self._identity = found
 
     def _told(self, problem: Exception) -> str:
         # What cannot be decoded would be quoted.

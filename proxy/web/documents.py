@@ -8,10 +8,11 @@ from datetime import datetime
 from aiohttp import web
 
 from proxy.documents import Document, Documents
-from proxy.errors import BadRequest, ProjectNotFound
-from proxy.simple.model import ProjectName, is_plain_filename, normalize
+from proxy.errors import BadRequest
+from proxy.simple.model import ProjectName, is_plain_filename
 from proxy.simple.negotiate import Coding, choose_coding
 from proxy.web.access import NOTE
+from proxy.web.names import project_named
 from proxy.web.pages import headers_of, moved, not_modified
 from proxy.web.ranges import matches
 
@@ -37,7 +38,7 @@ class DocumentHandlers:
         """The project JSON, of the latest or of one version."""
         request[NOTE].route = "json"
         given, version = request.match_info["project"], request.match_info.get("version")
-        name = _project(given)
+        name = project_named(given)
         if version is not None:
             _check_version(version)
         if name != given:
@@ -51,7 +52,7 @@ class DocumentHandlers:
         """The provenance of a file."""
         request[NOTE].route = "provenance"
         given, filename = request.match_info["project"], request.match_info["filename"]
-        name, version = _project(given), request.match_info["version"]
+        name, version = project_named(given), request.match_info["version"]
         _check_version(version)
         if not is_plain_filename(filename):
             raise BadRequest(f"{filename!a} is not the name of a file.")
@@ -81,13 +82,6 @@ class DocumentHandlers:
         else:
             body = await asyncio.to_thread(document.identity)
         return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
-
-
-def _project(given: str) -> ProjectName:
-    name = normalize(given)
-    if name is None:
-        raise ProjectNotFound(ascii(given))
-    return name
 
 
 def _check_version(version: str) -> None:

@@ -26,10 +26,11 @@ from proxy.flight import Flight
 from proxy.journey import Journey, Outcome
 from proxy.merged import Listed
 from proxy.metadata import SUFFIX, MadeMetadata
-from proxy.simple.model import Lesson, ProjectName, Subject, is_digest, is_plain_filename, normalize
+from proxy.simple.model import Lesson, ProjectName, Subject, is_digest, is_plain_filename
 from proxy.simple.render import NO_SHA256
 from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE
+from proxy.web.names import project_named
 from proxy.web.ranges import matches
 from proxy.web.sending import file_headers, send_file
 
@@ -220,8 +221,8 @@ class FileHandlers:
 def names_in(request: web.Request) -> tuple[ProjectName, str | None, str]:
     """Project, sha256 (None for `-`) and file name. Raises `BadRequest`, `ProjectNotFound`."""
     given: Mapping[str, str] = request.match_info
-    project, sha256, filename = normalize(given["project"]), given["sha256"], given["filename"]
-    if project is None or project != given["project"]:
+    project, sha256, filename = project_named(given["project"]), given["sha256"], given["filename"]
+    if project != given["project"]:
         raise ProjectNotFound(ascii(given["project"]))
     if not is_plain_filename(filename):
         raise BadRequest(f"{filename!a} is not the name of a file.")

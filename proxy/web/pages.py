@@ -19,13 +19,12 @@ from urllib.parse import quote
 from aiohttp import web
 
 from proxy.catalog import Catalog
-from proxy.errors import ProjectNotFound
 from proxy.freshness import Stamp
 from proxy.root_list import ProjectList, RootLists
-from proxy.simple.model import normalize
 from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
 from proxy.simple.render import View
 from proxy.web.access import NOTE
+from proxy.web.names import project_named
 from proxy.web.ranges import matches
 from proxy.web.ready import ReadyPages, etag_for, seen_from
 
@@ -69,9 +68,7 @@ class PageHandlers:
         note = request[NOTE]
         note.route = "page"
         given, index = request.match_info["project"], request.match_info.get("index")
-        name = normalize(given)
-        if name is None:
-            raise ProjectNotFound(ascii(given))
+        name = project_named(given)
         has_slash = request.raw_path.partition("?")[0].endswith("/")
         if given != name or not has_slash:
             return moved(request, f"../{name}/" if has_slash else f"{name}/")

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from proxy.catalog import Catalog
-from proxy.errors import ProjectNotFound, ProxyError, StoreUnavailable
-from proxy.simple.model import ProjectName, normalize
+from proxy.errors import ProxyError, StoreUnavailable
+from proxy.simple.model import ProjectName
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.pages import PageStore
 from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE
+from proxy.web.names import project_named
 from proxy.web.tokens import Gate
 
 MONITORING_PATHS = ("/healthz", "/readyz", "/metrics")
@@ -102,10 +103,7 @@ class ServiceHandlers:
         """Forget one project's page."""
         request[NOTE].route = "purge"
         self._gate.check_may_purge(request)
-        given = request.match_info["project"]
-        project = normalize(given)
-        if project is None:
-            raise ProjectNotFound(ascii(given))
+        project = project_named(request.match_info["project"])
         return web.json_response({"purged": await self._catalog.purge(project)})
 
     async def purge_all(self, request: web.Request) -> web.Response:

@@ -83,14 +83,13 @@ class Gate:
 
         Raises `Unauthorized`.
         """
-        token = token_of(request)
-        hashed = hash_of(token) if token is not None else ""
-        if hashed and (hashed in self._tokens or hashed in self._admins):
+        hashed = _hash_given(request)
+        if hashed is not None and (hashed in self._tokens or hashed in self._admins):
             return hashed[:_SHOWN_DIGITS]
         resource = request.match_info.route.resource
         is_open = resource is not None and resource.canonical in self._open_paths
         if self.is_closed and not is_open:
-            raise Unauthorized(was_given=token is not None)
+            raise Unauthorized(was_given=hashed is not None)
         return None
 
     def check_may_purge(self, request: web.Request) -> None:
@@ -99,12 +98,11 @@ class Gate:
         Raises `Unauthorized`, `Forbidden`.
         """
         if self._admins.is_given:
-            token = token_of(request)
-            hashed = hash_of(token) if token is not None else ""
-            if hashed not in self._admins:
-                if token is not None and hashed in self._tokens:
+            hashed = _hash_given(request)
+            if hashed is None or hashed not in self._admins:
+                if hashed is not None and hashed in self._tokens:
                     raise Forbidden("Purging asks for one of auth.admin_tokens.")
-                raise Unauthorized(was_given=token is not None)
+                raise Unauthorized(was_given=hashed is not None)
             return
         try:
             is_local = ipaddress.ip_address(request.remote or "").is_loopback
@@ -116,6 +114,11 @@ class Gate:
                 "Without auth.admin_tokens, purging is allowed from the loopback address only, "
                 "and by no proxy."
             )
+
+
+def _hash_given(request: web.Request) -> str | None:
+    token = token_of(request)
+    return None if token is None else hash_of(token)
 
 
 def token_of(request: web.Request) -> str | None:

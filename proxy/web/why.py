@@ -15,11 +15,12 @@ import jinja2
 from aiohttp import web
 
 from proxy.catalog import Catalog
-from proxy.errors import NotAcceptable, ProjectNotFound
+from proxy.errors import NotAcceptable
 from proxy.merged import Page
-from proxy.simple.model import normalize
+from proxy.policy import in_utc
 from proxy.simple.negotiate import prefers_json
 from proxy.web.access import NOTE
+from proxy.web.names import project_named
 from proxy.web.pages import moved
 
 _FORMATS = ("json", "html")
@@ -54,9 +55,7 @@ class WhyHandlers:
         note = request[NOTE]
         note.route = "why"
         given = request.match_info["project"]
-        name = normalize(given)
-        if name is None:
-            raise ProjectNotFound(ascii(given))
+        name = project_named(given)
         if given != name:
             return moved(request, name)
         wants_json = _wants_json(request)
@@ -96,7 +95,7 @@ class WhyHandlers:
             "status": {key: _text(status.get(key)) for key in ("status", "reason")}
             if status
             else None,
-            "checked_at": _shown(self._now()),
+            "checked_at": in_utc(self._now()),
             "files": list(_files(page)),
         }
 
@@ -113,17 +112,13 @@ def _files(page: Page) -> Iterator[dict[str, Any]]:
                 "shown": hidden is None,
                 "rule": str(hidden.reason) if hidden else None,
                 "reason": hidden.explanation if hidden else None,
-                "until": _shown(hidden.until) if hidden and hidden.until else None,
+                "until": in_utc(hidden.until) if hidden and hidden.until else None,
             }
 
 
 def _text(value: object) -> str | None:
     """What an index says, where it is what it should be."""
     return value if isinstance(value, str) else None
-
-
-def _shown(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _wants_json(request: web.Request) -> bool:

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -54,15 +55,29 @@ def example_site(authority: Authority, server: Wheelkeep, port: int) -> str:
 
 
 @asynccontextmanager
+async def nginx_before_wheelkeep(
+    upstream: FakeUpstream,
+    folder: Path,
+    site_of: Callable[[Wheelkeep, int], str],
+    **environment: str,
+) -> AsyncIterator[int]:
+    """Both, with nginx on the port that is yielded."""
+    port = free_port()
+    async with (
+        wheelkeep(folder / "cache", "--index-url", upstream.url, **environment) as server,
+        Nginx(folder / "nginx", site_of(server, port), port),
+    ):
+        yield port
+
+
+@asynccontextmanager
 async def prefix_taken_away(
     upstream: FakeUpstream, authority: Authority, folder: Path
 ) -> AsyncIterator[str]:
     """nginx as in the example: it adds TLS, and another host name."""
-    port = free_port()
-    async with wheelkeep(folder / "cache", "--index-url", upstream.url) as server:
-        site = example_site(authority, server, port)
-        async with Nginx(folder / "nginx", site, port):
-            yield f"https://localhost:{port}/team/pypi"
+    site_of = partial(example_site, authority)
+    async with nginx_before_wheelkeep(upstream, folder, site_of) as port:
+        yield f"https://localhost:{port}/team/pypi"
 
 
 @asynccontextmanager
@@ -70,11 +85,13 @@ async def prefix_passed_on(
     upstream: FakeUpstream, authority: Authority, folder: Path
 ) -> AsyncIterator[str]:
     """nginx leaves the path alone, and wheelkeep knows the prefix."""
-    port, setting = free_port(), {"WHEELKEEP_SERVER__BASE_PATH": "/team/pypi"}
-    async with wheelkeep(folder / "cache", "--index-url", upstream.url, **setting) as server:
-        site = SITE.format(port=port, url=server.origin.origin(), more="")
-        async with Nginx(folder / "nginx", site, port):
-            yield f"http://localhost:{port}/team/pypi"
+
+    def site_of(server: Wheelkeep, port: int) -> str:
+        return SITE.format(port=port, url=server.origin.origin(), more="")
+
+    setting = {"WHEELKEEP_SERVER__BASE_PATH": "/team/pypi"}
+    async with nginx_before_wheelkeep(upstream, folder, site_of, **setting) as port:
+        yield f"http://localhost:{port}/team/pypi"
 
 
 @asynccontextmanager
@@ -82,16 +99,18 @@ async def tls_behind(
     upstream: FakeUpstream, authority: Authority, folder: Path
 ) -> AsyncIterator[str]:
     """nginx speaks https to wheelkeep, and checks its certificate."""
-    port, pair = free_port(), authority.issue("wheelkeep", "wheelkeep.internal")
-    flags = ("--index-url", upstream.url, "--workers", "2")
+    pair = authority.issue("wheelkeep", "wheelkeep.internal")
     more = (
         f"proxy_ssl_trusted_certificate {authority.ca_file}; proxy_ssl_verify on; "
         "proxy_ssl_name wheelkeep.internal; proxy_http_version 1.1;"
     )
-    async with wheelkeep(folder / "cache", *flags, **pair.environment) as server:
-        site = SITE.format(port=port, url=f"{server.url}/", more=more)
-        async with Nginx(folder / "nginx", site, port):
-            yield f"http://localhost:{port}/team/pypi"
+
+    def site_of(server: Wheelkeep, port: int) -> str:
+        return SITE.format(port=port, url=f"{server.url}/", more=more)
+
+    environment = pair.environment | {"WHEELKEEP_SERVER__WORKERS": "2"}
+    async with nginx_before_wheelkeep(upstream, folder, site_of, **environment) as port:
+        yield f"http://localhost:{port}/team/pypi"
 
 
 def stripping(server: Wheelkeep, prefix: str) -> web.Application:
