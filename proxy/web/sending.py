@@ -1,7 +1,5 @@
 """The bytes of a file on their way to a client, whole or in part, kept or still growing."""
 
-import asyncio
-import os
 from contextlib import aclosing
 
 from aiohttp import web
@@ -10,6 +8,7 @@ from proxy.errors import ProxyError, StoreUnavailable
 from proxy.fill import Download
 from proxy.journey import Journey, Outcome
 from proxy.telemetry import Telemetry
+from proxy.web import kernel
 from proxy.web.access import NOTE, Note, cut
 from proxy.web.ranges import (
     Part,
@@ -108,8 +107,7 @@ async def _sent_by_kernel(
     """Send a part of a complete file without its bytes passing through here.
 
     False where that cannot be, and nothing is sent: what is encrypted passes through here, and not
-    every file system knows how. asyncio has a way of its own for these, which reads from the
-    position of an open file, that others read as well.
+    every file system knows how.
     """
     transport = request.transport
     if transport is None or transport.is_closing():
@@ -118,13 +116,11 @@ async def _sent_by_kernel(
         return False
     if stop == start:
         return True
-    with os.fdopen(file_descriptor, "rb", buffering=0, closefd=False) as file:
-        try:
-            sent_bytes = await asyncio.get_running_loop().sendfile(
-                transport, file, start, stop - start, fallback=False
-            )
-        except asyncio.SendfileNotAvailableError:
-            return False
+    if not await kernel.is_flushed(transport):
+        return False
+    sent_bytes = await kernel.send(transport, file_descriptor, start, stop)
+    if sent_bytes is None:
+        return False
     request[NOTE].sent_bytes = sent_bytes
     if sent_bytes != stop - start:
         raise StoreUnavailable("blob store", "a kept file is shorter than it was")
