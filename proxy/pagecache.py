@@ -4,9 +4,8 @@ Shared by the project pages (`catalog.py`) and the project lists (`root_list.py`
 differ only in how a body is fetched and read. What they hand in is `refresh`: ask upstream
 and return what is to be kept.
 
-1. The record is recalled: from memory for half a second, then from the store. So what one
-   process learns or forgets reaches the others within that time, and while the store is away,
-   memory is all there is and answers go on.
+1. The record is recalled: from memory while it is believed, then from the store
+   (`beliefs.py`).
 2. `freshness` says what the record is good for. Fresh: that is the answer.
 3. Otherwise upstream is asked: once, however many ask, here, in other processes and on other
    machines, in a task that outlives them.
@@ -15,15 +14,13 @@ and return what is to be kept.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from cachetools import LRUCache, TTLCache
-
+from proxy.beliefs import Belief, Beliefs
 from proxy.errors import Offline, StoreUnavailable, UpstreamError, UpstreamTimeout
 from proxy.flight import Flight
 from proxy.freshness import ABSENCE_LIFETIME, Stamp, Verdict, judge, lifetime_of
@@ -41,11 +38,8 @@ from proxy.upstream import (
     Validators,
 )
 
-TRUST_SECONDS = 0.5
-"""How long a record is believed without a look at the store."""
 PATIENCE_SECONDS = 3.0
 """How long a client that could have a stale page waits for a newer one."""
-_RECORDS_IN_MEMORY = 50_000
 
 Content = TypeVar("Content")
 
@@ -79,13 +73,7 @@ class PageCache(Generic[Content]):
         self._telemetry = telemetry
         self._now = now
         self._flight: Flight[Answer[Content]] = Flight()
-        self._trusted: TTLCache[tuple[str, ProjectName], PageRecord | None] = TTLCache(
-            _RECORDS_IN_MEMORY, TRUST_SECONDS, time.monotonic
-        )
-        # Looked at only while the store is away.
-        self._remembered: LRUCache[tuple[str, ProjectName], PageRecord] = LRUCache(
-            _RECORDS_IN_MEMORY
-        )
+        self._beliefs = Beliefs(store, telemetry)
 
     def __repr__(self) -> str:
         return f"<PageCache over {self._store!r}: {self._flight!r}>"
@@ -186,7 +174,7 @@ class PageCache(Generic[Content]):
         """
         key = (upstream.name, project)
         async with self._turns.take(page_key(*key), PATIENCE_SECONDS):
-            self._trusted.pop(key, None)
+            self._beliefs.doubt(key)
             yield await self.recall(upstream, project)
 
     async def _in_turn(
@@ -204,7 +192,7 @@ class PageCache(Generic[Content]):
             async with self._turns.take(page_key(*key), patience) as waited_seconds:
                 # Looked at again also without having waited: another may have been done with it
                 # between our look and our turn, or may have learned something of its files.
-                self._trusted.pop(key, None)
+                self._beliefs.doubt(key)
                 record = await self.recall(upstream, project)
                 if record == useless:
                     record = None
@@ -233,25 +221,12 @@ class PageCache(Generic[Content]):
 
     async def recall(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
         """What is known of the page; nothing, where the index has moved since."""
-        key = (upstream.name, project)
-        try:
-            record = self._trusted[key]
-        except KeyError:
-            try:
-                found = await self._store.record(*key)
-            except StoreUnavailable as problem:
-                self._telemetry.store_failed("pages", problem)
-                found = self._remembered.get(key)
-            # While the store was read, a fresh answer may have come in: that one is newer.
-            record = self._trusted.setdefault(key, found)
-            self._remember(key, record)
+        record = await self._beliefs.recall((upstream.name, project))
         return record if record is not None and record.source == upstream.index.url else None
 
-    def _remember(self, key: tuple[str, ProjectName], record: PageRecord | None) -> None:
-        if record is None:
-            self._remembered.pop(key, None)
-        else:
-            self._remembered[key] = record
+    def belief(self, upstream: Upstream, project: ProjectName) -> Belief | None:
+        """What was recalled, as long as a look at the store would find the same."""
+        return self._beliefs.get((upstream.name, project))
 
     async def body(self, etag: str) -> bytes | None:
         """The stored body behind an ETag; None where it cannot be had."""
@@ -278,7 +253,7 @@ class PageCache(Generic[Content]):
     ) -> None:
         """Keep a record, and its body where that is new. A store that is away is no failure."""
         key = (upstream.name, project)
-        self._trusted[key] = self._remembered[key] = record
+        self._beliefs.put(key, record)
         try:
             await self._store.write(*key, record, body)
         except StoreUnavailable as problem:
@@ -287,13 +262,11 @@ class PageCache(Generic[Content]):
     async def forget(self, project: ProjectName | None, indexes: list[str]) -> int:
         """Forget the project's pages, or all; say how many. Raises `StoreUnavailable`."""
         if project is None:
-            self._trusted.clear()
-            self._remembered.clear()
+            self._beliefs.forget_all()
             return await self._store.clear()
         deleted = 0
         for index in indexes:
-            self._trusted.pop((index, project), None)
-            self._remembered.pop((index, project), None)
+            self._beliefs.forget((index, project))
             deleted += await self._store.delete(index, project)
         return deleted
 

@@ -37,6 +37,9 @@ class Shelf:
             raise StoreUnavailable("shelf", "for the test")
         return self.kept
 
+    def watch(self, *_: str) -> None:
+        """Only a look can tell."""
+
 
 @pytest.fixture
 def shelf() -> Shelf:
@@ -53,7 +56,7 @@ def upstream() -> Upstream:
 def cache(
     shelf: Shelf, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> PageCache[str]:
-    monkeypatch.setattr("proxy.pagecache.TRUST_SECONDS", 0.0)
+    monkeypatch.setattr("proxy.beliefs.TRUST_SECONDS", 0.0)
     turns = Turns(tmp_path, None, Telemetry())
     store: Any = shelf
     return PageCache(store, Cache(), Telemetry(), clock, turns)

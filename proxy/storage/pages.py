@@ -11,6 +11,7 @@ A page that upstream says is unchanged gets a new record and no new body. The st
 nothing: what is fresh is the business of `freshness.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -80,6 +81,12 @@ class PageStore(Protocol):
 
     async def record(self, index: str, project: ProjectName) -> PageRecord | None:
         """What is known of the page."""
+
+    def watch(self, index: str, project: ProjectName) -> Callable[[], bool] | None:
+        """Says, whenever it is called, whether the page is as it was when this was called.
+
+        None where only a look at the record can tell.
+        """
 
     async def body(self, etag: str) -> bytes | None:
         """The gzipped body behind an ETag; None where it is gone."""

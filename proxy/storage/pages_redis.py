@@ -42,6 +42,9 @@ class RedisPages:
         data = await self._get(page_key(index, project))
         return decode_record(data) if data is not None else None
 
+    def watch(self, index: str, project: ProjectName) -> None:
+        """See `PageStore`. Other machines write without a word to this one."""
+
     async def body(self, etag: str) -> bytes | None:
         """See `PageStore`."""
         return await self._get(body_key(etag))

@@ -8,7 +8,7 @@ import asyncio
 import math
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ import stamina
 
 from proxy.errors import StoreUnavailable
 from proxy.simple.model import ProjectName
+from proxy.storage.changes import Changes
 from proxy.storage.pages import (
     PageRecord,
     body_key,
@@ -48,8 +49,11 @@ _BUSY_SECONDS = 1.0
 class SqlitePages:
     """A `PageStore` in one file. Make one with `open`."""
 
-    def __init__(self, connection: aiosqlite.Connection, path: Path, keep: timedelta) -> None:
+    def __init__(
+        self, connection: aiosqlite.Connection, path: Path, keep: timedelta, changes: Changes
+    ) -> None:
         self._connection = connection
+        self._changes = changes
         self._path = path
         self._keep = keep
         # One connection is one transaction: two writers must not meet in it.
@@ -72,7 +76,12 @@ class SqlitePages:
                 raise StoreUnavailable("page store", f"{path}: {problem}") from problem
             path.rename(path.with_name(f"{path.name}.damaged-{int(time.time())}"))
             connection = await cls._connect(path)
-        return cls(connection, path, keep)
+        try:
+            changes = await asyncio.to_thread(Changes, path.with_name(f"{path.name}-changes"))
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(connection, path, keep, changes)
 
     @staticmethod
     # Processes that start together are in each other's way for a moment.
@@ -95,13 +104,17 @@ class SqlitePages:
         row = await self._row("SELECT record FROM pages WHERE key = ?", page_key(index, project))
         return decode_record(row) if row is not None else None
 
+    def watch(self, index: str, project: ProjectName) -> Callable[[], bool]:
+        """See `PageStore`."""
+        return self._changes.watch(page_key(index, project))
+
     async def body(self, etag: str) -> bytes | None:
         """See `PageStore`."""
         return await self._row("SELECT body FROM bodies WHERE key = ?", body_key(etag))
 
     async def drop_body(self, etag: str) -> None:
         """See `PageStore`."""
-        async with self._transaction() as connection:
+        async with self._transaction() as (connection, _):
             await connection.execute("DELETE FROM bodies WHERE key = ?", (body_key(etag),))
 
     async def write(
@@ -110,7 +123,7 @@ class SqlitePages:
         """See `PageStore`."""
         key = page_key(index, project)
         expires_at = time.time() + kept_seconds(record, self._keep)
-        async with self._transaction() as connection:
+        async with self._transaction(key) as (connection, _):
             before = await self._etag(key)
             if body is not None and record.etag is not None:
                 await connection.execute(
@@ -126,28 +139,32 @@ class SqlitePages:
     async def delete(self, index: str, project: ProjectName) -> bool:
         """See `PageStore`."""
         key = page_key(index, project)
-        async with self._transaction() as connection:
+        async with self._transaction(key) as (connection, changed):
             below = (f"{key}/", f"{key}0")  # "0" is what follows "/"
-            etags = await connection.execute_fetchall(
-                "SELECT etag FROM pages WHERE key = ? OR key > ? AND key < ?", (key, *below)
+            rows = await connection.execute_fetchall(
+                "SELECT key, etag FROM pages WHERE key = ? OR key > ? AND key < ?", (key, *below)
             )
+            changed.update(row[0] for row in rows)
             await connection.execute("DELETE FROM pages WHERE key > ? AND key < ?", below)
             cursor = await connection.execute("DELETE FROM pages WHERE key = ?", (key,))
-            for (etag,) in etags:
+            for _, etag in rows:
                 if etag is not None:
                     await connection.execute(_DROP_UNUSED, (body_key(etag), etag))
             return cursor.rowcount > 0
 
     async def clear(self) -> int:
         """See `PageStore`."""
-        async with self._transaction() as connection:
-            cursor = await connection.execute("DELETE FROM pages")
-            await connection.execute("DELETE FROM bodies")
-            return cursor.rowcount
+        try:
+            async with self._transaction() as (connection, _):
+                cursor = await connection.execute("DELETE FROM pages")
+                await connection.execute("DELETE FROM bodies")
+                return cursor.rowcount
+        finally:
+            self._changes.note_all()
 
     async def prune(self) -> None:
         """See `PageStore`."""
-        async with self._transaction() as connection:
+        async with self._transaction() as (connection, _):
             await connection.execute("DELETE FROM pages WHERE expires_at < ?", (time.time(),))
             await connection.execute("DELETE FROM facts WHERE expires_at < ?", (time.time(),))
             await connection.execute(
@@ -169,7 +186,7 @@ class SqlitePages:
     async def write_fact(self, key: str, value: bytes, *, lasting: bool = False) -> None:
         """See `PageStore`."""
         expires_at = math.inf if lasting else time.time() + self._keep.total_seconds()
-        async with self._transaction() as connection:
+        async with self._transaction() as (connection, _):
             await connection.execute(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, value, expires_at)
             )
@@ -189,16 +206,25 @@ class SqlitePages:
             return next((row[0] for row in rows), None)
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def _transaction(
+        self, *changed: str
+    ) -> AsyncIterator[tuple[aiosqlite.Connection, set[str]]]:
+        """One transaction, and the keys of the pages that it changes."""
+        keys = set(changed)
         async with self._turn():
             with _as_ours(self._path):
                 await self._connection.execute("BEGIN IMMEDIATE")
                 try:
-                    yield self._connection
+                    yield self._connection, keys
                 except BaseException:
                     await self._connection.rollback()
                     raise
-                await self._connection.commit()
+                try:
+                    await self._connection.commit()
+                finally:
+                    # Also where nobody waits for the commit any more: it may have been.
+                    for key in keys:
+                        self._changes.note(key)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

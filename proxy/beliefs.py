@@ -1,0 +1,139 @@
+"""Page records in memory, and how long each may be believed without a look at the store.
+
+The store of one machine can tell, at the cost of a glance, that a page is as it was
+(`storage/changes.py`): its records are believed until it says otherwise. One that is shared by
+machines cannot, so its records are looked at again after half a second. Either way, what one
+process learns or forgets reaches the others within that time.
+
+While the store is away, memory is all there is, and answers go on.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cachetools import LRUCache
+
+from proxy.errors import StoreUnavailable
+from proxy.simple.model import ProjectName
+from proxy.storage.pages import PageRecord, PageStore
+from proxy.telemetry import Telemetry
+
+TRUST_SECONDS = 0.5
+"""How long a record is believed where only a look at the store can tell whether it is right."""
+_RECORDS_IN_MEMORY = 50_000
+
+Key = tuple[str, ProjectName]
+"""The index's name, and the project's."""
+
+
+@dataclass(slots=True, eq=False)
+class Belief:
+    """A record (None: there is none), and whether it is still believed."""
+
+    record: PageRecord | None
+    until: float
+    """By the monotonic clock."""
+    is_unchanged: Callable[[], bool] | None
+
+    def holds(self) -> bool:
+        """Whether a look at the store would find the same."""
+        return time.monotonic() < self.until and (self.is_unchanged is None or self.is_unchanged())
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an answer rests on: while it holds, the same question has the same answer."""
+
+    beliefs: tuple[Belief, ...]
+    until: datetime
+    """When it is another by itself: stale, or a file has come of age."""
+
+    def holds(self, now: datetime) -> bool:
+        """Whether the answer would be the same now."""
+        return now < self.until and all(belief.holds() for belief in self.beliefs)
+
+    @classmethod
+    def of(
+        cls, beliefs: Iterable[Belief | None], changes_at: datetime | None = None
+    ) -> "Standing | None":
+        """What an answer from these records rests on; None where it will not be the same again."""
+        known = tuple(belief for belief in beliefs if belief is not None and belief.record)
+        moments = [belief.record.stamp.fresh_until for belief in known if belief.record]
+        if changes_at is not None:
+            moments.append(changes_at)
+        return cls(known, min(moments)) if known else None
+
+
+class Beliefs:
+    """The records of one kind of pages."""
+
+    def __init__(self, store: PageStore, telemetry: Telemetry) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._held: LRUCache[Key, Belief] = LRUCache(_RECORDS_IN_MEMORY)
+        # Looked at only while the store is away.
+        self._remembered: LRUCache[Key, PageRecord] = LRUCache(_RECORDS_IN_MEMORY)
+
+    def __repr__(self) -> str:
+        return f"<Beliefs: {len(self._held)}>"
+
+    def get(self, key: Key) -> Belief | None:
+        """What is believed of the page; None where that would need a look."""
+        belief = self._held.get(key)
+        return belief if belief is not None and belief.holds() else None
+
+    async def recall(self, key: Key) -> PageRecord | None:
+        """What is known of the page: from memory while that is believed, else from the store."""
+        belief = self._held.get(key)
+        if belief is not None and belief.holds():
+            return belief.record
+        # In this order: a change while the record is read is seen.
+        is_unchanged = self._store.watch(*key)
+        try:
+            record = await self._store.record(*key)
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed("pages", problem)
+            record, is_unchanged = self._remembered.get(key), None
+        # While the store was read, a fresh answer may have come in: that one is newer.
+        newer = self._held.get(key)
+        if newer is not None and newer is not belief and newer.holds():
+            return newer.record
+        self._hold(key, Belief(record, _trusted_until(is_unchanged), is_unchanged))
+        return record
+
+    def put(self, key: Key, record: PageRecord) -> None:
+        """Believe a record that is about to be written to the store."""
+        is_unchanged = self._store.watch(*key)
+        self._hold(key, Belief(record, _trusted_until(is_unchanged), is_unchanged))
+
+    def doubt(self, key: Key) -> None:
+        """Look at the store the next time."""
+        belief = self._held.pop(key, None)
+        if belief is not None:
+            belief.until = -math.inf
+
+    def forget(self, key: Key) -> None:
+        """The page is being deleted."""
+        self.doubt(key)
+        self._remembered.pop(key, None)
+
+    def forget_all(self) -> None:
+        """All pages are being deleted."""
+        for key in list(self._held):
+            self.doubt(key)
+        self._remembered.clear()
+
+    def _hold(self, key: Key, belief: Belief) -> None:
+        self.doubt(key)
+        self._held[key] = belief
+        if belief.record is None:
+            self._remembered.pop(key, None)
+        else:
+            self._remembered[key] = belief.record
+
+
+def _trusted_until(is_unchanged: Callable[[], bool] | None) -> float:
+    return math.inf if is_unchanged is not None else time.monotonic() + TRUST_SECONDS
