@@ -26,6 +26,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from proxy.access_log import AccessLog
 from proxy.catalog import Catalog
 from proxy.documents import Documents
 from proxy.downloads import Downloads
@@ -75,13 +76,15 @@ async def application(
     settings: Settings,
     now: Callable[[], datetime] = utc_now,
     listening: Sequence[tuple[str, int]] = (),
+    access_log: AccessLog | None = None,
 ) -> AsyncIterator[web.Application]:
     """The web application with everything behind it. Raises `ConfigError`.
 
     `listening` are the addresses it will be reached at: other machines are told of them.
+    Requests are logged like everything else unless there is another `access_log`.
     """
     async with AsyncExitStack() as stack:
-        telemetry = Telemetry()
+        telemetry = Telemetry(access_log)
         cache = settings.cache
         blobs = DiskBlobs(cache.dir, cache.max_size)
         await asyncio.to_thread(blobs.prepare)

@@ -1,6 +1,5 @@
 """The commands people type."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from proxy import __version__
 from proxy.app import prepare_cache
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.maintenance import verify as check_all
-from proxy.server import listen
+from proxy.server import listen, run
 from proxy.server import serve as serve_until_stopped
 from proxy.settings import Settings, load
 from proxy.storage.blobs import DiskBlobs
@@ -84,12 +83,12 @@ def serve(
         return settings
 
     settings = read()
-    set_up_logging()
+    access_log = set_up_logging()
     if settings.server.workers > 1:
-        sys.exit(Supervisor(settings, read).run())
+        sys.exit(Supervisor(settings, read, access_log).run())
     (sockets,) = listen(settings.server.host, settings.server.port)
     prepare_cache(settings)
-    asyncio.run(serve_until_stopped(settings, sockets))
+    run(serve_until_stopped(settings, sockets, access_log))
 
 
 def _cache_options(command: Callable[..., None]) -> Callable[..., None]:

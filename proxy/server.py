@@ -6,14 +6,16 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
+import uvloop
 from aiohttp import web
 
 from proxy import __version__
+from proxy.access_log import AccessLog
 from proxy.app import application
 from proxy.errors import ConfigError
 from proxy.settings import Server, Settings
@@ -28,9 +30,15 @@ _THREADS = 64
 """They wait for disks and for name servers: a few that hang must not take all of them."""
 
 
+def run(serving: Coroutine[None, None, None]) -> None:
+    """Run the event loop until it is over: libuv's, the fastest there is."""
+    uvloop.run(serving)
+
+
 async def serve(
     settings: Settings,
     sockets: Sequence[socket.socket],
+    access_log: AccessLog,
     *,
     ready: Callable[[], None] = lambda: None,
     parent: int | None = None,
@@ -55,7 +63,7 @@ async def serve(
         loop.add_reader(parent, stop.set)
     certificate = Certificate.of(settings.server)
     addresses = [one.getsockname()[:2] for one in sockets]
-    async with application(settings, listening=addresses) as app:
+    async with application(settings, listening=addresses, access_log=access_log) as app:
         draining = _Draining()
         app.on_response_prepare.append(draining.on_prepare)
         runner = web.AppRunner(

@@ -9,7 +9,6 @@ The supervisor itself runs neither threads nor an event loop, which is what make
 safe, and cheap: what was imported is shared by all.
 """
 
-import asyncio
 import gc
 import os
 import select
@@ -22,9 +21,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from proxy.access_log import AccessLog
 from proxy.app import prepare_cache
 from proxy.errors import ConfigError
-from proxy.server import GRACE_SECONDS, listen, serve
+from proxy.server import GRACE_SECONDS, listen, run, serve
 from proxy.settings import Settings
 
 _READY_SECONDS = 30.0
@@ -76,9 +76,12 @@ class _Renewal:
 class Supervisor:
     """Keeps `settings.server.workers` processes running. `reload` reads the settings anew."""
 
-    def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
+    def __init__(
+        self, settings: Settings, reload: Callable[[], Settings], access_log: AccessLog
+    ) -> None:
         self._settings = settings
         self._reload = reload
+        self._access_log = access_log
         self._log = structlog.get_logger("wheelkeep")
         self._sockets: list[list[socket.socket]] = []
         self._workers: dict[int, _Worker] = {}
@@ -157,7 +160,8 @@ class Supervisor:
             os.close(ready)
 
         try:
-            asyncio.run(serve(settings, self._sockets[slot], ready=tell, parent=self._watched))
+            sockets = self._sockets[slot]
+            run(serve(settings, sockets, self._access_log, ready=tell, parent=self._watched))
         except ConfigError as problem:
             sys.stderr.write(f"wheelkeep: {problem}\n")
             return CONFIG_ERROR

@@ -13,34 +13,22 @@ from typing import TextIO, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+
+from proxy.access_log import AccessLine, AccessLog, LogForMachines, LogForPeople
+from proxy.request_metrics import RequestMetrics
 
 _QUOTE = re.compile(r"""\s*b?['"`]""")
-_LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Telemetry:
     """Counters of one process, and its logger."""
 
-    def __init__(self) -> None:
+    def __init__(self, access_log: AccessLog | None = None) -> None:
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("wheelkeep")
+        self._access_log = access_log or LogForPeople()
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "wheelkeep_requests",
-            "Requests answered, by route, HTTP status and cache outcome",
-            ["route", "status", "outcome"],
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "wheelkeep_request_seconds",
-            "Time from a request's head to the end of its answer",
-            ["route"],
-            buckets=_LATENCIES,
-            registry=registry,
-        )
-        self._served = Counter(
-            "wheelkeep_served_bytes", "Bytes of bodies sent to clients", registry=registry
-        )
+        self.requests = RequestMetrics(registry)
         self._upstream = Counter(
             "wheelkeep_upstream_requests",
             "Requests sent to indexes, by index, kind (page, file) and HTTP status",
@@ -65,13 +53,10 @@ class Telemetry:
             registry=registry,
         )
 
-    def request_answered(
-        self, *, route: str, status: int, outcome: str, seconds: float, sent_bytes: int
-    ) -> None:
-        """Count an answered request."""
-        self._requests.labels(route, str(status), outcome).inc()
-        self._seconds.labels(route).observe(seconds)
-        self._served.inc(sent_bytes)
+    def request_answered(self, line: AccessLine, *, route: str, seconds: float) -> None:
+        """Count and log an answered request."""
+        self.requests.count(route, line.status, line.cache, seconds, line.bytes)
+        self._access_log.write(line)
 
     def upstream_answered(self, index: str, kind: str, status: int) -> None:
         """Count an answer of an index. `kind` is "page" or "file"."""
@@ -97,30 +82,32 @@ class Telemetry:
 
     def totals(self) -> dict[str, int]:
         """The sums that `/stats` shows, by name."""
-        totals = {"requests": 0.0, "bytes_served": 0.0, "bytes_from_upstream": 0.0}
-        outcomes: dict[str, float] = {}
-        for metric in self._registry.collect():
-            for sample in metric.samples:
-                match sample.name:
-                    case "wheelkeep_requests_total":
-                        totals["requests"] += sample.value
-                        outcome = sample.labels["outcome"]
-                        outcomes[outcome] = outcomes.get(outcome, 0.0) + sample.value
-                    case "wheelkeep_served_bytes_total":
-                        totals["bytes_served"] += sample.value
-                    case "wheelkeep_upstream_bytes_total":
-                        totals["bytes_from_upstream"] += sample.value
-                    case "wheelkeep_upstream_requests_total":
-                        totals["upstream_requests"] = (
-                            totals.get("upstream_requests", 0.0) + sample.value
-                        )
-        totals |= {f"outcome_{name}": value for name, value in outcomes.items()}
-        return {name: int(value) for name, value in totals.items()}
+        return {
+            **self.requests.totals(),
+            "bytes_from_upstream": _sum(self._received),
+            "upstream_requests": _sum(self._upstream),
+        }
 
 
-def set_up_logging() -> None:
-    """Log to standard error: in colours for a person, one JSON object a line for a machine."""
+def _sum(counter: Counter) -> int:
+    """Over all labels."""
+    return int(
+        sum(
+            sample.value
+            for metric in counter.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        )
+    )
+
+
+def set_up_logging() -> AccessLog:
+    """Log to standard error: in colours for a person, one JSON object a line for a machine.
+
+    Returns where requests are to be logged.
+    """
     for_people = sys.stderr.isatty()
+    stream = cast(TextIO, _ForgivingStream(sys.stderr))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -139,7 +126,7 @@ def set_up_logging() -> None:
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _ForgivingStream(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     # What libraries report goes the same way, from warnings on.
@@ -152,6 +139,7 @@ def set_up_logging() -> None:
     )
     handler.addFilter(_without_traceback_of_bad_requests)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    return LogForPeople() if for_people else LogForMachines(stream)
 
 
 class _ForgivingStream:

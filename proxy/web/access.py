@@ -6,14 +6,16 @@ request in its `Note`; the middleware says it in the log, in the metrics and in
 """
 
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 
 from aiohttp import web
 
+from proxy.access_log import AccessLine
 from proxy.errors import (
     DigestMismatch,
     HiddenByPolicy,
@@ -29,6 +31,22 @@ from proxy.web.tokens import Gate
 _LONGEST_REASON = 200
 _CHALLENGES = ('Basic realm="wheelkeep", charset="UTF-8"', 'Bearer realm="wheelkeep"')
 _REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
+
+
+def request_id_of(given: str) -> str | None:
+    """What a client calls its request, where that may be repeated in headers and logs."""
+    return given if _REQUEST_ID.match(given) else None
+
+
+def new_request_id() -> str:
+    """What a request is called whose client does not say."""
+    return secrets.token_hex(8)
+
+
+def agent_of(header: str) -> str:
+    """The part of User-Agent that is worth a place in the log."""
+    # pip and uv append a page of JSON to their names.
+    return header.partition(" {")[0][:100]
 
 
 @dataclass(slots=True)
@@ -67,8 +85,8 @@ def access_middleware(
     async def access(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        given = request.headers.get("X-Request-Id", "")
-        note = Note(given if _REQUEST_ID.match(given) else uuid.uuid4().hex[:16])
+        given = request_id_of(request.headers.get("X-Request-Id", ""))
+        note = Note(given or new_request_id())
         request[NOTE] = note
         begun = time.perf_counter()
         status = CLIENT_GONE
@@ -80,31 +98,23 @@ def access_middleware(
             return response
         finally:
             seconds = time.perf_counter() - begun
-            outcome = str(note.journey.outcome)
-            telemetry.request_answered(
-                route=note.route,
-                status=status,
-                outcome=outcome,
-                seconds=seconds,
-                sent_bytes=note.sent_bytes,
-            )
-            telemetry.log.info(
-                "request",
+            line = AccessLine(
                 method=request.method,
                 path=request.raw_path.partition("?")[0],
                 status=status,
                 bytes=note.sent_bytes,
                 ms=round(seconds * 1000, 1),
-                cache=outcome,
+                cache=str(note.journey.outcome),
                 index=note.journey.index,
                 project=note.project,
                 upstream_status=note.journey.forward_status,
                 client=request.remote,
                 token=note.token,
-                # pip and uv append a page of JSON to their names.
-                agent=request.headers.get("User-Agent", "").partition(" {")[0][:100],
+                agent=agent_of(request.headers.get("User-Agent", "")),
                 id=note.request_id,
+                timestamp=datetime.now(UTC),
             )
+            telemetry.request_answered(line, route=note.route, seconds=seconds)
 
     return access
 
