@@ -54,16 +54,19 @@ from proxy.upstream import Upstream
 from proxy.upstream_folder import FolderUpstream
 from proxy.upstream_http import HttpUpstream
 from proxy.web.access import access_middleware, on_prepare
+from proxy.web.answers import ReadyAnswers
 from proxy.web.documents import DocumentHandlers
 from proxy.web.files import FileHandlers
 from proxy.web.pages import PageHandlers
 from proxy.web.peers import PEER_PATH, PeerHandlers
-from proxy.web.ready import ReadyPages
+from proxy.web.ready import ReadyBodies, ReadyPages
 from proxy.web.service import MONITORING_PATHS, ServiceHandlers
 from proxy.web.tokens import Gate
 from proxy.web.why import WhyHandlers
 
 LONGEST_HEAD_BYTES = 16 << 10
+READY_ANSWERS: web.AppKey[ReadyAnswers] = web.AppKey("ready_answers", ReadyAnswers)
+"""What a server may answer without asking the application."""
 
 
 def utc_now() -> datetime:
@@ -130,15 +133,17 @@ async def application(
             blobs, shared, prunable, telemetry, cache.dir / "maintenance.lock"
         )
         stack.push_async_callback(maintenance.close)
-        ready = ReadyPages()
+        bodies = ReadyBodies(settings.server.ready_size)
+        ready = ReadyPages(bodies)
         stack.push_async_callback(ready.close)
 
         gate = _gate(settings, telemetry)
         app = _without_routes(telemetry, gate)
-        files = FileHandlers(catalog, downloads, made_metadata, telemetry)
+        answers = app[READY_ANSWERS] = ReadyAnswers(bodies, gate, telemetry, now)
+        files = FileHandlers(catalog, downloads, made_metadata, telemetry, bodies, answers)
         stack.push_async_callback(files.close)
         for handlers in (
-            PageHandlers(catalog, root_lists, ready, now),
+            PageHandlers(catalog, root_lists, ready, answers, now),
             files,
             DocumentHandlers(documents, now),
             WhyHandlers(catalog, now),

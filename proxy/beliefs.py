@@ -59,12 +59,18 @@ class Standing:
     def of(
         cls, beliefs: Iterable[Belief | None], changes_at: datetime | None = None
     ) -> "Standing | None":
-        """What an answer from these records rests on; None where it will not be the same again."""
-        known = tuple(belief for belief in beliefs if belief is not None and belief.record)
-        moments = [belief.record.stamp.fresh_until for belief in known if belief.record]
-        if changes_at is not None:
-            moments.append(changes_at)
-        return cls(known, min(moments)) if known else None
+        """What an answer from these records rests on; None where one is not believed.
+
+        `changes_at`: when the answer becomes another although all of them hold.
+        """
+        moments = [] if changes_at is None else [changes_at]
+        known = []
+        for belief in beliefs:
+            if belief is None or belief.record is None:
+                return None
+            known.append(belief)
+            moments.append(belief.record.stamp.fresh_until)
+        return cls(tuple(known), min(moments))
 
 
 class Beliefs:

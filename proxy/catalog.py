@@ -17,6 +17,7 @@ from functools import partial
 from cachetools import LRUCache
 from yarl import URL
 
+from proxy.beliefs import Standing
 from proxy.errors import (
     FileNotListed,
     IndexNotConfigured,
@@ -105,10 +106,10 @@ class Catalog:
                 first = await self._part(upstream, project)
             except ProjectNotFound:
                 continue
-            return Page(
-                name=project,
-                parts=(first, *await self._same_project(first, project, candidates[at:])),
-            )
+            others = self._named_by(first, project, candidates[at:])
+            parts = (first, *await self._same_project(first, project, others))
+            asked = (*candidates[:at], *others)
+            return Page(name=project, parts=parts, standing=self._standing(project, asked, parts))
         raise ProjectNotFound(project, self.policy.reserved_for(project))
 
     async def file(
@@ -131,7 +132,8 @@ class Catalog:
         # leaves no doubt which file is meant. A bare name does leave one.
         refusal: Hidden | None = None
         is_known = False
-        for upstream in self._candidates(project, index):
+        candidates = self._candidates(project, index)
+        for at, upstream in enumerate(candidates, 1):
             try:
                 part = await self._part(upstream, project)
             except ProjectNotFound:
@@ -144,7 +146,8 @@ class Catalog:
             is_known = True
             file, hidden = part.find(filename, sha256)
             if file is not None:
-                return Listed(file=file, index=part.index)
+                standing = self._standing(project, candidates[:at], [part])
+                return Listed(file=file, index=part.index, standing=standing)
             refusal = refusal or hidden
             if quarantine(part.project):
                 break
@@ -295,6 +298,18 @@ class Catalog:
             self._selections[key] = selection
         return selection
 
+    def _named_by(
+        self, first: Part, project: ProjectName, others: Sequence[Upstream]
+    ) -> list[Upstream]:
+        """The further indexes that a page names, by PEP 708, as places of the same project."""
+        named = _places((*first.project.tracks, *first.project.alternate_locations))
+        # As a rule a page names none, and each request for it comes by here.
+        return [
+            other
+            for other in (others if named else ())
+            if _place(f"{other.index.url}{project}/") in named
+        ]
+
     async def _same_project(
         self, first: Part, project: ProjectName, others: Sequence[Upstream]
     ) -> list[Part]:
@@ -304,19 +319,28 @@ class Catalog:
         agree on. One that it names and that fails is a failure, as it would be alone.
         """
         tracked = _places(first.project.tracks)
-        alternate = _places(first.project.alternate_locations)
         parts: list[Part] = []
-        # As a rule a page names none, and each request for it comes by here.
-        for other in others if tracked or alternate else ():
-            place = _place(f"{other.index.url}{project}/")
-            is_tracked = place in tracked
-            if not is_tracked and place not in alternate:
-                continue
+        for other in others:
+            is_tracked = _place(f"{other.index.url}{project}/") in tracked
             with suppress(ProjectNotFound):
                 part = await self._part(other, project)
                 if is_tracked or self._locations(first, project) == self._locations(part, project):
                     parts.append(part)
         return parts
+
+    def _standing(
+        self, project: ProjectName, asked: Sequence[Upstream], parts: Sequence[Part]
+    ) -> Standing | None:
+        """What an answer rests on for which these indexes were asked; None: on nothing that stays.
+
+        Also on those that do not have the project.
+        """
+        beliefs = [self._cache.belief(upstream, project) for upstream in asked]
+        records = {belief.record for belief in beliefs if belief is not None}
+        if None in beliefs or any(part.record not in records for part in parts):
+            return None  # changed while the answer was made
+        moments = [part.selection.until for part in parts]
+        return Standing.of(beliefs, min((one for one in moments if one is not None), default=None))
 
     def _locations(self, part: Part, project: ProjectName) -> set[str]:
         """Everywhere the project is by the word of one of its pages, that page included."""

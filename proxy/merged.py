@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from proxy.beliefs import Standing
 from proxy.freshness import Stamp
 from proxy.journey import Journey
 from proxy.policy import Hidden, Selection, quarantine
@@ -57,6 +58,8 @@ class Page:
 
     name: ProjectName
     parts: tuple[Part, ...]
+    standing: Standing | None = None
+    """While it holds, whoever asks gets this page."""
 
     @property
     def index(self) -> str:
@@ -125,3 +128,5 @@ class Listed:
 
     file: File
     index: str
+    standing: Standing | None = None
+    """While it holds, whoever asks for it by its sha256 gets this file."""

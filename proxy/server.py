@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import structlog
 import uvloop
@@ -16,10 +17,12 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.access_log import AccessLog
-from proxy.app import application
+from proxy.app import READY_ANSWERS, application
 from proxy.errors import ConfigError
 from proxy.settings import Server, Settings
 from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
+from proxy.web.answers import ReadyAnswers
+from proxy.web.hotpath import HotRunner
 
 GRACE_SECONDS = 30.0
 """How long requests in flight may take to finish once a stop was asked for."""
@@ -64,10 +67,12 @@ async def serve(
     certificate = Certificate.of(settings.server)
     addresses = [one.getsockname()[:2] for one in sockets]
     async with application(settings, listening=addresses, access_log=access_log) as app:
-        draining = _Draining()
+        answers = app[READY_ANSWERS]
+        draining = _Draining(answers)
         app.on_response_prepare.append(draining.on_prepare)
-        runner = web.AppRunner(
+        runner = runner_of(
             app,
+            settings.server,
             access_log=None,
             handle_signals=False,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
@@ -97,6 +102,13 @@ async def serve(
                 await draining.begin(sockets)
         finally:
             await runner.cleanup()
+
+
+def runner_of(app: web.Application, server: Server, **options: Any) -> web.AppRunner:
+    """Runs the application, behind its ready answers unless the settings turn that off."""
+    if server.hot_path:
+        return HotRunner(app, app[READY_ANSWERS], **options)
+    return web.AppRunner(app, **options)
 
 
 @asynccontextmanager
@@ -132,12 +144,14 @@ class _Draining:
     elsewhere: nobody sends one into a connection that is being closed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answers: ReadyAnswers) -> None:
+        self._answers = answers
         self._has_begun = False
 
     async def begin(self, sockets: Sequence[socket.socket]) -> None:
         """Accept nobody any more, and wait for what those who were accepted ask."""
         self._has_begun = True
+        self._answers.close()  # they do not say it
         # asyncio forgets a connection that it accepted and has not yet set up when its server
         # is closed: the client would wait for ever.
         for listening in sockets:

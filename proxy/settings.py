@@ -74,6 +74,11 @@ class Server(Section):
         description="where machines that share Redis reach this one; empty: its address there",
     )
     hot_path: bool = Field(True, description="ready answers ahead of the framework")
+    ready_size: ByteSize = Field(
+        ByteSize(128 * 1024**2),
+        ge=0,
+        description="of pages and small files kept ready in memory, by each worker",
+    )
     tls_cert: OptionalFile = Field(None, description="certificate chain (PEM): serve https")
     tls_key: OptionalFile = Field(
         None, description="private key (PEM) of that certificate; empty: it is in the same file"

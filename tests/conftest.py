@@ -7,15 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.app import application
-from proxy.settings import load
+from proxy.server import runner_of
+from proxy.settings import Server, load
 from tests.certificates import Authority
 from tests.fakes import Clock, FakeUpstream
 from tests.servers import RedisServer, S3Server
 
 MakeProxy = Callable[..., Awaitable[TestClient]]
+
+
+class Behind(TestServer):
+    """The application as the server runs it."""
+
+    def __init__(self, app: web.Application, settings: Server) -> None:
+        super().__init__(app)
+        self._settings = settings
+
+    async def _make_runner(self, **options: Any) -> web.AppRunner:
+        return runner_of(self.app, self._settings, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +88,9 @@ async def make_proxy(
             )
             app = await stack.enter_async_context(application(settings, clock))
             client = TestClient(
-                TestServer(app), auto_decompress=False, headers={"Accept-Encoding": "identity"}
+                Behind(app, settings.server),
+                auto_decompress=False,
+                headers={"Accept-Encoding": "identity"},
             )
             return await stack.enter_async_context(client)
 

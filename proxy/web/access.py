@@ -8,7 +8,7 @@ request in its `Note`; the middleware says it in the log, in the metrics and in
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -202,11 +202,16 @@ def on_prepare(
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
         if NOTE in request:  # what aiohttp refuses by itself never came to us
             request[NOTE].is_begun = True
-        # Say what serves, not by which library.
-        response.headers["Server"] = CACHE_NAME
-        kept = response.headers.get("Cache-Control", "")
-        if gate.is_closed and kept.startswith("public"):
-            # RFC 9111 §3.5: a cache in front must not hand it to whoever has no token.
-            response.headers["Cache-Control"] = kept.replace("public", "private", 1)
+        said_by_all(response.headers, gate)
 
     return prepare
+
+
+def said_by_all(headers: MutableMapping[str, str], gate: Gate) -> None:
+    """Add what stands above every answer."""
+    # Say what serves, not by which library.
+    headers["Server"] = CACHE_NAME
+    kept = headers.get("Cache-Control", "")
+    if gate.is_closed and kept.startswith("public"):
+        # RFC 9111 §3.5: a cache in front must not hand it to whoever has no token.
+        headers["Cache-Control"] = kept.replace("public", "private", 1)

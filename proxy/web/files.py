@@ -5,10 +5,12 @@
 """
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 
+from proxy.beliefs import Standing
 from proxy.catalog import Catalog
 from proxy.downloads import Downloads
 from proxy.errors import (
@@ -30,12 +32,16 @@ from proxy.simple.model import Lesson, ProjectName, Subject, is_digest, is_plain
 from proxy.simple.render import NO_SHA256
 from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE
+from proxy.web.answers import ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
+from proxy.web.ready import ReadyBodies
 from proxy.web.sending import file_headers, send_file
 
 _SIGNATURE = ".asc"
 _LARGEST_BESIDE_BYTES = 16 << 20
+_LARGEST_READY_BYTES = 256 << 10
+"""Up to here the kernel copies a file as fast as it sends one from disk."""
 
 
 class FileHandlers:
@@ -47,8 +53,12 @@ class FileHandlers:
         downloads: Downloads,
         made_metadata: MadeMetadata,
         telemetry: Telemetry,
+        bodies: ReadyBodies,
+        answers: ReadyAnswers,
     ) -> None:
         self._catalog = catalog
+        self._bodies = bodies
+        self._answers = answers
         self._downloads = downloads
         self._made_metadata = made_metadata
         self._telemetry = telemetry
@@ -79,7 +89,7 @@ class FileHandlers:
             if kept is None:
                 raise
             is_named = sha256 is not None and kept.sha256 == sha256
-            return await self._send_download(request, kept, None, is_named=is_named)
+            return await self._send_download(request, kept, None, None, is_named=is_named)
         if beside == SUFFIX and listed.file.made_metadata is not None:
             return await self._send_metadata(request, project, listed)
         try:
@@ -93,7 +103,10 @@ class FileHandlers:
             return await self._send_metadata(request, project, listed)
         # A signature's bytes are named by nothing in its link.
         is_named = sha256 is not None and beside != _SIGNATURE
-        return await self._send_download(request, download, listed.index, is_named=is_named)
+        standing = listed.standing if is_named else None
+        return await self._send_download(
+            request, download, listed.index, standing, is_named=is_named
+        )
 
     # --- which file -----------------------------------------------------------------------
 
@@ -195,15 +208,25 @@ class FileHandlers:
             stored=not made.was_kept,
             index=listed.index,
         )
-        headers = file_headers(note, has_hash=wheel.sha256 is not None)
+        headers = file_headers(has_hash=wheel.sha256 is not None)
+        headers["Accept-Ranges"] = "none"
+        if wheel.sha256 is not None and made.was_kept and listed.standing is not None:
+            self._bodies.put(made.sha256, made.data)
+            self._offer(request, made.sha256, listed.standing, headers)
         headers["ETag"] = f'"{made.sha256}"'
         if matches(request.headers.get("If-None-Match"), made.sha256):
             del headers["Content-Type"]
             return web.Response(status=304, headers=headers)
-        return web.Response(body=made.data, headers=headers | {"Accept-Ranges": "none"})
+        return web.Response(body=made.data, headers=headers)
 
     async def _send_download(
-        self, request: web.Request, download: Download, index: str | None, *, is_named: bool
+        self,
+        request: web.Request,
+        download: Download,
+        index: str | None,
+        standing: Standing | None,
+        *,
+        is_named: bool,
     ) -> web.StreamResponse:
         note = request[NOTE]
         note.journey = Journey(
@@ -213,9 +236,48 @@ class FileHandlers:
             collapsed=download.joined,
             index=index,
         )
-        headers = file_headers(note, has_hash=is_named)
+        headers = file_headers(has_hash=is_named)
         with download:
+            if standing is not None and download.was_kept:
+                await self._keep_ready(request, download, standing, headers)
             return await send_file(request, download, headers, self._telemetry)
+
+    async def _keep_ready(
+        self,
+        request: web.Request,
+        download: Download,
+        standing: Standing,
+        headers: Mapping[str, str],
+    ) -> None:
+        """A small file that is kept, for those who ask next."""
+        size = download.size_bytes
+        if download.sha256 is None or size is None or size > _LARGEST_READY_BYTES:
+            return
+        if self._bodies.get(download.sha256) is None:
+            async with aclosing(download.read(0, size)) as pieces:
+                self._bodies.put(download.sha256, b"".join([piece async for piece in pieces]))
+        self._offer(request, download.sha256, standing, headers)
+
+    def _offer(
+        self,
+        request: web.Request,
+        sha256: str,
+        standing: Standing,
+        headers: Mapping[str, str],
+    ) -> None:
+        if request.rel_url.raw_query_string:
+            return
+        note, headers = request[NOTE], dict(headers)
+        journey = Journey(outcome=Outcome.HIT, index=note.journey.index)
+        answer = ReadyAnswer(
+            standing=standing,
+            route=note.route,
+            project=note.project,
+            etag=sha256,
+            headers=lambda _: headers,
+            journey=lambda _: journey,
+        )
+        self._answers.offer(request.raw_path, None, answer)
 
 
 def names_in(request: web.Request) -> tuple[ProjectName, str | None, str]:

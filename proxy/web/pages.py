@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -20,10 +21,13 @@ from aiohttp import web
 
 from proxy.catalog import Catalog
 from proxy.freshness import Stamp
+from proxy.journey import Journey, Outcome
+from proxy.merged import Page
 from proxy.root_list import ProjectList, RootLists
 from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
 from proxy.simple.render import View
 from proxy.web.access import NOTE
+from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
 from proxy.web.ready import ReadyPages, etag_for, seen_from
@@ -39,12 +43,14 @@ class PageHandlers:
         catalog: Catalog,
         root_lists: RootLists,
         ready: ReadyPages,
+        answers: ReadyAnswers,
         now: Callable[[], datetime],
     ) -> None:
         self._catalog = catalog
         self._now = now
         self._root_lists = root_lists
         self._ready = ready
+        self._answers = answers
 
     def routes(self) -> list[web.RouteDef]:
         """The URLs served here."""
@@ -77,16 +83,35 @@ class PageHandlers:
         page = await self._catalog.page(name, index)
         note.journey = page.journey
         view = View(index)
-        headers = headers_of(
-            page.stamp, page.serial, format.content_type, self._now(), page.changes_at
-        )
+        headers = self._headers(page, format, coding, self._now())
         etag = etag_for(page.etag, seen_from(page, view), format, coding)
+        self._offer(request, page, format, coding, etag)
         if matches(request.headers.get("If-None-Match"), etag):
             return not_modified(etag, headers)
-        body = await self._ready.body(page, view, format, coding)
-        if coding is Coding.GZIP:
-            headers["Content-Encoding"] = coding.value
-        return web.Response(body=body.data, headers={**headers, "ETag": f'"{etag}"'})
+        body = await self._ready.body(page, view, format, coding, etag)
+        return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
+
+    @staticmethod
+    def _headers(page: Page, format: Format, coding: Coding, now: datetime) -> dict[str, str]:
+        headers = headers_of(page.stamp, page.serial, format.content_type, now, page.changes_at)
+        return headers | _coded(coding)
+
+    def _offer(
+        self, request: web.Request, page: Page, format: Format, coding: Coding, etag: str
+    ) -> None:
+        """Who asks for it while nothing changes need not come by here."""
+        if page.standing is None or request.rel_url.raw_query_string:
+            return
+        fresh_until, index = page.parts[0].record.stamp.fresh_until, page.index
+        answer = ReadyAnswer(
+            standing=page.standing,
+            route=request[NOTE].route,
+            project=page.name,
+            etag=etag,
+            headers=partial(self._headers, page, format, coding),
+            journey=lambda now: Journey(outcome=Outcome.HIT, ttl=fresh_until - now, index=index),
+        )
+        self._answers.offer(request.raw_path, (format, coding), answer)
 
     async def project_list(self, request: web.Request) -> web.StreamResponse:
         """The list of projects."""
@@ -97,6 +122,7 @@ class PageHandlers:
         note.journey = listing.journey
         record = listing.record
         headers = headers_of(record.stamp, record.serial, format.content_type, self._now())
+        headers |= _coded(coding)
         etag = etag_for(listing.etag, "", format, coding)
         if matches(request.headers.get("If-None-Match"), etag):
             return not_modified(etag, headers)
@@ -135,6 +161,10 @@ def headers_of(
     return headers
 
 
+def _coded(coding: Coding) -> dict[str, str]:
+    return {"Content-Encoding": coding.value} if coding is Coding.GZIP else {}
+
+
 def _representation(request: web.Request) -> tuple[Format, Coding]:
     accept = ", ".join(request.headers.getall("Accept", []))
     encodings = ", ".join(request.headers.getall("Accept-Encoding", []))
@@ -150,7 +180,7 @@ def moved(request: web.Request, to: str) -> web.Response:
 def not_modified(etag: str, headers: Mapping[str, str]) -> web.Response:
     """The client has it already."""
     # RFC 9110 §15.4.5: what a 200 would have said of the page, without what describes bytes.
-    kept = {name: value for name, value in headers.items() if name != "Content-Type"}
+    kept = {name: headers[name] for name in headers if name not in DESCRIBING}
     return web.Response(status=304, headers={**kept, "ETag": f'"{etag}"'})
 
 
@@ -165,7 +195,6 @@ async def _stream_list(
     with listing.open(format) as file:
         response = web.StreamResponse(headers=headers)
         if coding is Coding.GZIP:
-            response.headers["Content-Encoding"] = coding.value
             response.content_length = os.fstat(file.fileno()).st_size
         await response.prepare(request)
         if request.method != "HEAD":

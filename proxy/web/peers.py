@@ -42,5 +42,5 @@ class PeerHandlers:
         if download is None:
             raise FileNotListed(project, filename)
         with download:
-            headers = file_headers(note, has_hash=True)
+            headers = file_headers(has_hash=True)
             return await send_file(request, download, headers, self._telemetry)

@@ -1,13 +1,12 @@
-"""Rendered and compressed pages, kept ready: made once a change upstream, not once a request.
+"""Bytes kept ready in memory: rendered and compressed pages, metadata, small files.
 
-A body is found by its ETag, which names the content, the revision of the renderer, the view,
-the format and the coding; so a body that is found is right, and nothing ever needs to be
-invalidated.
+Made once a change upstream, not once a request. Each is found by its ETag, which names its
+content (and for a page the revision of the renderer, the view, the format and the coding); so
+bytes that are found are right, and nothing ever needs to be invalidated.
 """
 
 import asyncio
 import gzip
-from dataclasses import dataclass
 
 from cachetools import LRUCache
 
@@ -16,17 +15,10 @@ from proxy.merged import Page
 from proxy.simple.negotiate import Coding, Format
 from proxy.simple.render import REVISION, View, render_project
 
-MOST_BYTES = 128 << 20
 _GZIP_LEVEL = 6
 _RENDER_IN_THREAD_FILES = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """The bytes of one representation, and its strong ETag (without quotes)."""
-
-    etag: str
-    data: bytes
+_OVERHEAD_BYTES = 300
+"""What a name and a place in the table take."""
 
 
 def etag_for(content: str, seen: str, format: Format, coding: Coding) -> str:
@@ -43,25 +35,46 @@ def seen_from(page: Page, view: View) -> str:
     return f"-{page.index}{'/' if view.index else ''}"
 
 
-class ReadyPages:
-    """Bodies of pages, bounded in bytes."""
+class ReadyBodies:
+    """The bytes by their ETag: those used last, bounded by the sum of their sizes."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._bodies: LRUCache[str, bytes] = LRUCache(most_bytes, getsizeof=len)
-        self._making: Flight[bytes] = Flight()
+    def __init__(self, most_bytes: int) -> None:
+        self._bodies: LRUCache[str, bytes] = LRUCache(
+            most_bytes, getsizeof=lambda data: len(data) + _OVERHEAD_BYTES
+        )
 
     def __repr__(self) -> str:
-        return f"<ReadyPages: {len(self._bodies)} bodies, {self._bodies.currsize} bytes>"
+        return f"<ReadyBodies: {len(self._bodies)}, {self._bodies.currsize} bytes>"
 
-    async def body(self, page: Page, view: View, format: Format, coding: Coding) -> Body:
-        """The body of the page in that representation, made now if nobody asked before."""
-        etag = etag_for(page.etag, seen_from(page, view), format, coding)
+    def get(self, etag: str) -> bytes | None:
+        """The bytes, where they are here."""
+        try:
+            return self._bodies[etag]
+        except KeyError:
+            return None
+
+    def put(self, etag: str, data: bytes) -> None:
+        """Keep the bytes, unless they are too many to be kept with others."""
+        if len(data) <= self._bodies.maxsize // 4:
+            self._bodies[etag] = data
+
+
+class ReadyPages:
+    """Bodies of pages: made at the first question, once for all who ask meanwhile."""
+
+    def __init__(self, bodies: ReadyBodies) -> None:
+        self._bodies = bodies
+        self._making: Flight[bytes] = Flight()
+
+    async def body(
+        self, page: Page, view: View, format: Format, coding: Coding, etag: str
+    ) -> bytes:
+        """The body of the page in that representation, whose ETag that is."""
         data = self._bodies.get(etag)
         if data is None:
             data = await self._making.join(etag, lambda: self._make(page, view, format, coding))
-            if len(data) <= self._bodies.maxsize:
-                self._bodies[etag] = data
-        return Body(etag, data)
+            self._bodies.put(etag, data)
+        return data
 
     async def close(self) -> None:
         """Stop what is under way."""

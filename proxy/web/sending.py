@@ -9,7 +9,7 @@ from proxy.fill import Download
 from proxy.journey import Journey, Outcome
 from proxy.telemetry import Telemetry
 from proxy.web import kernel
-from proxy.web.access import NOTE, Note, cut
+from proxy.web.access import NOTE, cut
 from proxy.web.ranges import (
     Part,
     Unsatisfiable,
@@ -23,14 +23,12 @@ from proxy.web.ranges import (
 _CACHE_CONTROL = "public, max-age=31536000, immutable"
 
 
-def file_headers(note: Note, *, has_hash: bool) -> dict[str, str]:
+def file_headers(*, has_hash: bool) -> dict[str, str]:
     """What stands above every file; `has_hash`: whether its link names its bytes."""
     return {
         "Content-Type": "application/octet-stream",
         "Cache-Control": _CACHE_CONTROL if has_hash else "no-cache",
         "Accept-Ranges": "bytes",
-        "Cache-Status": note.journey.cache_status,
-        "X-Request-Id": note.request_id,
         "X-Content-Type-Options": "nosniff",
     }
 
@@ -39,6 +37,9 @@ async def send_file(
     request: web.Request, download: Download, headers: dict[str, str], telemetry: Telemetry
 ) -> web.StreamResponse:
     """Send it as the request asks for it: whole, in part, or only that it is unchanged."""
+    # Said here, since the head leaves before the handler returns.
+    note = request[NOTE]
+    headers |= {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
     etag = download.sha256
     if etag is not None:
         headers["ETag"] = f'"{etag}"'

@@ -84,12 +84,17 @@ class Gate:
         Raises `Unauthorized`.
         """
         hashed = _hash_given(request)
-        if hashed is not None and (hashed in self._tokens or hashed in self._admins):
-            return hashed[:_SHOWN_DIGITS]
+        known = self.known(hashed)
         resource = request.match_info.route.resource
         is_open = resource is not None and resource.canonical in self._open_paths
-        if self.is_closed and not is_open:
+        if known is None and self.is_closed and not is_open:
             raise Unauthorized(was_given=hashed is not None)
+        return known
+
+    def known(self, hashed: str | None) -> str | None:
+        """The first digits of the sha256 of a token that lets its bearer in; else None."""
+        if hashed is not None and (hashed in self._tokens or hashed in self._admins):
+            return hashed[:_SHOWN_DIGITS]
         return None
 
     def check_may_purge(self, request: web.Request) -> None:
@@ -117,13 +122,18 @@ class Gate:
 
 
 def _hash_given(request: web.Request) -> str | None:
-    token = token_of(request)
+    return hash_in(request.headers.get("Authorization", ""))
+
+
+def hash_in(authorization: str) -> str | None:
+    """The sha256 of the token in that header; None where there is none to be read."""
+    token = token_in(authorization)
     return None if token is None else hash_of(token)
 
 
-def token_of(request: web.Request) -> str | None:
-    """The token a request came with; None where there is none to be read."""
-    scheme, _, value = request.headers.get("Authorization", "").strip().partition(" ")
+def token_in(authorization: str) -> str | None:
+    """The token in that header; None where there is none to be read."""
+    scheme, _, value = authorization.strip().partition(" ")
     match scheme.lower():
         case "bearer":
             return value.strip() or None

@@ -1,0 +1,112 @@
+"""Heads of requests, read for the hot path: only those that leave no doubt. Pure.
+
+RFC 9112 §2 to §6. What is not plainly right is not read at all, and the framework has the whole
+connection from there on: so both ways through wheelkeep see the same requests in the same bytes.
+The line and the fields are read apart, and remembered: a client sends the same fields with all
+its requests, and all clients send the same lines.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from proxy.errors import NotAcceptable
+from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
+from proxy.web.access import agent_of, request_id_of
+from proxy.web.tokens import hash_in
+
+LONGEST_HEAD_BYTES = 8 << 10
+"""Longer heads are the framework's."""
+END = b"\r\n\r\n"
+METHODS = (b"GET ", b"HEAD ")
+
+_LINE = re.compile(rb"(GET|HEAD) (/[!-~]*) HTTP/1\.1\r\n")
+_FIELD = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~](?:[\t -~]*[!-~])?)?)[ \t]*\r\n"
+)
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+_MOST_FIELDS = 100
+# What changes how much is read of a connection, or whose it is from then on.
+_FRAMING = frozenset(
+    {"content-length", "transfer-encoding", "upgrade", "expect", "trailer", "http2-settings"}
+)
+# What a ready answer knows nothing of.
+_UNREADY = frozenset({"range", "if-range", "if-match", "if-unmodified-since", "te"})
+_ONCE = frozenset({"authorization", "host", "if-none-match", "user-agent", "x-request-id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the first line of a request says."""
+
+    is_head: bool
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What the fields of a request say, as far as a ready answer depends on them."""
+
+    is_plain: bool
+    """Whether a ready answer may be the right one."""
+    representation: tuple[Format, Coding] | None
+    if_none_match: str | None
+    token_hash: str | None
+    agent: str
+    request_id: str | None
+
+
+@lru_cache(4096)
+def read_line(line: bytes) -> Asked | None:
+    """The first line of a request, with its end; None where it is not plainly a GET or a HEAD."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    return Asked(is_head=match[1] == b"HEAD", target=match[2].decode("ascii"))
+
+
+@lru_cache(512)
+def read_fields(block: bytes) -> Fields | None:
+    """The fields of a request, up to the empty line; None where it may not end there."""
+    fields = _split(block)
+    if fields is None or _FRAMING & fields.keys():
+        return None
+    if [value.lower() for value in fields.get("connection", [])] not in ([], ["keep-alive"]):
+        return None
+    is_plain = not _UNREADY & fields.keys() and len(fields.get("host", [])) == 1
+    is_plain = is_plain and all(len(fields.get(name, [])) <= 1 for name in _ONCE)
+    is_plain = is_plain and _HOST.fullmatch(fields["host"][0]) is not None
+
+    def one(name: str) -> str | None:
+        return fields.get(name, [None])[0]
+
+    authorization, request_id = one("authorization"), one("x-request-id")
+    return Fields(
+        is_plain=is_plain,
+        representation=_representation(fields),
+        if_none_match=one("if-none-match"),
+        token_hash=None if authorization is None else hash_in(authorization),
+        agent=agent_of(one("user-agent") or ""),
+        request_id=None if request_id is None else request_id_of(request_id),
+    )
+
+
+def _split(block: bytes) -> dict[str, list[str]] | None:
+    fields: dict[str, list[str]] = {}
+    at, count, end = 0, 0, len(block) - 2
+    while at < end:
+        match = _FIELD.match(block, at)
+        count += 1
+        if match is None or count > _MOST_FIELDS:
+            return None
+        fields.setdefault(match[1].decode("ascii").lower(), []).append(match[2].decode("ascii"))
+        at = match.end()
+    return fields if block[at:] == b"\r\n" else None
+
+
+def _representation(fields: dict[str, list[str]]) -> tuple[Format, Coding] | None:
+    accept, encodings = (", ".join(fields.get(name, [])) for name in ("accept", "accept-encoding"))
+    try:
+        return choose_format(accept), choose_coding(encodings)
+    except NotAcceptable:
+        return None

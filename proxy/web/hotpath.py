@@ -1,0 +1,155 @@
+"""Requests that have a ready answer, answered ahead of the framework.
+
+aiohttp's own cycle of a request costs several times what the answer does. So each connection is
+first looked at here: the head of a plain request is read, and where an answer is ready it is
+written. Everything else is handed to aiohttp, in the bytes in which it came.
+
+Three rules keep the two from getting in each other's way:
+
+1. An answer is written here only while aiohttp is idle: it has answered all that it was given, and
+   waits for more. Pipelined requests are answered in their order.
+2. aiohttp is given whole heads, one at a time, as long as it is clear where a request ends. A head
+   that has not come as a whole yet is held back.
+3. Where that is not clear (a body, an upgrade, anything unusual), the connection is aiohttp's from
+   there on.
+
+Back-pressure, graceful stop and the time an idle connection is kept remain aiohttp's: while it
+does not read, does not want to write or is closing, it is given what comes.
+"""
+
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from proxy.web.answers import ReadyAnswers
+from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, read_fields, read_line
+
+_JOINED_BYTES = 32 << 10
+"""Up to here, one piece is written faster than several."""
+
+
+class HotProtocol(RequestHandler):
+    """One connection of a client."""
+
+    __slots__ = ("_answers", "_client", "_held", "_is_foreign", "_is_half_closed")
+
+    def __init__(self, answers: ReadyAnswers, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._answers = answers
+        self._held = b""
+        self._is_foreign = False
+        self._is_half_closed = False
+        self._client: str | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what is ready, and hand on the rest. See `asyncio.Protocol`."""
+        if self._is_foreign or not data:  # aiohttp itself comes by with nothing, to go on
+            super().data_received(data)
+            return
+        if self._held:
+            data, self._held = self._held + data, b""
+        at = 0
+        while at < len(data):
+            end = data.find(END, at) + len(END)
+            if end < len(END):
+                self._hold(data[at:])
+                return
+            if not self._meet(data[at:end]):
+                self._is_foreign = True
+                super().data_received(data[at:])
+                return
+            at = end
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says what it means
+        """The client will send no more; it may still want what it asked for."""
+        is_encrypted = self.ssl_context is not None
+        if self._is_foreign or is_encrypted or self._force_close or self._close:
+            return False
+        is_waiting = self._waiter is not None and not self._waiter.done()
+        has_work = bool(self._messages) or (not is_waiting and self._request_count > 0)
+        self._is_half_closed = has_work
+        return has_work
+
+    def log_access(self, *answered: Any) -> None:
+        """What was asked is answered: after the last one, a half-closed connection ends."""
+        super().log_access(*answered)
+        if self._is_half_closed and not self._messages:
+            self.close()
+
+    def _hold(self, beginning: bytes) -> None:
+        """Wait for the rest of a head, where this may become one."""
+        if len(beginning) <= LONGEST_HEAD_BYTES and any(
+            beginning.startswith(method[: len(beginning)]) for method in METHODS
+        ):
+            self._held = beginning
+        else:
+            self._is_foreign = True
+            super().data_received(beginning)
+
+    def _meet(self, head: bytes) -> bool:
+        """Answer a request, or hand it on. False where it may not end with its head."""
+        if len(head) > LONGEST_HEAD_BYTES:
+            return False
+        line_end = head.index(b"\r\n") + 2
+        asked, fields = read_line(head[:line_end]), read_fields(head[line_end:])
+        if asked is None or fields is None:
+            return False
+        if self._is_idle() and not self._paused and self.transport is not None:
+            answer = self._answers.answer(asked, fields, self._peer())
+            if answer is not None:
+                self._write(answer)
+                return True
+        super().data_received(head)
+        return True
+
+    def _is_idle(self) -> bool:
+        """Whether aiohttp has answered all that it was given, and waits for more."""
+        return (
+            self._waiter is not None
+            and not self._waiter.done()
+            and not self._messages
+            and not self._buffer_paused
+            and not self._reading_paused
+            and not self._close
+            and not self._force_close
+        )
+
+    def _write(self, answer: tuple[bytes, ...]) -> None:
+        assert self.transport is not None, "it was looked at"
+        if sum(map(len, answer)) <= _JOINED_BYTES:
+            self.transport.write(b"".join(answer))
+        else:
+            self.transport.writelines(answer)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+
+    def _peer(self) -> str | None:
+        if self._client is None and self.peername is not None:
+            name = self.peername
+            self._client = name if isinstance(name, str) else str(name[0])
+        return self._client
+
+
+class HotServer(web.Server):
+    """The server that was made of an application, but for how it meets a connection."""
+
+    def __init__(self, answers: ReadyAnswers, made: web.Server) -> None:
+        self.__dict__.update(made.__dict__)
+        self._answers = answers
+
+    def __call__(self) -> RequestHandler:
+        """A new connection."""
+        return HotProtocol(self._answers, self, loop=self._loop, **self._kwargs)
+
+
+class HotRunner(web.AppRunner):
+    """Runs an application behind its ready answers."""
+
+    __slots__ = ("_answers",)
+
+    def __init__(self, app: web.Application, answers: ReadyAnswers, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._answers = answers
+
+    async def _make_server(self) -> web.Server:
+        return HotServer(self._answers, await super()._make_server())
