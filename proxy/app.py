@@ -139,7 +139,7 @@ async def application(
 
         gate = _gate(settings, telemetry)
         app = _without_routes(telemetry, gate)
-        answers = app[READY_ANSWERS] = ReadyAnswers(bodies, gate, telemetry, now)
+        answers = app[READY_ANSWERS] = ReadyAnswers(gate, telemetry, now)
         files = FileHandlers(catalog, downloads, made_metadata, telemetry, bodies, answers)
         stack.push_async_callback(files.close)
         for handlers in (

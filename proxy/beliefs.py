@@ -38,9 +38,9 @@ class Belief:
     """By the monotonic clock."""
     is_unchanged: Callable[[], bool] | None
 
-    def holds(self) -> bool:
+    def holds(self, monotonic: float) -> bool:
         """Whether a look at the store would find the same."""
-        return time.monotonic() < self.until and (self.is_unchanged is None or self.is_unchanged())
+        return monotonic < self.until and (self.is_unchanged is None or self.is_unchanged())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,14 @@ class Standing:
     until: datetime
     """When it is another by itself: stale, or a file has come of age."""
 
-    def holds(self, now: datetime) -> bool:
-        """Whether the answer would be the same now."""
-        return now < self.until and all(belief.holds() for belief in self.beliefs)
+    def holds(self, now: datetime, monotonic: float) -> bool:
+        """Whether the answer would be the same now, by the clock and the monotonic one."""
+        if now >= self.until:
+            return False
+        for belief in self.beliefs:  # noqa: SIM110 - a generator costs more than what it asks
+            if not belief.holds(monotonic):
+                return False
+        return True
 
     @classmethod
     def of(
@@ -89,12 +94,12 @@ class Beliefs:
     def get(self, key: Key) -> Belief | None:
         """What is believed of the page; None where that would need a look."""
         belief = self._held.get(key)
-        return belief if belief is not None and belief.holds() else None
+        return belief if belief is not None and belief.holds(time.monotonic()) else None
 
     async def recall(self, key: Key) -> PageRecord | None:
         """What is known of the page: from memory while that is believed, else from the store."""
         belief = self._held.get(key)
-        if belief is not None and belief.holds():
+        if belief is not None and belief.holds(time.monotonic()):
             return belief.record
         # In this order: a change while the record is read is seen.
         is_unchanged = self._store.watch(*key)
@@ -105,7 +110,7 @@ class Beliefs:
             record, is_unchanged = self._remembered.get(key), None
         # While the store was read, a fresh answer may have come in: that one is newer.
         newer = self._held.get(key)
-        if newer is not None and newer is not belief and newer.holds():
+        if newer is not None and newer is not belief and newer.holds(time.monotonic()):
             return newer.record
         self._hold(key, Belief(record, _trusted_until(is_unchanged), is_unchanged))
         return record

@@ -1,7 +1,7 @@
 """Requests counted: how many, how long they took, how much was sent.
 
 Each request counts, also those that are answered ahead of the framework; so counting is an
-addition to a plain dictionary, and Prometheus' form is made when somebody asks for it.
+addition to plain numbers, and Prometheus' form is made when somebody asks for it.
 """
 
 from bisect import bisect_left
@@ -22,29 +22,36 @@ _LABELS = (*map(str, _LATENCIES), "+Inf")
 
 
 @dataclass(slots=True)
-class _Latencies:
-    """Of one route: requests by bucket, and the sum of their seconds."""
+class Tally:
+    """Requests of one route with one outcome."""
 
     buckets: list[int] = field(default_factory=lambda: [0] * len(_LABELS))
+    """By how long they took."""
     seconds: float = 0.0
+    sent_bytes: int = 0
+
+    def add(self, seconds: float, sent_bytes: int) -> None:
+        """Count an answered request. `sent_bytes`: of its body."""
+        self.buckets[bisect_left(_LATENCIES, seconds)] += 1
+        self.seconds += seconds
+        self.sent_bytes += sent_bytes
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self.buckets)
 
 
 class RequestMetrics:
     """The metrics `wheelkeep_requests`, `wheelkeep_request_seconds`, `wheelkeep_served_bytes`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests: Counter[tuple[str, int, str]] = Counter()
-        self._latencies: defaultdict[str, _Latencies] = defaultdict(_Latencies)
-        self._served_bytes = 0
+        self._tallies: defaultdict[tuple[str, int, str], Tally] = defaultdict(Tally)
         registry.register(self)
 
-    def count(self, route: str, status: int, outcome: str, seconds: float, sent_bytes: int) -> None:
-        """Count an answered request."""
-        self._requests[route, status, outcome] += 1
-        latencies = self._latencies[route]
-        latencies.buckets[bisect_left(_LATENCIES, seconds)] += 1
-        latencies.seconds += seconds
-        self._served_bytes += sent_bytes
+    def tally(self, route: str, status: int, outcome: str) -> Tally:
+        """Where requests of that route, HTTP status and cache outcome are counted."""
+        return self._tallies[route, status, outcome]
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector`."""
@@ -53,30 +60,31 @@ class RequestMetrics:
             "Requests answered, by route, HTTP status and cache outcome",
             labels=["route", "status", "outcome"],
         )
-        for (route, status, outcome), count in self._requests.items():
-            requests.add_metric([route, str(status), outcome], count)
+        by_route: dict[str, list[Tally]] = {}
+        for (route, status, outcome), tally in self._tallies.items():
+            requests.add_metric([route, str(status), outcome], tally.count)
+            by_route.setdefault(route, []).append(tally)
         yield requests
         seconds = HistogramMetricFamily(
             "wheelkeep_request_seconds",
             "Time from a request's head to the end of its answer",
             labels=["route"],
         )
-        for route, latencies in self._latencies.items():
-            reached = accumulate(latencies.buckets)
+        for route, tallies in by_route.items():
+            reached = accumulate(map(sum, zip(*(tally.buckets for tally in tallies), strict=True)))
             buckets = list(zip(_LABELS, reached, strict=True))
-            seconds.add_metric([route], buckets, latencies.seconds)
+            seconds.add_metric([route], buckets, sum(tally.seconds for tally in tallies))
         yield seconds
+        served_bytes = sum(tally.sent_bytes for tally in self._tallies.values())
         yield CounterMetricFamily(
-            "wheelkeep_served_bytes", "Bytes of bodies sent to clients", value=self._served_bytes
+            "wheelkeep_served_bytes", "Bytes of bodies sent to clients", value=served_bytes
         )
 
     def totals(self) -> dict[str, int]:
         """The sums that `/stats` shows, by name."""
-        outcomes: Counter[str] = Counter()
-        for (_, _, outcome), count in self._requests.items():
-            outcomes[f"outcome_{outcome}"] += count
-        return {
-            "requests": sum(self._requests.values()),
-            "bytes_served": self._served_bytes,
-            **outcomes,
-        }
+        totals = Counter({"requests": 0, "bytes_served": 0})
+        for (_, _, outcome), tally in self._tallies.items():
+            totals["requests"] += tally.count
+            totals["bytes_served"] += tally.sent_bytes
+            totals[f"outcome_{outcome}"] += tally.count
+        return dict(totals)

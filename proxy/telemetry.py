@@ -15,7 +15,7 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from proxy.access_log import AccessLine, AccessLog, LogForMachines, LogForPeople
+from proxy.access_log import AccessLog, LogForMachines, LogForPeople
 from proxy.request_metrics import RequestMetrics
 
 _QUOTE = re.compile(r"""\s*b?['"`]""")
@@ -26,7 +26,7 @@ class Telemetry:
 
     def __init__(self, access_log: AccessLog | None = None) -> None:
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("wheelkeep")
-        self._access_log = access_log or LogForPeople()
+        self.access_log = access_log or LogForPeople()
         self._registry = registry = CollectorRegistry()
         self.requests = RequestMetrics(registry)
         self._upstream = Counter(
@@ -52,11 +52,6 @@ class Telemetry:
             "Files that upstream sent with other bytes than its page promised",
             registry=registry,
         )
-
-    def request_answered(self, line: AccessLine, *, route: str, seconds: float) -> None:
-        """Count and log an answered request."""
-        self.requests.count(route, line.status, line.cache, seconds, line.bytes)
-        self._access_log.write(line)
 
     def upstream_answered(self, index: str, kind: str, status: int) -> None:
         """Count an answer of an index. `kind` is "page" or "file"."""

@@ -5,6 +5,7 @@ request in its `Note`; the middleware says it in the log, in the metrics and in
 `Cache-Status`.
 """
 
+import os
 import re
 import secrets
 import time
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 
 from aiohttp import web
 
@@ -38,9 +40,24 @@ def request_id_of(given: str) -> str | None:
     return given if _REQUEST_ID.match(given) else None
 
 
-def new_request_id() -> str:
-    """What a request is called whose client does not say."""
-    return secrets.token_hex(8)
+class RequestIds:
+    """What requests are called whose clients do not say."""
+
+    def __init__(self) -> None:
+        self._begin_anew()
+        # Workers are forks, and would all go on from here.
+        os.register_at_fork(after_in_child=self._begin_anew)
+
+    def __next__(self) -> str:
+        """One that nobody had before."""
+        return f"{self._start}{next(self._numbers):08x}"
+
+    def _begin_anew(self) -> None:
+        self._start = secrets.token_hex(4)
+        self._numbers = count()
+
+
+REQUEST_IDS = RequestIds()
 
 
 def agent_of(header: str) -> str:
@@ -86,7 +103,7 @@ def access_middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         given = request_id_of(request.headers.get("X-Request-Id", ""))
-        note = Note(given or new_request_id())
+        note = Note(given or next(REQUEST_IDS))
         request[NOTE] = note
         begun = time.perf_counter()
         status = CLIENT_GONE
@@ -114,7 +131,9 @@ def access_middleware(
                 id=note.request_id,
                 timestamp=datetime.now(UTC),
             )
-            telemetry.request_answered(line, route=note.route, seconds=seconds)
+            tally = telemetry.requests.tally(note.route, status, line.cache)
+            tally.add(seconds, note.sent_bytes)
+            telemetry.access_log.write(line)
 
     return access
 

@@ -9,29 +9,42 @@ This is what `hotpath.py` writes; it knows nothing of sockets.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from email.utils import format_datetime
-
-from cachetools import LRUCache
 
 from proxy.access_log import AccessLine
 from proxy.beliefs import Standing
 from proxy.journey import Journey
-from proxy.simple.negotiate import Coding, Format
+from proxy.request_metrics import Tally
 from proxy.telemetry import Telemetry
-from proxy.web.access import new_request_id, said_by_all
+from proxy.web.access import REQUEST_IDS, said_by_all
 from proxy.web.heads import Asked, Fields
 from proxy.web.ranges import matches
-from proxy.web.ready import ReadyBodies
+from proxy.web.ready import Body
 from proxy.web.tokens import Gate
 
-NOT_MODIFIED = 304
+_OK, _NOT_MODIFIED = 200, 304
 DESCRIBING = ("Content-Type", "Content-Encoding")
 """The headers that describe bytes, and are not said where there are none (RFC 9110 §15.4.5)."""
-_MOST_ANSWERS = 20_000
+_MOST_TARGETS = 20_000
+_SECOND = timedelta(seconds=1)
 
-Representation = tuple[Format, Coding]
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What an answer says during one second."""
+
+    begins: datetime
+    ends: datetime
+    journey: Journey
+    outcome: str
+    whole: bytes
+    """The head of a 200, up to the request's id."""
+    unmodified: bytes
+    """That of a 304."""
+    tally_whole: Tally
+    tally_unmodified: Tally
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,44 +55,12 @@ class ReadyAnswer:
     route: str
     project: str | None
     etag: str
-    """Of the bytes, also in `ReadyBodies`."""
+    body: Body
     headers: Callable[[datetime], Mapping[str, str]]
     """Of a 200 at that time, but for what stands above every answer."""
     journey: Callable[[datetime], Journey]
-    _made_at: int = -1
-    """The second (Unix time) for which the following were made."""
-    _told: Journey = field(default_factory=Journey)
-    _heads: dict[tuple[int, int], bytes] = field(default_factory=dict)
-
-    def at(self, now: datetime) -> Journey:
-        """How it was come by, at that time; to be asked before `head`."""
-        second = int(now.timestamp())
-        if second != self._made_at:
-            self._made_at, self._told = second, self.journey(now)
-            self._heads.clear()
-        return self._told
-
-    def head(self, status: int, size_bytes: int, now: datetime, gate: Gate) -> bytes:
-        """The head of such an answer, up to the request's id."""
-        head = self._heads.get((status, size_bytes))
-        if head is None:
-            head = self._heads[status, size_bytes] = self._composed(status, size_bytes, now, gate)
-        return head
-
-    def _composed(self, status: int, size_bytes: int, now: datetime, gate: Gate) -> bytes:
-        headers = dict(self.headers(now))
-        headers["ETag"] = f'"{self.etag}"'
-        headers["Cache-Status"] = self._told.cache_status
-        if status == NOT_MODIFIED:
-            for name in DESCRIBING:
-                headers.pop(name, None)
-        else:
-            headers["Content-Length"] = str(size_bytes)
-        headers["Date"] = format_datetime(now, usegmt=True)
-        said_by_all(headers, gate)
-        lines = (f"{name}: {value}\r\n" for name, value in headers.items())
-        reason = "Not Modified" if status == NOT_MODIFIED else "OK"
-        return f"HTTP/1.1 {status} {reason}\r\n{''.join(lines)}X-Request-Id: ".encode("ascii")
+    moment: _Moment | None = None
+    """Of the last question."""
 
 
 class ReadyAnswers:
@@ -87,97 +68,117 @@ class ReadyAnswers:
 
     def __init__(
         self,
-        bodies: ReadyBodies,
         gate: Gate,
         telemetry: Telemetry,
         now: Callable[[], datetime],
     ) -> None:
-        self._bodies = bodies
         self._gate = gate
         self._telemetry = telemetry
+        self._log = telemetry.access_log
         self._now = now
-        self._answers: LRUCache[tuple[str, Representation | None], ReadyAnswer] = LRUCache(
-            _MOST_ANSWERS
-        )
+        # By target, then by representation. Each look at a real LRU costs as much as all the rest.
+        self._answers: dict[str, dict[str | None, ReadyAnswer]] = {}
         self._is_closed = False
 
     def __repr__(self) -> str:
-        return f"<ReadyAnswers: {len(self._answers)} over {self._bodies!r}>"
+        return f"<ReadyAnswers to {len(self._answers)} targets>"
 
-    def offer(
-        self, target: str, representation: Representation | None, answer: ReadyAnswer
-    ) -> None:
-        """Whoever asks for that target gets this, in that representation or in the only one."""
-        self._answers[target, representation] = answer
+    def offer(self, target: str, representation: str | None, answer: ReadyAnswer) -> None:
+        """Whoever asks for that target gets this, in that representation (or in the only one)."""
+        by_representation = self._answers.pop(target, {})
+        by_representation[representation] = answer
+        self._answers[target] = by_representation
+        if len(self._answers) > _MOST_TARGETS:
+            # The one that was offered longest ago: should it be wanted, it is offered again.
+            del self._answers[next(iter(self._answers))]
 
     def close(self) -> None:
         """Answer nobody any more: the server is stopping."""
         self._is_closed = True
 
-    def answer(self, asked: Asked, fields: Fields, client: str | None) -> tuple[bytes, ...] | None:
-        """The bytes to be written; None where there is no answer ready. Counts and logs it."""
-        begun = time.perf_counter()
-        if self._is_closed or not fields.is_plain:
+    def answer(
+        self, asked: Asked, fields: Fields, client: str | None
+    ) -> tuple[bytes, bytes] | None:
+        """Head and body to be written; None where there is no answer ready. Counts and logs it."""
+        begun = time.monotonic()
+        by_representation = self._answers.get(asked.target)
+        if by_representation is None or self._is_closed or not fields.is_plain:
             return None
-        found = self._find(asked.target, fields.representation)
+        found = by_representation.get(fields.representation) or by_representation.get(None)
         if found is None:
             return None
-        token = self._gate.known(fields.token_hash)
-        if token is None and self._gate.is_closed:
-            return None
-        now = self._now()
-        if not found.standing.holds(now):
-            return None
-        return self._told(found, asked, fields, client, token, now, begun)
-
-    def _find(self, target: str, representation: Representation | None) -> ReadyAnswer | None:
-        for key in ((target, representation), (target, None)):
-            try:
-                return self._answers[key]
-            except KeyError:
-                continue
-        return None
-
-    def _told(
-        self,
-        found: ReadyAnswer,
-        asked: Asked,
-        fields: Fields,
-        client: str | None,
-        token: str | None,
-        now: datetime,
-        begun: float,
-    ) -> tuple[bytes, ...] | None:
-        status, body = 200, b""
-        if fields.if_none_match is not None and matches(fields.if_none_match, found.etag):
-            status = NOT_MODIFIED
-        else:
-            ready = self._bodies.get(found.etag)
-            if ready is None:
+        token = None
+        if fields.token_hash is not None or self._gate.is_closed:
+            token = self._gate.known(fields.token_hash)
+            if token is None and self._gate.is_closed:
                 return None
-            body = ready
-        journey = found.at(now)
-        head = found.head(status, len(body), now, self._gate)
-        if asked.is_head:
-            body = b""
-        request_id = fields.request_id or new_request_id()
-        seconds = time.perf_counter() - begun
-        line = AccessLine(
-            method="HEAD" if asked.is_head else "GET",
-            path=asked.target,
-            status=status,
-            bytes=len(body),
-            ms=round(seconds * 1000, 1),
-            cache=journey.outcome.value,
-            index=journey.index,
-            project=found.project,
-            upstream_status=None,
-            client=client,
-            token=token,
-            agent=fields.agent,
-            id=request_id,
-            timestamp=now,
+        now = self._now()
+        if not found.standing.holds(now, begun):
+            return None
+        status, body = _OK, found.body.data
+        if fields.if_none_match is not None and matches(fields.if_none_match, found.etag):
+            status, body = _NOT_MODIFIED, b""
+        elif body is None:
+            return None
+        found.body.is_wanted = True
+        moment = found.moment
+        if moment is None or not moment.begins <= now < moment.ends:
+            moment = found.moment = self._moment(found, now)
+        head, tally = (
+            (moment.whole, moment.tally_whole)
+            if status == _OK
+            else (moment.unmodified, moment.tally_unmodified)
         )
-        self._telemetry.request_answered(line, route=found.route, seconds=seconds)
-        end = f"{request_id}\r\n\r\n".encode("ascii")
-        return (head, end, body) if body else (head, end)
+        if asked.method == "HEAD":
+            body = b""
+        request_id = fields.request_id or next(REQUEST_IDS)
+        seconds = time.monotonic() - begun
+        tally.add(seconds, len(body))
+        self._log.write(
+            AccessLine(
+                method=asked.method,
+                path=asked.target,
+                status=status,
+                bytes=len(body),
+                ms=round(seconds * 1000, 1),
+                cache=moment.outcome,
+                index=moment.journey.index,
+                project=found.project,
+                upstream_status=None,
+                client=client,
+                token=token,
+                agent=fields.agent,
+                id=request_id,
+                timestamp=now,
+            )
+        )
+        return b"%b%b\r\n\r\n" % (head, request_id.encode("ascii")), body
+
+    def _moment(self, found: ReadyAnswer, now: datetime) -> _Moment:
+        journey = found.journey(now)
+        outcome = str(journey.outcome)
+        headers = dict(found.headers(now))
+        headers["ETag"] = f'"{found.etag}"'
+        headers["Cache-Status"] = journey.cache_status
+        headers["Date"] = format_datetime(now, usegmt=True)
+        said_by_all(headers, self._gate)
+        unmodified = {name: headers[name] for name in headers if name not in DESCRIBING}
+        if found.body.data is not None:
+            headers["Content-Length"] = str(len(found.body.data))
+        begins = now.replace(microsecond=0)
+        tally = self._telemetry.requests.tally
+        return _Moment(
+            begins=begins,
+            ends=begins + _SECOND,
+            journey=journey,
+            outcome=outcome,
+            whole=_head("200 OK", headers),
+            unmodified=_head("304 Not Modified", unmodified),
+            tally_whole=tally(found.route, _OK, outcome),
+            tally_unmodified=tally(found.route, _NOT_MODIFIED, outcome),
+        )
+
+
+def _head(status: str, headers: Mapping[str, str]) -> bytes:
+    lines = (f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status}\r\n{''.join(lines)}X-Request-Id: ".encode("ascii")

@@ -35,7 +35,7 @@ from proxy.web.access import NOTE
 from proxy.web.answers import ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
-from proxy.web.ready import ReadyBodies
+from proxy.web.ready import Body, ReadyBodies
 from proxy.web.sending import file_headers, send_file
 
 _SIGNATURE = ".asc"
@@ -274,6 +274,7 @@ class FileHandlers:
             route=note.route,
             project=note.project,
             etag=sha256,
+            body=self._bodies.get(sha256) or Body(None),
             headers=lambda _: headers,
             journey=lambda _: journey,
         )

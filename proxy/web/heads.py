@@ -2,8 +2,8 @@
 
 RFC 9112 §2 to §6. What is not plainly right is not read at all, and the framework has the whole
 connection from there on: so both ways through wheelkeep see the same requests in the same bytes.
-The line and the fields are read apart, and remembered: a client sends the same fields with all
-its requests, and all clients send the same lines.
+Heads are remembered, and their first lines and fields apart: a client sends the same fields with
+all its requests, and all clients send the same lines.
 """
 
 import re
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from proxy.errors import NotAcceptable
-from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
+from proxy.simple.negotiate import choose_coding, choose_format
 from proxy.web.access import agent_of, request_id_of
+from proxy.web.ready import representation_tag
 from proxy.web.tokens import hash_in
 
 LONGEST_HEAD_BYTES = 8 << 10
@@ -39,7 +40,7 @@ _ONCE = frozenset({"authorization", "host", "if-none-match", "user-agent", "x-re
 class Asked:
     """What the first line of a request says."""
 
-    is_head: bool
+    method: str
     target: str
 
 
@@ -49,7 +50,8 @@ class Fields:
 
     is_plain: bool
     """Whether a ready answer may be the right one."""
-    representation: tuple[Format, Coding] | None
+    representation: str | None
+    """See `ready.representation_tag`; None where there is none that the client takes."""
     if_none_match: str | None
     token_hash: str | None
     agent: str
@@ -57,12 +59,20 @@ class Fields:
 
 
 @lru_cache(4096)
+def read_head(head: bytes) -> tuple[Asked, Fields] | None:
+    """A whole head; None where it is not plainly that of a GET or a HEAD, and of nothing else."""
+    line_end = head.index(b"\r\n") + 2
+    asked, fields = read_line(head[:line_end]), read_fields(head[line_end:])
+    return None if asked is None or fields is None else (asked, fields)
+
+
+@lru_cache(1024)
 def read_line(line: bytes) -> Asked | None:
     """The first line of a request, with its end; None where it is not plainly a GET or a HEAD."""
     match = _LINE.fullmatch(line)
     if match is None:
         return None
-    return Asked(is_head=match[1] == b"HEAD", target=match[2].decode("ascii"))
+    return Asked(method=match[1].decode("ascii"), target=match[2].decode("ascii"))
 
 
 @lru_cache(512)
@@ -104,9 +114,9 @@ def _split(block: bytes) -> dict[str, list[str]] | None:
     return fields if block[at:] == b"\r\n" else None
 
 
-def _representation(fields: dict[str, list[str]]) -> tuple[Format, Coding] | None:
+def _representation(fields: dict[str, list[str]]) -> str | None:
     accept, encodings = (", ".join(fields.get(name, [])) for name in ("accept", "accept-encoding"))
     try:
-        return choose_format(accept), choose_coding(encodings)
+        return representation_tag(choose_format(accept), choose_coding(encodings))
     except NotAcceptable:
         return None

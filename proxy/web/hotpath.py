@@ -17,22 +17,21 @@ Back-pressure, graceful stop and the time an idle connection is kept remain aioh
 does not read, does not want to write or is closing, it is given what comes.
 """
 
+import asyncio
+import os
 from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.web.answers import ReadyAnswers
-from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, read_fields, read_line
-
-_JOINED_BYTES = 32 << 10
-"""Up to here, one piece is written faster than several."""
+from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, Asked, Fields, read_head
 
 
 class HotProtocol(RequestHandler):
     """One connection of a client."""
 
-    __slots__ = ("_answers", "_client", "_held", "_is_foreign", "_is_half_closed")
+    __slots__ = ("_answers", "_client", "_held", "_is_foreign", "_is_half_closed", "_socket")
 
     def __init__(self, answers: ReadyAnswers, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -41,6 +40,13 @@ class HotProtocol(RequestHandler):
         self._is_foreign = False
         self._is_half_closed = False
         self._client: str | None = None
+        self._socket = -1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        if self.ssl_context is None:
+            self._socket = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
         """Answer what is ready, and hand on the rest. See `asyncio.Protocol`."""
@@ -55,10 +61,14 @@ class HotProtocol(RequestHandler):
             if end < len(END):
                 self._hold(data[at:])
                 return
-            if not self._meet(data[at:end]):
+            head = data[at:end]
+            read = read_head(head) if len(head) <= LONGEST_HEAD_BYTES else None
+            if read is None:
                 self._is_foreign = True
                 super().data_received(data[at:])
                 return
+            if not self._is_answered(*read):
+                super().data_received(head)
             at = end
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says what it means
@@ -87,27 +97,22 @@ class HotProtocol(RequestHandler):
             self._is_foreign = True
             super().data_received(beginning)
 
-    def _meet(self, head: bytes) -> bool:
-        """Answer a request, or hand it on. False where it may not end with its head."""
-        if len(head) > LONGEST_HEAD_BYTES:
+    def _is_answered(self, asked: Asked, fields: Fields) -> bool:
+        transport = self.transport
+        if transport is None or self._paused or not self._is_idle():
             return False
-        line_end = head.index(b"\r\n") + 2
-        asked, fields = read_line(head[:line_end]), read_fields(head[line_end:])
-        if asked is None or fields is None:
+        answer = self._answers.answer(asked, fields, self._client or self._peer())
+        if answer is None:
             return False
-        if self._is_idle() and not self._paused and self.transport is not None:
-            answer = self._answers.answer(asked, fields, self._peer())
-            if answer is not None:
-                self._write(answer)
-                return True
-        super().data_received(head)
+        self._write(transport, *answer)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         return True
 
     def _is_idle(self) -> bool:
         """Whether aiohttp has answered all that it was given, and waits for more."""
         return (
-            self._waiter is not None
-            and not self._waiter.done()
+            (waiter := self._waiter) is not None
+            and not waiter.done()
             and not self._messages
             and not self._buffer_paused
             and not self._reading_paused
@@ -115,13 +120,20 @@ class HotProtocol(RequestHandler):
             and not self._force_close
         )
 
-    def _write(self, answer: tuple[bytes, ...]) -> None:
-        assert self.transport is not None, "it was looked at"
-        if sum(map(len, answer)) <= _JOINED_BYTES:
-            self.transport.write(b"".join(answer))
-        else:
-            self.transport.writelines(answer)
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+    def _write(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
+        """To the kernel at once, as far as it takes it; the rest when the loop comes by."""
+        written = 0
+        if self._socket >= 0 and not transport.get_write_buffer_size():
+            try:  # noqa: SIM105 - `suppress` costs more than all the rest of this
+                written = os.writev(self._socket, (head, body))
+            except OSError:
+                pass  # the transport will meet it again, and knows what to do
+        missing = len(head) + len(body) - written
+        if not missing:
+            return
+        if missing > len(body):
+            transport.write(head[written:])
+        transport.write(memoryview(body)[max(0, written - len(head)) :])
 
     def _peer(self) -> str | None:
         if self._client is None and self.peername is not None:

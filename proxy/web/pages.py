@@ -30,7 +30,7 @@ from proxy.web.access import NOTE
 from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
-from proxy.web.ready import ReadyPages, etag_for, seen_from
+from proxy.web.ready import ReadyPages, etag_for, representation_tag, seen_from
 
 _CHUNK = 1 << 18
 
@@ -85,10 +85,11 @@ class PageHandlers:
         view = View(index)
         headers = self._headers(page, format, coding, self._now())
         etag = etag_for(page.etag, seen_from(page, view), format, coding)
-        self._offer(request, page, format, coding, etag)
         if matches(request.headers.get("If-None-Match"), etag):
+            self._offer(request, page, format, coding, etag)
             return not_modified(etag, headers)
         body = await self._ready.body(page, view, format, coding, etag)
+        self._offer(request, page, format, coding, etag)
         return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
 
     @staticmethod
@@ -108,10 +109,11 @@ class PageHandlers:
             route=request[NOTE].route,
             project=page.name,
             etag=etag,
+            body=self._ready.kept(etag),
             headers=partial(self._headers, page, format, coding),
             journey=lambda now: Journey(outcome=Outcome.HIT, ttl=fresh_until - now, index=index),
         )
-        self._answers.offer(request.raw_path, (format, coding), answer)
+        self._answers.offer(request.raw_path, representation_tag(format, coding), answer)
 
     async def project_list(self, request: web.Request) -> web.StreamResponse:
         """The list of projects."""

@@ -7,8 +7,9 @@ bytes that are found are right, and nothing ever needs to be invalidated.
 
 import asyncio
 import gzip
+from dataclasses import dataclass
 
-from cachetools import LRUCache
+from cachetools import FIFOCache
 
 from proxy.flight import Flight
 from proxy.merged import Page
@@ -26,8 +27,12 @@ def etag_for(content: str, seen: str, format: Format, coding: Coding) -> str:
 
     `seen`: what else its bytes depend on, as `seen_from` says of a page.
     """
-    coded = ".gz" if coding is Coding.GZIP else ""
-    return f"{content}-{REVISION}{seen}.{format.tag}{coded}"
+    return f"{content}-{REVISION}{seen}.{representation_tag(format, coding)}"
+
+
+def representation_tag(format: Format, coding: Coding) -> str:
+    """Tells the representations of a page from each other."""
+    return f"{format.tag}.gz" if coding is Coding.GZIP else format.tag
 
 
 def seen_from(page: Page, view: View) -> str:
@@ -35,28 +40,58 @@ def seen_from(page: Page, view: View) -> str:
     return f"-{page.index}{'/' if view.index else ''}"
 
 
+@dataclass(slots=True, eq=False)
+class Body:
+    """Bytes that are kept; whoever holds this sees when they no longer are."""
+
+    data: bytes | None
+    is_wanted: bool = False
+    """Whether somebody has asked for them since this was last looked at."""
+
+
 class ReadyBodies:
-    """The bytes by their ETag: those used last, bounded by the sum of their sizes."""
+    """The bytes by their ETag, bounded by the sum of their sizes.
+
+    What was asked for lately stays longest. To say so costs a request next to nothing, since it
+    sets a mark, and order is made where one must go: the second-chance algorithm.
+    """
 
     def __init__(self, most_bytes: int) -> None:
-        self._bodies: LRUCache[str, bytes] = LRUCache(
-            most_bytes, getsizeof=lambda data: len(data) + _OVERHEAD_BYTES
-        )
+        self._bodies = _SecondChances(most_bytes, getsizeof=_size_of)
 
     def __repr__(self) -> str:
         return f"<ReadyBodies: {len(self._bodies)}, {self._bodies.currsize} bytes>"
 
-    def get(self, etag: str) -> bytes | None:
+    def get(self, etag: str) -> Body | None:
         """The bytes, where they are here."""
-        try:
-            return self._bodies[etag]
-        except KeyError:
-            return None
+        body = self._bodies.get(etag)
+        if body is not None:
+            body.is_wanted = True
+        return body
 
     def put(self, etag: str, data: bytes) -> None:
         """Keep the bytes, unless they are too many to be kept with others."""
-        if len(data) <= self._bodies.maxsize // 4:
-            self._bodies[etag] = data
+        body = Body(data)
+        if etag not in self._bodies and _size_of(body) <= self._bodies.maxsize // 4:
+            self._bodies[etag] = body
+
+
+class _SecondChances(FIFOCache[str, Body]):
+    """The oldest goes first, but not while it is wanted."""
+
+    def popitem(self) -> tuple[str, Body]:
+        """See `cachetools.Cache`."""
+        while True:
+            etag, body = super().popitem()
+            if not body.is_wanted:
+                body.data = None
+                return etag, body
+            body.is_wanted = False
+            self[etag] = body
+
+
+def _size_of(body: Body) -> int:
+    return len(body.data or b"") + _OVERHEAD_BYTES
 
 
 class ReadyPages:
@@ -70,11 +105,16 @@ class ReadyPages:
         self, page: Page, view: View, format: Format, coding: Coding, etag: str
     ) -> bytes:
         """The body of the page in that representation, whose ETag that is."""
-        data = self._bodies.get(etag)
-        if data is None:
-            data = await self._making.join(etag, lambda: self._make(page, view, format, coding))
-            self._bodies.put(etag, data)
+        kept = self._bodies.get(etag)
+        if kept is not None and kept.data is not None:
+            return kept.data
+        data = await self._making.join(etag, lambda: self._make(page, view, format, coding))
+        self._bodies.put(etag, data)
         return data
+
+    def kept(self, etag: str) -> Body:
+        """The body of that ETag; one without bytes, where it is not made or not kept."""
+        return self._bodies.get(etag) or Body(None)
 
     async def close(self) -> None:
         """Stop what is under way."""

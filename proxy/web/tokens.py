@@ -69,14 +69,11 @@ class Gate:
             settings.admin_tokens, settings.admin_tokens_file, "auth.admin_tokens_file", telemetry
         )
         self._open_paths = frozenset(open_paths)
+        self.is_closed = self._tokens.is_given
+        """Whether a token is asked for at all."""
 
     def __repr__(self) -> str:
         return f"<Gate, {'closed' if self.is_closed else 'open'}>"
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether a token is asked for at all."""
-        return self._tokens.is_given
 
     def check(self, request: web.Request) -> str | None:
         """Let the request in; the first digits of its token's sha256 where it has a known one.
