@@ -23,12 +23,13 @@ MakeProxy = Callable[..., Awaitable[TestClient]]
 class Behind(TestServer):
     """The application as the server runs it."""
 
-    def __init__(self, app: web.Application, settings: Server) -> None:
+    def __init__(self, app: web.Application, settings: Server, **options: Any) -> None:
         super().__init__(app)
         self._settings = settings
+        self._options = options
 
     async def _make_runner(self, **options: Any) -> web.AppRunner:
-        return runner_of(self.app, self._settings, **options)
+        return runner_of(self.app, self._settings, **options, **self._options)
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +64,14 @@ async def other_upstream() -> AsyncIterator[FakeUpstream]:
 
 
 @pytest.fixture
+def hot_path() -> bool:
+    """Whether ready answers are given ahead of the framework; `tests/web` runs both ways."""
+    return True
+
+
+@pytest.fixture
 async def make_proxy(
-    upstream: FakeUpstream, clock: Clock, tmp_path: Path
+    upstream: FakeUpstream, clock: Clock, tmp_path: Path, hot_path: bool
 ) -> AsyncIterator[MakeProxy]:
     """Start wheelkeep in front of `upstream`; keywords are settings of `cache`, or sections."""
     async with AsyncExitStack() as stack:
@@ -75,6 +82,7 @@ async def make_proxy(
             policy: dict[str, Any] | None = None,
             auth: dict[str, Any] | None = None,
             server: dict[str, Any] | None = None,
+            keepalive_timeout: float = 60.0,
             **cache: Any,
         ) -> TestClient:
             settings = load(
@@ -83,12 +91,12 @@ async def make_proxy(
                     "auth": auth or {},
                     "cache": {"dir": str(tmp_path / "cache"), **cache},
                     "index": index or [{"url": upstream.url}],
-                    "server": server or {},
+                    "server": {"hot_path": hot_path} | (server or {}),
                 }
             )
             app = await stack.enter_async_context(application(settings, clock))
             client = TestClient(
-                Behind(app, settings.server),
+                Behind(app, settings.server, keepalive_timeout=keepalive_timeout),
                 auto_decompress=False,
                 headers={"Accept-Encoding": "identity"},
             )
