@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -42,12 +43,8 @@ from proxy.settings import Cache, Settings
 from proxy.sightings import Sightings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
-from proxy.storage.blobs_object import SharedBlobs
-from proxy.storage.leases import Leases, machine_name
 from proxy.storage.pages import PageStore, keep_for
-from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
-from proxy.storage.redis_client import RedisClient
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.upstream import Upstream
@@ -63,6 +60,11 @@ from proxy.web.ready import ReadyBodies, ReadyPages
 from proxy.web.service import MONITORING_PATHS, ServiceHandlers
 from proxy.web.tokens import Gate
 from proxy.web.why import WhyHandlers
+
+if TYPE_CHECKING:  # what only some configurations need is not loaded for all
+    from proxy.storage.blobs_object import SharedBlobs
+    from proxy.storage.leases import Leases
+    from proxy.storage.redis_client import RedisClient
 
 LONGEST_HEAD_BYTES = 16 << 10
 READY_ANSWERS: web.AppKey[ReadyAnswers] = web.AppKey("ready_answers", ReadyAnswers)
@@ -92,12 +94,11 @@ async def application(
         blobs = DiskBlobs(cache.dir, cache.max_size)
         await asyncio.to_thread(blobs.prepare)
         stack.push_async_callback(asyncio.to_thread, blobs.close)
-        redis = RedisClient.connect(cache.redis) if cache.redis else None
+        redis = _redis(cache)
         store = await _page_store(cache, redis)
         stack.push_async_callback(store.close)
-        machine = await asyncio.to_thread(_machine_name, cache.dir / "machine") if redis else ""
-        leases = Leases(redis, machine) if redis else None
-        shared = SharedBlobs.connect(cache.blobs, telemetry) if cache.blobs else None
+        machine, leases = await asyncio.to_thread(_machine, cache, redis)
+        shared = _shared_blobs(cache, telemetry)
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
         upstreams = await _upstreams(stack, settings, telemetry)
@@ -230,17 +231,44 @@ async def _root_lists(
     return root_lists
 
 
-def _machine_name(path: Path) -> str:
+# The libraries of what machines share take as long to load as a fifth of the rest, and as much
+# memory: who shares nothing goes without.
+
+
+def _redis(cache: Cache) -> "RedisClient | None":
+    if not cache.redis:
+        return None
+    from proxy.storage.redis_client import RedisClient  # noqa: PLC0415
+
+    return RedisClient.connect(cache.redis)
+
+
+def _shared_blobs(cache: Cache, telemetry: Telemetry) -> "SharedBlobs | None":
+    if not cache.blobs:
+        return None
+    from proxy.storage.blobs_object import SharedBlobs  # noqa: PLC0415
+
+    return SharedBlobs.connect(cache.blobs, telemetry)
+
+
+def _machine(cache: Cache, redis: "RedisClient | None") -> "tuple[str, Leases | None]":
+    """The name of this machine among those that share a Redis, and its leases there."""
+    if redis is None:
+        return "", None
+    from proxy.storage.leases import Leases, machine_name  # noqa: PLC0415
+
+    path = cache.dir / "machine"
     try:
-        return machine_name(path)
+        name = machine_name(path)
     except OSError as problem:
         raise ConfigError(f"cache.dir: {path} cannot be made: {problem.strerror}") from problem
+    return name, Leases(redis, name)
 
 
 async def _peers(
     stack: AsyncExitStack,
     settings: Settings,
-    redis: RedisClient | None,
+    redis: "RedisClient | None",
     machine: str,
     listening: Sequence[tuple[str, int]],
     telemetry: Telemetry,
@@ -266,9 +294,11 @@ async def _peers(
     return Peers(redis, machine, session, find_url)
 
 
-async def _page_store(settings: Cache, redis: RedisClient | None) -> PageStore:
+async def _page_store(settings: Cache, redis: "RedisClient | None") -> PageStore:
     keep = keep_for(settings.stale_if_error)
     if redis is not None:
+        from proxy.storage.pages_redis import RedisPages  # noqa: PLC0415
+
         return RedisPages(redis, keep, is_offline=settings.offline)
     try:
         return await SqlitePages.open(settings.dir / "pages.sqlite", keep)

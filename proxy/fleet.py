@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from proxy.errors import FileGone, StoreUnavailable
 from proxy.fill import Wanted
@@ -19,11 +20,13 @@ from proxy.peers import Peer, Peers
 from proxy.receive import Source
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey
-from proxy.storage.blobs_object import SharedBlobs
-from proxy.storage.leases import Leases
 from proxy.telemetry import Telemetry
 from proxy.transport import Fetch
 from proxy.upstream import Upstream
+
+if TYPE_CHECKING:  # what only some configurations need is not loaded for all
+    from proxy.storage.blobs_object import SharedBlobs
+    from proxy.storage.leases import Leases
 
 OBJECTS = "objects"
 _LOOK_SECONDS = 0.05
@@ -49,8 +52,8 @@ class Fleet:
 
     def __init__(
         self,
-        objects: SharedBlobs | None,
-        leases: Leases | None,
+        objects: "SharedBlobs | None",
+        leases: "Leases | None",
         peers: Peers | None,
         telemetry: Telemetry,
     ) -> None:

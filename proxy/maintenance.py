@@ -14,14 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy.errors import StoreUnavailable
 from proxy.flight import Flight
 from proxy.storage.blobs import BlobKey, DiskBlobs
-from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.locks import FileLock
 from proxy.storage.pages import PageStore
 from proxy.telemetry import Telemetry
+
+if TYPE_CHECKING:  # what only some configurations need is not loaded for all
+    from proxy.storage.blobs_object import SharedBlobs
 
 _EVERY_SECONDS = 1.0
 _SHARED_EVERY = 60
@@ -42,7 +45,7 @@ class Maintenance:
     def __init__(
         self,
         store: DiskBlobs,
-        shared: SharedBlobs | None,
+        shared: "SharedBlobs | None",
         pages: PageStore | None,
         telemetry: Telemetry,
         lock: Path,
@@ -109,7 +112,7 @@ class Maintenance:
             share = partial(self._share, self._shared)
             self._sharing.start("share", partial(self._guarded, "objects", share))
 
-    async def _share(self, shared: SharedBlobs) -> None:
+    async def _share(self, shared: "SharedBlobs") -> None:
         """Put into the object store what it does not have. Raises `StoreUnavailable`."""
         while keys := await asyncio.to_thread(self._store.unshared, _SHARED_AT_ONCE):
             for key in keys:

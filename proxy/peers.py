@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -26,8 +27,10 @@ from yarl import URL
 from proxy.breaker import Breaker
 from proxy.errors import FileGone, StoreUnavailable
 from proxy.storage.blobs import BlobKey
-from proxy.storage.redis_client import RedisClient
 from proxy.transport import USER_AGENT, Fetch, FileStream, byte_range, content_range
+
+if TYPE_CHECKING:  # what only some configurations need is not loaded for all
+    from proxy.storage.redis_client import RedisClient
 
 _HEAD_SECONDS = 8.0
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=1.0, sock_read=10.0)
@@ -55,7 +58,7 @@ class Peers:
 
     def __init__(
         self,
-        client: RedisClient,
+        client: "RedisClient",
         machine: str,
         session: aiohttp.ClientSession,
         find_url: Callable[[], str | None],

@@ -11,11 +11,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy.errors import StoreUnavailable
-from proxy.storage.leases import Leases
 from proxy.storage.locks import FileLock, sweep
 from proxy.telemetry import Telemetry
+
+if TYPE_CHECKING:  # what only some configurations need is not loaded for all
+    from proxy.storage.leases import Leases
 
 _LOOK_SECONDS = 0.01
 _LOOK_AT_REDIS_SECONDS = 0.05
@@ -24,7 +27,7 @@ _LOOK_AT_REDIS_SECONDS = 0.05
 class Turns:
     """Gives out turns. `folder` is for the locks of this machine."""
 
-    def __init__(self, folder: Path, leases: Leases | None, telemetry: Telemetry) -> None:
+    def __init__(self, folder: Path, leases: "Leases | None", telemetry: Telemetry) -> None:
         self._folder = folder
         self._leases = leases
         self._telemetry = telemetry
@@ -82,7 +85,7 @@ class Turns:
             self._folder.mkdir(parents=True, exist_ok=True)
             return FileLock.take(path)
 
-    async def _lease(self, stack: AsyncExitStack, leases: Leases, name: str) -> bool:
+    async def _lease(self, stack: AsyncExitStack, leases: "Leases", name: str) -> bool:
         had_to_wait = False
         while True:
             try:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -9,12 +10,14 @@ from proxy.catalog import Catalog
 from proxy.errors import ProxyError, StoreUnavailable
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import DiskBlobs
-from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.pages import PageStore
 from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE
 from proxy.web.names import project_named
 from proxy.web.tokens import Gate
+
+if TYPE_CHECKING:  # what only some configurations need is not loaded for all
+    from proxy.storage.blobs_object import SharedBlobs
 
 MONITORING_PATHS = ("/healthz", "/readyz", "/metrics")
 _PROBE = ProjectName("-")
@@ -28,7 +31,7 @@ class ServiceHandlers:
         catalog: Catalog,
         pages: PageStore,
         blobs: DiskBlobs,
-        shared: SharedBlobs | None,
+        shared: "SharedBlobs | None",
         telemetry: Telemetry,
         gate: Gate,
     ) -> None:

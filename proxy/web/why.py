@@ -9,9 +9,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-import jinja2
 from aiohttp import web
 
 from proxy.catalog import Catalog
@@ -32,15 +32,11 @@ class WhyHandlers:
     def __init__(self, catalog: Catalog, now: Callable[[], datetime]) -> None:
         self._catalog = catalog
         self._now = now
-        templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("proxy.web"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-        )
-        self._template = templates.get_template("why.html")
-        self._style = templates.get_template("why.css").render()
-        digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
-        self._policy = f"default-src 'none'; style-src 'sha256-{digest}'"
+
+    @cached_property
+    def _page(self) -> "_Page":
+        """Made for the first who looks."""
+        return _Page()
 
     def routes(self) -> list[web.RouteDef]:
         """The URLs served here."""
@@ -75,7 +71,7 @@ class WhyHandlers:
         return web.Response(
             text=body,
             content_type="text/html",
-            headers={**headers, "Content-Security-Policy": self._policy},
+            headers={**headers, "Content-Security-Policy": self._page.security_policy},
         )
 
     def _json(self, page: Page) -> str:
@@ -84,7 +80,7 @@ class WhyHandlers:
     def _html(self, page: Page) -> str:
         told = self._told(page)
         shown = sum(file["shown"] for file in told["files"])
-        return self._template.render(**told, shown=shown, style=self._style)
+        return self._page.render(**told, shown=shown)
 
     def _told(self, page: Page) -> dict[str, Any]:
         status = page.parts[0].project.status
@@ -98,6 +94,27 @@ class WhyHandlers:
             "checked_at": in_utc(self._now()),
             "files": list(_files(page)),
         }
+
+
+class _Page:
+    """The page's template, with its style in it."""
+
+    def __init__(self) -> None:
+        import jinja2  # noqa: PLC0415 - most workers never show this page
+
+        templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("proxy.web"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        self._template = templates.get_template("why.html")
+        self._style = templates.get_template("why.css").render()
+        digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
+        self.security_policy = f"default-src 'none'; style-src 'sha256-{digest}'"
+
+    def render(self, **told: Any) -> str:
+        """The page that tells this."""
+        return self._template.render(**told, style=self._style)
 
 
 def _files(page: Page) -> Iterator[dict[str, Any]]:
