@@ -1,0 +1,11 @@
+"""What is measured, by kind. Each module has `groups()`; their order is that of the report."""
+
+from typing import Any
+
+from benchmarks.bench import Group
+from benchmarks.rows import hot
+
+
+def all_groups() -> list[Group[Any]]:
+    """Every row there is."""
+    return [group for kind in (hot,) for group in kind.groups()]

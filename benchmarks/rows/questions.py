@@ -1,0 +1,126 @@
+"""What hot servers are asked: pages of three sizes, a small file and a large one.
+
+The same questions go to all servers, and each is checked to give the right answer before it
+is measured: a server that answers with an error is not fast.
+"""
+
+import gzip
+import json
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks import nginx
+from benchmarks.client import Answer, Target, get
+from benchmarks.data import JSON, SUFFIXES, Site
+from benchmarks.problems import WrongAnswer
+from benchmarks.processes import free_port
+from benchmarks.servers import Server
+from benchmarks.wheels import make_wheel
+
+SIZES = (10, 200, 4000)
+"""Files on a page: a young project's, a usual one's, and the largest there are."""
+
+PAYLOADS = {"50 kB": 50_000, "50 MB": 50_000_000}
+"""Bytes of the file in each wheel of the project that has files."""
+
+_PROJECT = "payload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The page of that many files."""
+
+    count: int
+    format: str = JSON
+    coding: str = "gzip"
+
+    @property
+    def project(self) -> str:
+        """Whose page it is."""
+        return f"hot-{self.count}"
+
+    def target(self, server: Server) -> Target:
+        """Where that server has it."""
+        return server.page(self.project, self.format, self.coding)
+
+    def check(self, answer: Answer) -> None:
+        """Raises `WrongAnswer` where that is not this page in this format."""
+        body = answer.body
+        if answer.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        is_json = "json" in answer.headers.get("content-type", "")
+        if answer.status != 200 or is_json != (self.format == JSON):
+            raise WrongAnswer(f"no {SUFFIXES[self.format].upper()}: status {answer.status}")
+        count = len(json.loads(body)["files"]) if is_json else len(re.findall(rb"<a\s", body))
+        if count != self.count:
+            raise WrongAnswer(f"a page of {count} files, not of {self.count}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """The wheel with that payload, or its core metadata."""
+
+    payload: str
+    suffix: str = ""
+
+    @property
+    def version(self) -> str:
+        """Which version of the project that is."""
+        return f"{list(PAYLOADS).index(self.payload) + 1}.0"
+
+    @property
+    def filename(self) -> str:
+        """What it is called."""
+        return f"{_PROJECT}-{self.version}-py3-none-any.whl"
+
+    def target(self, server: Server) -> Target:
+        """Where that server has it."""
+        target = server.file(_PROJECT, self.filename)
+        return replace(target, url=f"{target.url}{self.suffix}")
+
+    def check(self, answer: Answer) -> None:
+        """Raises `WrongAnswer` where that is not this file."""
+        wheel = make_wheel(_PROJECT, self.version, payload=_payload(self.payload))
+        expected = wheel.metadata if self.suffix else wheel.content
+        if answer.status != 200 or answer.body != expected:
+            raise WrongAnswer(f"not this file: status {answer.status}, {len(answer.body)} bytes")
+
+
+Question = Page | File
+
+
+def conditional(target: Target) -> Target:
+    """The same question by somebody who has the answer already. Raises `WrongAnswer`."""
+    etag = get(target).headers.get("etag")
+    if etag is None:
+        raise WrongAnswer("gives no ETag")
+    asked = Target(url=target.url, headers={**target.headers, "If-None-Match": etag})
+    answer = get(asked)
+    if answer.status != 304 or answer.body:
+        raise WrongAnswer(f"answers its own ETag with status {answer.status}")
+    return asked
+
+
+@contextmanager
+def upstream(folder: Path) -> Iterator[str]:
+    """The index that has all this; its origin."""
+    port = free_port()
+    site = Site(folder / "site", f"http://127.0.0.1:{port}")
+    for count in SIZES:
+        site.add_page(f"hot-{count}", site.imaginary(f"hot-{count}", count))
+    files = []
+    for name in PAYLOADS:
+        version = File(payload=name).version
+        wheel = make_wheel(_PROJECT, version, payload=_payload(name))
+        files.append(site.add_wheel(version, wheel))
+    site.add_page(_PROJECT, files)
+    with nginx.upstream(folder / "upstream", site.folder, port):
+        yield site.origin
+
+
+def _payload(name: str) -> bytes:
+    return random.Random(name).randbytes(PAYLOADS[name])
