@@ -90,5 +90,5 @@ def get_ok(target: Target) -> Answer:
     """Likewise. Raises `WrongAnswer` where the status is not 200."""
     answer = get(target)
     if answer.status != 200:
-        raise WrongAnswer(f"{target.url}: status {answer.status}")
+        raise WrongAnswer(f"{urlsplit(target.url).path}: status {answer.status}")
     return answer

@@ -70,6 +70,18 @@ class Site:
             render = render_json if format == JSON else render_html
             self.add_document(f"simple/{project}", format, render(project, files))
 
+    def add_root_list(self, names: Sequence[str], formats: Sequence[str] = (JSON, HTML)) -> None:
+        """Write the list of projects."""
+        for format in formats:
+            if format == JSON:
+                projects = [{"name": name} for name in names]
+                body = json.dumps({"meta": {"api-version": "1.1"}, "projects": projects}).encode()
+            else:
+                links = "".join(f'<a href="/simple/{name}/">{name}</a>\n' for name in names)
+                head = "<!DOCTYPE html><html><head><title>Simple index</title></head><body>\n"
+                body = f"{head}{links}</body></html>\n".encode()
+            self.add_document("simple", format, body)
+
     def add_document(self, folder: str, format: str, body: bytes) -> None:
         """Write what the index answers at that path, in one format."""
         path = self.folder / folder / f"index.{SUFFIXES[format]}"

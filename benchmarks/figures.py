@@ -52,6 +52,7 @@ SECONDS = Unit(name=" s", decimals=2)
 MILLISECONDS = Unit(name=" ms", per=1e-3, decimals=1)
 MEGABYTES = Unit(name=" MB", per=1e6)
 TIMES = Unit(name="×", decimals=2)
+ROUGHLY_TIMES = Unit(name="×", decimals=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

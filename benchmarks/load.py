@@ -10,6 +10,9 @@ from benchmarks.programs import path_of
 
 CONNECTIONS = 32
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_FEWEST = 4 * CONNECTIONS
+"""Answers that a run must have to tell anything."""
+_SECONDS_FOR_SLOW = 10
 _TIMEOUT_SECONDS = 60
 """Before wrk counts an answer as late. Slow servers are measured too, and errors are not speed."""
 
@@ -21,6 +24,8 @@ class Load:
     requests: float
     size: float
     """Bytes, heads included."""
+    count: int
+    """Of all answers in the run, not per second."""
 
 
 def generate(target: Target, seconds: float, connections: int = CONNECTIONS) -> Load:
@@ -42,13 +47,28 @@ def generate(target: Target, seconds: float, connections: int = CONNECTIONS) -> 
     return parse(done.stdout)
 
 
+def requests_of(target: Target, seconds: float) -> float:
+    """Requests per second; measured for longer where the server is so slow that few are done."""
+    found = generate(target, seconds)
+    if found.count < _FEWEST:
+        found = generate(target, _SECONDS_FOR_SLOW)
+    if not found.count:
+        raise LoadError(f"no answer in {_SECONDS_FOR_SLOW} s")
+    return found.requests
+
+
 def parse(output: str) -> Load:
     """What wrk printed. Raises `LoadError` where it tells of any error."""
     for problem in (r"Socket errors: .*", r"Non-2xx or 3xx responses: \d+"):
         if found := re.search(problem, output):
             raise LoadError(found[0])
+    count = re.search(r"^\s*(\d+) requests in", output, re.MULTILINE)
     requests = re.search(r"^Requests/sec:\s+([\d.]+)\s*$", output, re.MULTILINE)
     size = re.search(r"^Transfer/sec:\s+([\d.]+)([KMGT]?)B\s*$", output, re.MULTILINE)
-    if requests is None or size is None:
+    if count is None or requests is None or size is None:
         raise LoadError(f"wrk printed something else: {output!r}")
-    return Load(requests=float(requests[1]), size=float(size[1]) * _UNITS[size[2]])
+    return Load(
+        requests=float(requests[1]),
+        size=float(size[1]) * _UNITS[size[2]],
+        count=int(count[1]),
+    )

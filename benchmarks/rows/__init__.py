@@ -3,9 +3,9 @@
 from typing import Any
 
 from benchmarks.bench import Group
-from benchmarks.rows import hot
+from benchmarks.rows import hot, rivals
 
 
 def all_groups() -> list[Group[Any]]:
     """Every row there is."""
-    return [group for kind in (hot,) for group in kind.groups()]
+    return [group for kind in (hot, rivals) for group in kind.groups()]

@@ -121,8 +121,8 @@ def requests_compared(bench: Bench, ours: Target, reference: Target) -> Figures:
         load.generate(target, _WARM_UP_SECONDS)
     pairs = figures.in_turns(
         bench.runs,
-        lambda: load.generate(ours, bench.seconds).requests,
-        lambda: load.generate(reference, bench.seconds).requests,
+        lambda: load.requests_of(ours, bench.seconds),
+        lambda: load.requests_of(reference, bench.seconds),
     )
     return figures.ratio(pairs, PER_SECOND)
 

@@ -53,8 +53,10 @@ class Page:
         if answer.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         is_json = "json" in answer.headers.get("content-type", "")
-        if answer.status != 200 or is_json != (self.format == JSON):
-            raise WrongAnswer(f"no {SUFFIXES[self.format].upper()}: status {answer.status}")
+        if answer.status != 200:
+            raise WrongAnswer(f"status {answer.status}")
+        if is_json != (self.format == JSON):
+            raise WrongAnswer(f"no {SUFFIXES[self.format].upper()}")
         count = len(json.loads(body)["files"]) if is_json else len(re.findall(rb"<a\s", body))
         if count != self.count:
             raise WrongAnswer(f"a page of {count} files, not of {self.count}")
@@ -86,8 +88,10 @@ class File:
         """Raises `WrongAnswer` where that is not this file."""
         wheel = make_wheel(_PROJECT, self.version, payload=_payload(self.payload))
         expected = wheel.metadata if self.suffix else wheel.content
-        if answer.status != 200 or answer.body != expected:
-            raise WrongAnswer(f"not this file: status {answer.status}, {len(answer.body)} bytes")
+        if answer.status != 200:
+            raise WrongAnswer(f"status {answer.status}")
+        if answer.body != expected:
+            raise WrongAnswer(f"not this file: {len(answer.body)} bytes")
 
 
 Question = Page | File
@@ -118,6 +122,8 @@ def upstream(folder: Path) -> Iterator[str]:
         wheel = make_wheel(_PROJECT, version, payload=_payload(name))
         files.append(site.add_wheel(version, wheel))
     site.add_page(_PROJECT, files)
+    # devpi-server has no project that is not on the list.
+    site.add_root_list([_PROJECT, *(f"hot-{count}" for count in SIZES)])
     with nginx.upstream(folder / "upstream", site.folder, port):
         yield site.origin
 

@@ -24,6 +24,7 @@ def test_reads_requests_and_bytes_per_second() -> None:
     found = parse(CLEAN.format(problem=""))
     assert found.requests == 54605.11
     assert found.size == 1.68 * 2**30
+    assert found.count == 273048
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("", 1), ("K", 2**10), ("M", 2**20)])
