@@ -52,11 +52,15 @@ class Site:
             version=version,
             metadata_sha256=hashlib.sha256(wheel.metadata).hexdigest(),
         )
-        path = self.folder / listed.url.removeprefix(f"{self.origin}/")
+        path = self._path_of(listed)
         path.parent.mkdir(parents=True)
         path.write_bytes(wheel.content)
         path.with_name(f"{path.name}.metadata").write_bytes(wheel.metadata)
         return listed
+
+    def remove_wheel(self, listed: Listed) -> None:
+        """Delete a wheel that nobody will ask for again."""
+        self._path_of(listed).unlink()
 
     def imaginary(self, project: str, count: int) -> list[Listed]:
         """Files that a page can list and nobody can fetch: four wheels and an sdist a version."""
@@ -88,6 +92,9 @@ class Site:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(body, _GZIP_LEVEL))
+
+    def _path_of(self, listed: Listed) -> Path:
+        return self.folder / listed.url.removeprefix(f"{self.origin}/")
 
     def _imagine(self, project: str, number: int) -> Listed:
         version = f"{number // 50}.{number // 5 % 10}.0"

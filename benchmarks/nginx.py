@@ -48,7 +48,14 @@ http {{
 }}
 """
 
+LINE_RATE = 125_000_000
+"""Bytes per second of files whose names begin with `line_`: a line of 1 Gbit/s."""
+
 _UPSTREAM = """
+    map $uri $line_rate {{
+        default 0;
+        ~/line_ {line_rate};
+    }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         root {root};
@@ -60,6 +67,7 @@ _UPSTREAM = """
         }}
         location /packages/ {{
             gzip_static off;
+            limit_rate $line_rate;
             add_header Cache-Control "max-age=365000000, immutable, public";
         }}
     }}
@@ -122,7 +130,8 @@ _CACHE = """
 @contextmanager
 def upstream(folder: Path, root: Path, port: int) -> Iterator[None]:
     """An index: what `data.Site` wrote, negotiated by Accept and Accept-Encoding."""
-    with _nginx(folder, _UPSTREAM.format(port=port, root=root), port):
+    site = _UPSTREAM.format(port=port, root=root, line_rate=LINE_RATE)
+    with _nginx(folder, site, port):
         yield
 
 
