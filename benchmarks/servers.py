@@ -40,13 +40,19 @@ class Server:
         return Target(url=f"{self.index_url}{project}/", headers=headers)
 
     def file(self, project: str, filename: str) -> Target:
-        """The file to which its page links under that name."""
+        """The file to which its page links under that name. Raises `WrongAnswer`."""
+        files = self.files(project)
+        if filename not in files:
+            raise WrongAnswer(f"the page of {project} does not list {filename}")
+        return files[filename]
+
+    def files(self, project: str) -> dict[str, Target]:
+        """All files to which its page links, by name."""
         page = self.page(project, HTML, "identity")
         links = _Links(page.url)
         links.feed(get_ok(page).body.decode())
-        if filename not in links.found:
-            raise WrongAnswer(f"{page.url} does not list {filename}")
-        return Target(url=links.found[filename], headers={"Accept-Encoding": "identity"})
+        headers = {"Accept-Encoding": "identity"}
+        return {name: Target(url=url, headers=headers) for name, url in links.found.items()}
 
 
 class _Links(HTMLParser):

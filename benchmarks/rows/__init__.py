@@ -3,9 +3,11 @@
 from typing import Any
 
 from benchmarks.bench import Group
-from benchmarks.rows import cold, hot, installers, rivals
+from benchmarks.rows import cold, growth, hot, installers, rivals, start
 
 
 def all_groups() -> list[Group[Any]]:
     """Every row there is."""
-    return [group for kind in (hot, cold, installers, rivals) for group in kind.groups()]
+    return [
+        group for kind in (hot, cold, installers, start, growth, rivals) for group in kind.groups()
+    ]
