@@ -63,7 +63,7 @@ _UPSTREAM = """
         location /simple/ {{
             add_header Cache-Control "max-age=600, public";
             add_header Vary "Accept, Accept-Encoding";
-            index index.$page_suffix;
+            index index.$page_suffix index.html;  # there may be no JSON
         }}
         location /packages/ {{
             gzip_static off;

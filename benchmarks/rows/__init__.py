@@ -3,11 +3,13 @@
 from typing import Any
 
 from benchmarks.bench import Group
-from benchmarks.rows import cold, growth, hot, installers, rivals, start
+from benchmarks.rows import cold, growth, hot, installers, rivals, root_list, start
 
 
 def all_groups() -> list[Group[Any]]:
     """Every row there is."""
     return [
-        group for kind in (hot, cold, installers, start, growth, rivals) for group in kind.groups()
+        group
+        for kind in (hot, cold, installers, root_list, start, growth, rivals)
+        for group in kind.groups()
     ]

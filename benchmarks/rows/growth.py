@@ -15,7 +15,7 @@ from benchmarks.crowd import ask_for_all
 from benchmarks.data import JSON, Listed, Site
 from benchmarks.figures import MEGABYTES, Figures, at_least
 from benchmarks.processes import free_port
-from benchmarks.rows.hot import requests_compared
+from benchmarks.rows.pace import requests_compared
 from benchmarks.rows.questions import conditional
 from benchmarks.servers import Server
 from benchmarks.wheels import make_wheel

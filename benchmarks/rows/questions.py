@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks import nginx
 from benchmarks.client import Answer, Target, get
@@ -30,6 +31,24 @@ PAYLOADS = {"50 kB": 50_000, "50 MB": 50_000_000}
 _PROJECT = "payload"
 
 
+class Question(Protocol):
+    """Something that can be asked of every server."""
+
+    @property
+    def name(self) -> str:
+        """What a copy of the answer is called."""
+
+    @property
+    def title(self) -> str:
+        """As it stands in the report."""
+
+    def target(self, server: Server) -> Target:
+        """Where that server has the answer."""
+
+    def check(self, answer: Answer) -> None:
+        """Raises `WrongAnswer` where that is not the answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """The page of that many files."""
@@ -42,6 +61,17 @@ class Page:
     def project(self) -> str:
         """Whose page it is."""
         return f"hot-{self.count}"
+
+    @property
+    def name(self) -> str:
+        """What a copy of it is called."""
+        return f"{self.count}-{self.coding}.{SUFFIXES[self.format]}"
+
+    @property
+    def title(self) -> str:
+        """As it stands in the report."""
+        coding = "gzip" if self.coding == "gzip" else "uncompressed"
+        return f"page of {self.count:,} files, {SUFFIXES[self.format].upper()}, {coding}"
 
     def target(self, server: Server) -> Target:
         """Where that server has it."""
@@ -79,6 +109,16 @@ class File:
         """What it is called."""
         return f"{_PROJECT}-{self.version}-py3-none-any.whl"
 
+    @property
+    def name(self) -> str:
+        """What a copy of it is called."""
+        return f"{self.payload.replace(' ', '')}.whl{self.suffix}"
+
+    @property
+    def title(self) -> str:
+        """As it stands in the report."""
+        return f"`{self.suffix}`" if self.suffix else f"file of {self.payload}"
+
     def target(self, server: Server) -> Target:
         """Where that server has it."""
         target = server.file(_PROJECT, self.filename)
@@ -92,9 +132,6 @@ class File:
             raise WrongAnswer(f"status {answer.status}")
         if answer.body != expected:
             raise WrongAnswer(f"not this file: {len(answer.body)} bytes")
-
-
-Question = Page | File
 
 
 def conditional(target: Target) -> Target:

@@ -15,7 +15,7 @@ from benchmarks.client import get
 from benchmarks.data import HTML, JSON
 from benchmarks.figures import ROUGHLY_TIMES, Figures
 from benchmarks.rows import questions
-from benchmarks.rows.hot import requests_compared, title_of
+from benchmarks.rows.pace import requests_compared
 from benchmarks.rows.questions import SIZES, File, Page, Question, conditional
 from benchmarks.servers import Server
 
@@ -56,7 +56,7 @@ def _group(rival: str, start: Start) -> Group[Scene]:
     rows = [
         Row(
             name=f"{prefix}/{name}",
-            title=title_of(question),
+            title=question.title,
             measure=partial(_measure, question),
             rival=rival,
         )
@@ -66,7 +66,7 @@ def _group(rival: str, start: Start) -> Group[Scene]:
     rows.append(
         Row(
             name=f"{prefix}/304",
-            title=title_of(page, is_conditional=True),
+            title=f"304, {page.title}",
             measure=partial(_measure, page, is_conditional=True),
             rival=rival,
         )
