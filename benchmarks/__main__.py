@@ -48,22 +48,24 @@ def main(
     # So that whatever ends this ends its servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bench = Bench(runs=runs, seconds=seconds)
-    told = conditions(bench)
+    if readme is not None:
+        _with_report(readme, "")  # a missing marker is told now, not when all is measured
     outcomes = list(run(bench, groups))
-    report = render(told, outcomes)
+    has_rivals = any(outcome.row.rival for outcome in outcomes)
+    report = render(conditions(bench, with_rivals=has_rivals), outcomes)
     click.echo(report)
     if output is not None:
         output.write_text(report)
     if readme is not None:
-        _put_into(readme, report)
+        readme.write_text(_with_report(readme, report))
     # What a rival cannot do is a finding.
     if any(isinstance(outcome, Failed) and not outcome.row.rival for outcome in outcomes):
         sys.exit(1)
 
 
-def _put_into(readme: Path, report: str) -> None:
+def _with_report(readme: Path, report: str) -> str:
     try:
-        readme.write_text(put_into(readme.read_text(), report))
+        return put_into(readme.read_text(), report)
     except NoMarkers as problem:
         raise click.ClickException(f"{readme} {problem}") from None
 

@@ -100,6 +100,7 @@ def run(bench: Bench, groups: Sequence[Group[Any]]) -> Iterator[Outcome]:
                     yield _measure(bench, scene, row)
         except Exception as problem:
             failed = _failed(group.rows[0], problem)
+            click.echo(f"{failed.row.name} and what goes with it: {_in_short(failed)}", err=True)
             for row in group.rows:
                 if row.name not in done:
                     yield replace(failed, row=row)

@@ -59,7 +59,8 @@ def _close(upstream: "asyncio.Task[asyncio.Transport]") -> None:
         upstream.result().close()
 
 
-async def _serve(port: int, target_port: int, delay_seconds: float) -> None:
+async def serve(port: int, target_port: int, delay_seconds: float) -> None:
+    """Listen at a port of the loopback address, for ever."""
     server = await asyncio.get_running_loop().create_server(
         lambda: _Client(target_port, delay_seconds), "127.0.0.1", port
     )
@@ -67,4 +68,4 @@ async def _serve(port: int, target_port: int, delay_seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

@@ -14,7 +14,7 @@ class LoadError(CannotMeasure):
 
 
 class RivalMissing(CannotMeasure):
-    """Another proxy cannot be installed; the reason is pip's last line."""
+    """Another proxy cannot be installed; with what pip says."""
 
 
 class DidNotStart(CannotMeasure):

@@ -48,5 +48,7 @@ def _run(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise RivalMissing(str(problem)) from problem
     if done.returncode != 0:
-        raise RivalMissing((done.stderr.strip().splitlines() or ["no reason given"])[-1])
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        told = (line for line in lines if line.startswith("ERROR"))
+        raise RivalMissing(next(told, lines[-1]))
     return done.stdout.strip()
