@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import proxy
-from benchmarks import load, rivals, servers
+from benchmarks import load, nginx, rivals
 from benchmarks.bench import Bench
 from benchmarks.programs import version_of
 from benchmarks.rivals import DEVPI, PROXPI
@@ -29,7 +29,7 @@ def conditions(bench: Bench, *, with_rivals: bool) -> str:
     return (
         f"{datetime.now(UTC):%Y-%m-%d}; {_processor()}, {cores} cores, {memory_bytes / 1e9:.0f} GB,"
         f" Linux {platform.release()}; {', '.join(versions)}.\n"
-        f"All on one machine over loopback, {servers.WORKERS} workers each;"
+        f"All on one machine over loopback, {nginx.WORKERS} workers each;"
         f" wrk with one thread and {load.CONNECTIONS} connections;"
         f" {bench.runs} runs of {bench.seconds:g} s a side, in turns:"
         " medians, and the range of runs."

@@ -15,6 +15,7 @@ from benchmarks.processes import is_listening, running
 from benchmarks.programs import path_of
 
 WORKERS = 2
+"""Of each server that has any, wheelkeep too."""
 
 _MAIN = """
 daemon off;

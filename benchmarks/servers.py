@@ -6,7 +6,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from html.parser import HTMLParser
 from http.client import HTTPException
@@ -17,11 +17,11 @@ import proxy
 from benchmarks import nginx
 from benchmarks.client import Target, get, get_ok
 from benchmarks.data import HTML, JSON
+from benchmarks.nginx import WORKERS
 from benchmarks.problems import WrongAnswer
 from benchmarks.processes import free_port, is_listening, running
 from benchmarks.rivals import DEVPI, PROXPI, folder_of
 
-WORKERS = 2
 _SOURCES = Path(proxy.__file__).parents[1]
 
 
@@ -32,7 +32,6 @@ class Server:
     name: str
     index_url: str
     pid: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
 
     def page(self, project: str, format: str = JSON, coding: str = "gzip") -> Target:
         """The page of a project in a media type and a content coding."""
