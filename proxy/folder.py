@@ -63,7 +63,12 @@ class NotInFolder(LookupError):
 
 
 class Folder:
-    """A folder. `scan` remembers the last one, and is called by one thread at a time."""
+    """A folder. `scan` remembers the last one, and is called by one thread at a time.
+
+    One that had distributions and has none any more fails, for as long as this object lives: what
+    is left where a disk was mounted looks like that, also on the same device, and so does a folder
+    whose content somebody moved away. One that never had any is empty.
+    """
 
     def __init__(self, path: Path) -> None:
         # Links on pages are made of it, and dots in links are resolved by whoever reads them.
@@ -71,20 +76,15 @@ class Folder:
         self.url = self.path.as_uri().rstrip("/") + "/"
         self._files: dict[str, Found] = {}
         self._scan: Scan = {}
-        self._device: int | None = None
 
     def __repr__(self) -> str:
         return f"<Folder {self.path}: {len(self._files)} files>"
 
     def scan(self) -> Scan:
         """What there is now; the very same object where nothing has changed. Raises `OSError`."""
-        device = self.path.stat().st_dev
         files = self._look()
-        if not files and self._device not in (None, device):
-            # What is left where a disk was mounted: nobody can tell what is on it.
-            raise OSError(errno.ENODEV, "it is empty, and on another disk than before")
-        if files:
-            self._device = device
+        if self._files and not files:
+            raise OSError(errno.ENODEV, "it had files and has none now; if that is meant, restart")
         if files != self._files:
             by_project: dict[ProjectName, list[Found]] = {}
             for found in files.values():

@@ -5,8 +5,9 @@ nothing has changed: pages and files are known by their stats. A file is read wh
 its project is asked for, and again only when it has changed. A wheel that cannot be read as one
 is being copied, and is listed once it is whole.
 
-A folder that cannot be read has no say on what is in it: it fails, as an index does that is
-down, and no other index is asked for a name that may be its own.
+A folder that cannot be read has no say on what is in it, nor has one that had files and has none
+any more: it fails, as an index does that is down, and no other index is asked for a name that may
+be its own.
 
 Read first: PEP 691 (the page), PEP 700 (size, upload-time), PEP 658 (metadata beside the file).
 """
@@ -192,11 +193,22 @@ class FolderUpstream:
             with self._as_ours(self._folder.url):
                 async with asyncio.timeout(PAGE_DEADLINE_SECONDS):
                     scan = await self._scanning.join("scan", self._look_once)
-        except UpstreamUnavailable:
-            self._is_failing = True
+        except UpstreamUnavailable as problem:
+            self._note_failing(problem)
             raise
         self._is_failing = False
         return scan
+
+    def _note_failing(self, problem: UpstreamUnavailable) -> None:
+        """Say so once, until the folder is back."""
+        if not self._is_failing:
+            self._telemetry.log.warning(
+                "a folder is gone; no other index answers for its names",
+                index=self.name,
+                folder=str(self._folder.path),
+                problem=problem.problem,
+            )
+        self._is_failing = True
 
     async def _look_once(self) -> Scan:
         scan = await asyncio.to_thread(self._folder.scan)
@@ -289,6 +301,8 @@ class FolderUpstream:
         try:
             yield
         except NotInFolder as problem:
+            if self._is_failing:
+                raise UpstreamUnavailable(self.name, url, "the folder is gone") from problem
             raise UpstreamFileMissing(self.name, url, "the folder has no such file") from problem
         except TimeoutError as problem:
             raise UpstreamTimeout(self.name, url, "the disk did not answer in time") from problem

@@ -254,10 +254,12 @@ async def test_project_list(index: FolderUpstream, folder: Path, tmp_path: Path)
     again = await index.project_list(tmp_path / "again", ROOT_LIST, listing.validators)
     assert isinstance(again, Unchanged)
     (folder / NAME).unlink()
+    listing = await index.project_list(tmp_path / "again", ROOT_LIST, listing.validators)
+    assert isinstance(listing, NewPage)
+    (folder / "Zope.Thing-1.0.tar.gz").unlink()
 
-    assert isinstance(
-        await index.project_list(tmp_path / "again", ROOT_LIST, listing.validators), NewPage
-    )
+    with pytest.raises(UpstreamUnavailable):
+        await index.project_list(tmp_path / "again", ROOT_LIST, listing.validators)
 
 
 # --- what it cannot tell ------------------------------------------------------------------
@@ -265,6 +267,7 @@ async def test_project_list(index: FolderUpstream, folder: Path, tmp_path: Path)
 
 async def test_unknown_is_what_has_no_file(index: FolderUpstream, folder: Path) -> None:
     """Also when its last file goes; there is nothing beside a folder."""
+    (folder / "other-1.0-py3-none-any.whl").write_bytes(WHEEL)
     with pytest.raises(ProjectNotFound):
         await index.page(ProjectName("six"))
     with pytest.raises(ProjectNotFound):
@@ -311,19 +314,28 @@ async def test_a_folder_that_may_not_be_read_knows_nothing(
         await index.page(ProjectName("six"))
 
 
-async def test_what_is_left_of_an_unmounted_disk_knows_nothing(
-    index: FolderUpstream, folder: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_folder_that_had_files_and_has_none_knows_nothing(
+    index: FolderUpstream, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An empty folder on another disk is where one was mounted; on the same it is just empty."""
-    await index.page(ACME)
-    (folder / NAME).unlink()
+    """What is left of a mount point looks like that, and it is told once; empty from the start is
+    empty."""
+    (folder / "README.txt").write_text("no distribution")
+    (folder / NAME).rename(folder.parent / NAME)
     with pytest.raises(ProjectNotFound):
         await index.page(ACME)
-    device = folder.stat().st_dev
-    monkeypatch.setattr(index._folder, "_device", device + 1)
+    (folder.parent / NAME).rename(folder / NAME)
+    assert await names_on(index) == [NAME]
+    (folder / NAME).rename(folder.parent / NAME)
+    for project in (ACME, ProjectName("six"), ACME):
+        with pytest.raises(UpstreamUnavailable, match=r"had files and has none now; .* restart"):
+            await index.page(project)
+    with pytest.raises(UpstreamUnavailable):
+        await received(index, (folder / NAME).as_uri())
+    assert index.is_failing
+    assert capsys.readouterr().out.count("a folder is gone") == 1
+    (folder.parent / NAME).rename(folder / NAME)
 
-    with pytest.raises(UpstreamUnavailable, match="another disk"):
-        await index.page(ACME)
+    assert await names_on(index) == [NAME]
 
 
 async def test_a_folder_below_that_goes_meanwhile_is_no_failure(
@@ -594,8 +606,9 @@ async def test_changes_are_seen_within_two_seconds(
     assert (await listed(proxy))["versions"] == ["2.0"]
 
 
+@pytest.mark.parametrize("leaving", ["nothing", "an empty folder"])
 async def test_another_index_never_speaks_for_a_folder_that_is_gone(
-    make_proxy: MakeProxy, upstream: FakeUpstream, folder: Path, clock: Clock
+    make_proxy: MakeProxy, upstream: FakeUpstream, folder: Path, clock: Clock, leaving: str
 ) -> None:
     """What was seen is served as stale, and of all other names nobody can tell."""
     for project in ("acme", "six"):
@@ -603,6 +616,8 @@ async def test_another_index_never_speaks_for_a_folder_that_is_gone(
     proxy = await make_proxy(index=beside_an_index(folder, upstream))
     assert (await listed(proxy))["versions"] == ["1.0"]
     folder.rename(folder.with_name("elsewhere"))
+    if leaving == "an empty folder":
+        folder.mkdir()
     clock.advance(minutes=5)
 
     assert (await listed(proxy))["versions"] == ["1.0"]
