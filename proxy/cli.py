@@ -13,7 +13,7 @@ from proxy.errors import ConfigError, StoreUnavailable
 from proxy.maintenance import verify as check_all
 from proxy.server import listen, run
 from proxy.server import serve as serve_until_stopped
-from proxy.settings import Settings, load
+from proxy.settings import PYPI, Settings, load
 from proxy.storage.blobs import DiskBlobs
 from proxy.supervisor import Supervisor
 from proxy.telemetry import set_up_logging
@@ -74,7 +74,7 @@ def serve(
         "cache": _given(dir=cache_dir, redis=redis, offline=offline),
     }
     if index_url is not None:
-        flags["index"] = [{"url": index_url}]
+        flags["index"] = [{"name": PYPI.name, "url": index_url}]
     given = {section: values for section, values in flags.items() if values}
 
     def read() -> Settings:

@@ -21,28 +21,35 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def explain(error: ValidationError, file: Path | None, sections: Sections) -> str:
+def explain(
+    error: ValidationError, file: Path | None, flags: Mapping[str, Any], sections: Sections
+) -> str:
     """One line for the first thing that is wrong, naming the key and where it was given."""
-    first = error.errors()[0]
+    # A key that is spelled wrong is why another one is missing.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     location = [part for part in first["loc"] if not str(part).startswith("function-")]
     key = ".".join(str(part) for part in location)
-    if first["type"] == "extra_forbidden":
-        meant = _nearest_key(location, sections)
-        return f"{_origin(location, file)}{key}: there is no such setting{meant}"
     problem = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
-    if key == "index":
-        problem = "must be [[index]], one such section for each index"
     if not key:
         return problem
+    origin = _origin(location, file, flags)
+    if first["type"] == "extra_forbidden":
+        return f"{origin}{key}: there is no such setting{_nearest_key(location, sections)}"
+    if key == "index":
+        problem = "must be [[index]], one such section for each index (in a variable: a JSON list)"
+    given = first["input"] if isinstance(first["input"], dict) else {}
+    if location[0] == "index" and isinstance(given.get("name"), str):
+        key = f"{key} of the index {given['name']}"
     # A section may hold a password.
     is_shown = isinstance(first["input"], str | int | float) and not _SECRET.search(key)
     shown = f" {first['input']!r}:" if is_shown else ""
-    return _USER.sub("", f"{_origin(location, file)}{key}:{shown} {problem}")
+    return _USER.sub("", f"{origin}{key}:{shown} {problem}")
 
 
 _SECRET = re.compile("password|redis|tokens")
 _USER = re.compile(r"(?<=//)\S*@")
 _IN_PLAIN_WORDS = {
+    "missing": "must be given; an [[index]] has a name and a url",
     "tuple_type": 'must be a list, like ["one", "two"]',
     "model_type": "must be a section",
     "dict_type": "must be a section",
@@ -53,12 +60,17 @@ _IN_PLAIN_WORDS = {
 }
 
 
-def _origin(location: list[Any], file: Path | None) -> str:
+def _origin(location: list[Any], file: Path | None, flags: Mapping[str, Any]) -> str:
+    section, *rest = location
+    given = flags.get(section, {})
+    if given and (isinstance(given, list) or (rest and rest[0] in given)):
+        return ""
     # What stands behind section and key is a place in a list.
     variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in location[:2]).upper()
-    section = "__".join(variable.split("__")[:1])
+    whole = f"{ENVIRONMENT_PREFIX}{section}".upper()
     for name in os.environ:
-        if name.upper() in (variable, section):
+        is_part_of_list = section == "index" and name.upper().startswith(f"{whole}__")
+        if name.upper() in (variable, whole) or is_part_of_list:
             return f"{name}: "
     return f"{file}: " if file else ""
 

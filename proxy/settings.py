@@ -157,9 +157,9 @@ class Cache(Section):
 class Index(Section):
     """One upstream: an index that speaks the Simple API, or a folder of wheels."""
 
-    name: str = Field("pypi", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name in URLs, logs")
+    # Neither has a default: an index that somebody forgot to finish is not PyPI.
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name in URLs, logs")
     url: str = Field(
-        "https://pypi.org/simple/",
         description="address of its /simple/ page; or a folder: file:///srv/wheels, ./wheels",
     )
     projects: tuple[ProjectPattern, ...] = Field(
@@ -191,12 +191,7 @@ class Index(Section):
     @classmethod
     def _take_credentials_out_of_url(cls, data: Any) -> Any:
         """`https://user:secret@host/` becomes url, username and password: the URL is shown."""
-        if not isinstance(data, dict):
-            return data
-        secrets = ("username", "password", "password_file")
-        if "url" not in data and any(data.get(key) for key in secrets):
-            raise ValueError("url: must be given where there are credentials for it")
-        if not isinstance(data.get("url"), str):
+        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
             return data
         try:
             url = URL(data["url"])
@@ -243,6 +238,9 @@ class Index(Section):
         return Path(url.path) if url.scheme == "file" else None
 
 
+PYPI = Index(name="pypi", url="https://pypi.org/simple/")
+
+
 class Policy(Section):
     """Which files clients may see. Lines of rules are told in `rules.py`."""
 
@@ -285,7 +283,7 @@ class Settings(BaseSettings):
     # Factories: the home folder is looked up when settings are loaded, not at import.
     server: Server = Field(default_factory=Server)
     cache: Cache = Field(default_factory=Cache)
-    index: tuple[Index, ...] = Field(default_factory=lambda: (Index(),))
+    index: tuple[Index, ...] = Field((PYPI,))
     policy: Policy = Field(default_factory=Policy)
     auth: Auth = Field(default_factory=Auth)
 
@@ -342,7 +340,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         cause = f" ({problem.__cause__})" if problem.__cause__ else ""
         raise ConfigError(f"{problem}{cause}") from None
     except ValidationError as problem:
-        raise ConfigError(explain(problem, file, _SECTIONS)) from None
+        raise ConfigError(explain(problem, file, flags or {}, _SECTIONS)) from None
     return _with_credentials_of_environment(settings)
 
 

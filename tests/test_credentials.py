@@ -41,7 +41,7 @@ class World:
         return f"http://{host}:{port}{path}"
 
     async def open(self, **settings: object) -> HttpUpstream:
-        index = Index.model_validate({"url": self.url(path="/simple/")} | settings)
+        index = Index.model_validate({"name": "pypi", "url": self.url(path="/simple/")} | settings)
         names = Names({host: ["127.0.0.1"] for host in HOSTS})
         opened = HttpUpstream.open(index, Telemetry(), resolver=names)
         return await self._stack.enter_async_context(opened)
@@ -267,7 +267,7 @@ async def test_nothing_shows_them(world: World, tmp_path: Path) -> None:
     index = await world.open(proxy=proxy, **settings)
     with pytest.raises(UpstreamError) as raised:
         await index.page(SIX)
-    subject = Index(url="https://us:secret@index.example/simple/", proxy=proxy)
+    subject = Index(name="pypi", url="https://us:secret@index.example/simple/", proxy=proxy)
     shown = [raised.value, index, subject, subject.url, Credentials(subject, Telemetry())]
 
     assert "secret" not in " ".join(f"{one} {one!r}" for one in shown)

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.policy import Hidden, Policy, Reason, ShownNames, territories
 from proxy.rules import Rule
-from proxy.settings import Index
+from proxy.settings import PYPI, Index
 from proxy.settings import Policy as Settings
 from proxy.simple.model import File, Project, ProjectName
 from proxy.simple.versions import joined, version_of, without_files
@@ -26,7 +26,7 @@ def page(*names: str, status: dict[str, str | None] | None = None, **keys: Any) 
 
 def hidden(settings: dict[str, Any], shown: Project, now: datetime = NOW) -> dict[str, Reason]:
     """The reason why a file is hidden, by its name."""
-    policy = Policy(Settings(**settings), [Index()])
+    policy = Policy(Settings(**settings), [PYPI])
     selection = policy.select(REQUESTS, "pypi", shown, now)
     return {shown.files[at].filename: why.reason for at, why in selection.hidden.items()}
 
@@ -50,7 +50,7 @@ def test_who_may_answer(name: str, expected: list[str]) -> None:
         Index(name="corp", url="https://corp/", projects=("Acme_*", "shared")),
         Index(name="mirror", url="https://mirror/"),
         Index(name="team", url="https://team/", projects=("torch", "SHARED")),
-        Index(name="pypi", projects=("*", "left.pad")),
+        Index(name="pypi", url=PYPI.url, projects=("*", "left.pad")),
     ]
 
     assert [index for index, area in territories(indexes).items() if area.covers(name)] == expected
@@ -58,7 +58,12 @@ def test_who_may_answer(name: str, expected: list[str]) -> None:
 
 def test_an_index_with_a_star_may_reserve_as_well() -> None:
     """Both kinds of patterns in one index: the names that it reserves are its own."""
-    one = territories([Index(name="a", projects=("*", "mine")), Index(name="b")])
+    one = territories(
+        [
+            Index(name="a", url="https://a/", projects=("*", "mine")),
+            Index(name="b", url="https://b/"),
+        ]
+    )
 
     assert [one["a"].covers("mine"), one["a"].covers("x")] == [True, True]
     assert [one["b"].covers("mine"), one["b"].covers("x")] == [False, True]
@@ -66,7 +71,7 @@ def test_an_index_with_a_star_may_reserve_as_well() -> None:
 
 def test_shown_names_go_to_another_process() -> None:
     """The project list is filtered there; what is denied or not allowed is not on it."""
-    policy = Policy(Settings(allow=("six", "evil", "acme-*"), deny=("evil", "six<1")), [Index()])
+    policy = Policy(Settings(allow=("six", "evil", "acme-*"), deny=("evil", "six<1")), [PYPI])
     names = policy.shown_names("pypi")
     copy: ShownNames = pickle.loads(pickle.dumps(names))
 
@@ -75,7 +80,7 @@ def test_shown_names_go_to_another_process() -> None:
         *(True, False),
     ]
     assert not copy.are_all
-    assert Policy(Settings(), [Index()]).shown_names("pypi").are_all
+    assert Policy(Settings(), [PYPI]).shown_names("pypi").are_all
 
 
 # --- rules --------------------------------------------------------------------------------
@@ -123,7 +128,7 @@ def test_the_first_rule_that_covers_is_told() -> None:
     """In the order of the configuration, whether it names one project or many."""
     names = [f"project-{number}" for number in range(3000)]
     for lines in (("requests", "re*"), ("re*", "requests")):
-        policy = Policy(Settings(deny=(*names, "requests<1", *lines)), [Index()])
+        policy = Policy(Settings(deny=(*names, "requests<1", *lines)), [PYPI])
         refusal = policy.refuses(REQUESTS)
         assert refusal is not None
         assert refusal.explanation == f"{lines[0]} may not come in"
@@ -163,7 +168,7 @@ def test_a_file_comes_of_age_to_the_second(upload_time: str, free_at: str) -> No
     """Hidden before, shown from that second on; without an offset it is UTC (PEP 700)."""
     young = page(WHEEL, **{"upload-time": upload_time})
     moment = datetime.fromisoformat(f"{free_at}Z")
-    policy = Policy(Settings(min_age="7d"), [Index()])
+    policy = Policy(Settings(min_age="7d"), [PYPI])
     before = policy.select(REQUESTS, "pypi", young, moment - timedelta(seconds=1))
 
     assert before.until == moment
@@ -197,7 +202,7 @@ def test_times_without_sense(upload_time: object) -> None:
 
 def test_without_an_upload_time_first_sight_counts() -> None:
     """As old as it is known here; what was never seen is seen now."""
-    undated, policy = page(WHEEL), Policy(Settings(min_age="7d"), [Index()])
+    undated, policy = page(WHEEL), Policy(Settings(min_age="7d"), [PYPI])
 
     for seen, until in ((NOW - timedelta(days=7), None), (None, NOW + timedelta(days=7))):
         selection = policy.select(REQUESTS, "pypi", undated, NOW, lambda _, seen=seen: seen)
@@ -212,7 +217,10 @@ def test_what_min_age_spares() -> None:
     assert hidden({"min_age": "7d", "min_age_exempt": ("requests==2.20",)}, young) == {
         WHEEL: Reason.MIN_AGE
     }
-    indexes = [Index(name="corp", url="https://corp/", min_age="0d"), Index(min_age="1h")]
+    indexes = [
+        Index(name="corp", url="https://corp/", min_age="0d"),
+        PYPI.model_copy(update={"min_age": timedelta(hours=1)}),
+    ]
     policy = Policy(Settings(min_age="7d"), indexes)
     assert policy.select(REQUESTS, "corp", young, NOW).hidden == {}
     assert policy.select(REQUESTS, "pypi", young, NOW).hidden == {}
@@ -230,7 +238,7 @@ def test_a_folder_has_no_age_unless_it_is_given_one() -> None:
 
 def test_the_clock_may_be_set_back() -> None:
     """A selection that was made later than now is made anew."""
-    selection = Policy(Settings(), [Index()]).select(REQUESTS, "pypi", page(WHEEL), NOW)
+    selection = Policy(Settings(), [PYPI]).select(REQUESTS, "pypi", page(WHEEL), NOW)
 
     assert selection.holds(NOW + timedelta(days=400))
     assert not selection.holds(NOW - timedelta(seconds=1))
@@ -262,7 +270,7 @@ def test_other_statuses_hide_nothing(status: str | None) -> None:
 
 def test_a_kept_file_is_as_old_as_it_is_here() -> None:
     """By the strictest of the indexes that it may be from; rules on its name hold as ever."""
-    indexes = [Index(name="corp", url="https://corp/", min_age="0d"), Index()]
+    indexes = [Index(name="corp", url="https://corp/", min_age="0d"), PYPI]
     policy = Policy(Settings(min_age="7d", deny=(":sdist:",)), indexes)
 
     def verdict(filename: str, days: int) -> Hidden | None:

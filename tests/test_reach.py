@@ -292,7 +292,7 @@ async def test_of_a_mixed_answer_the_good_addresses_are_taken(world: World) -> N
 
 async def test_the_addresses_that_are_checked_are_those_connected_to(world: World) -> None:
     """A name that means another address next time is checked next time."""
-    reach = Reach(Index(url="http://index.example/simple/"), world.names)
+    reach = Reach(Index(name="pypi", url="http://index.example/simple/"), world.names)
     guarding = GuardingResolver(world.names, reach)
     world.names.addresses["evil.example"] = ["127.0.0.1"]
     assert [one["host"] for one in await guarding.resolve("evil.example")] == ["127.0.0.1"]

@@ -62,7 +62,7 @@ async def served(certificate: trustme.LeafCert) -> FakeUpstream:
 
 
 async def page_of(upstream: FakeUpstream, **settings: object) -> NewPage:
-    index = Index.model_validate({"url": upstream.url} | settings)
+    index = Index.model_validate({"name": "pypi", "url": upstream.url} | settings)
     async with HttpUpstream.open(index, Telemetry()) as subject:
         page = await subject.page(SIX)
         assert isinstance(page, NewPage)

@@ -11,6 +11,7 @@ from proxy.errors import ConfigError
 from proxy.settings import Section, Settings, all_names, load
 
 ROOT = Path(__file__).parents[1]
+INDEX = "[[index]]\nname = 'a'\nurl = 'https://a/'\n"
 
 
 def write(path: Path, text: str) -> Path:
@@ -72,7 +73,9 @@ def test_durations(text: str, expected: timedelta) -> None:
 
 def test_credentials_leave_the_url() -> None:
     """The URL is shown in logs; what stands in it of a secret is taken out."""
-    index = load(flags={"index": [{"url": "https://me:s%40cret@index.example/simple"}]}).index[0]
+    index = load(
+        flags={"index": [{"name": "pypi", "url": "https://me:s%40cret@index.example/simple"}]}
+    ).index[0]
 
     assert index.url == "https://index.example/simple/"
     assert (index.username, index.password.get_secret_value()) == ("me", "s@cret")
@@ -99,11 +102,14 @@ def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ('[cache]\npage_ttl = "-5s"', r"cache\.page_ttl: '-5s'"),
         ('[cache]\nmax_size = "huge"', r"cache\.max_size: 'huge'"),
         ('[cache]\nredis = "http://x:secret@y"', r"cache\.redis: must begin with redis://"),
-        ('[[index]]\nurl = "ftp://x"', r"index\.0\.url: 'ftp://x': must be an http"),
+        ('[[index]]\nname = "a"\nurl = "ftp://x"', r"index\.0\.url: 'ftp://x': must be an http"),
         ('[[index]]\nname = "A B"', r"index\.0\.name: 'A B'"),
         ('[[index]]\nulr = "x"', r"index\.0\.ulr: .* did you mean url\?"),
         ("index = []", r"index: at least one is needed"),
-        ('[[index]]\nname = "a"\n[[index]]\nname = "a"', r"index\.name: 'a' is given twice"),
+        (INDEX + INDEX, r"index\.name: 'a' is given twice"),
+        ("[[index]]\nurl = 'https://a/'\nprojects = ['x']", r"toml: index\.0\.name: must be"),
+        ("[[index]]\nname = 'b'\nprojects = ['x']", r"index\.0\.url of the index b: must be given"),
+        ("[[index]]", r"index\.0\.name: must be given; an \[\[index\]\] has a name and a url"),
         ("[server\nport = 1", r"a\.toml: .*line 1"),
         ('[policy]\ndeny = ["x<"]', r"policy\.deny\.0: 'x<': '<' is no version specifier"),
         ('[policy]\nallow = [":egg:"]', r"policy\.allow\.0: .*the kinds are :sdist: and :wheel:"),
@@ -111,19 +117,19 @@ def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[server]\nbase_path = '/a/../b'", r"server\.base_path: .* must be a path like /pypi"),
         ("[server]\ntls_key = 'key.pem'", r"server: tls_key: is of no use without tls_cert"),
         ('[auth]\ntokens = ["hunter2"]', r"auth\.tokens\.0: must be the sha256 of a token"),
-        ('[[index]]\npassword = "x"', r"index\.0: url: must be given where there are credentials"),
-        ("[[index]]\nproxy = 'proxy:3128'", r"index\.0\.proxy: .*must be like http://proxy"),
-        ("[[index]]\nprojects = []", r"index\.0\.projects: "),
-        ('[[index]]\nprojects = ["acme-*,x"]', r"index\.0\.projects\.0: 'acme-\*,x': is not"),
-        ('[[index]]\nprojects = [""]', r"index\.0\.projects\.0: "),
-        ("[[index]]\nurl = 'file://host/x'", r"index\.0\.url: .*or a folder: file:///"),
+        ('[[index]]\nname = "a"\npassword = "secret"', r"index\.0\.url of the index a: must"),
+        (INDEX + "proxy = 'proxy:3128'", r"index\.0\.proxy: .*must be like http://proxy"),
+        (INDEX + "projects = []", r"index\.0\.projects: "),
+        (INDEX + 'projects = ["acme-*,x"]', r"index\.0\.projects\.0: 'acme-\*,x': is not"),
+        (INDEX + 'projects = [""]', r"index\.0\.projects\.0: "),
+        ("[[index]]\nname = 'a'\nurl = 'file://host/x'", r"index\.0\.url: .*or a folder: file:///"),
         ("[server]\nworkers = 'many'", r"server\.workers: 'many'"),
         ("[cache]\nmax_size = -1", r"cache\.max_size: -1"),
         ("[server]\nworkers = 0", r"server\.workers: 0"),
         ("[cache]\nblobs = 'http://x'", r"cache\.blobs: 'http://x': must be like s3://"),
         ('[index]\npassword = "secret"', r"index: must be \[\[index\]\]"),
-        ('[[index]]\nurl = "https://me:a/secret@host/"', r"index\.0\.url: .*https://"),
-        ('[[index]]\nprojects = "acme-*"', r"index\.0\.projects: 'acme-\*': must be a list"),
+        ('[[index]]\nname = "a"\nurl = "https://me:a/secret@host/"', r"index\.0\.url: .*https://"),
+        (INDEX + 'projects = "acme-*"', r"index\.0\.projects: 'acme-\*': must be a list"),
         ("server = 3", r"server: 3: must be a section"),
         ("[cache]\ndir = 4", r"cache\.dir: 4: must be a path"),
         ("[cache]\ndir = ''", r"cache\.dir: '': must not be empty"),
@@ -151,6 +157,10 @@ def test_wrong_settings_are_named_in_one_line(tmp_path: Path, text: str, message
         ("WHEELKEEP_SERVER__PORT", "x", "WHEELKEEP_SERVER__PORT: .*'x'"),
         ("WHEELKEEP_POLICY__DENY", '["a b"]', r"WHEELKEEP_POLICY__DENY: policy\.deny\.0: 'a b'"),
         ("WHEELKEEP_INDEX", "[", "index"),
+        ("WHEELKEEP_INDEX", '[{"url": "https://a/"}]', r"INDEX: index\.0\.name: must"),
+        ("WHEELKEEP_INDEX", '[{"name": "a"}]', r"INDEX: index\.0\.url of the index a: must"),
+        ("WHEELKEEP_INDEX__URL", "https://a/", r"INDEX__URL: index: must be \[\[index\]\]"),
+        ("WHEELKEEP_INDEX__0__URL", "https://a/", r"WHEELKEEP_INDEX__0__URL: index: must be "),
         ("WHEELKEEP_CONFIG", "/no/such/file.toml", "/no/such/file.toml: there is no such"),
     ],
 )
@@ -164,6 +174,21 @@ def test_wrong_variables_are_named(
         load()
 
 
+def test_what_a_flag_says_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor on a variable that it beats."""
+    monkeypatch.setenv("WHEELKEEP_SERVER__PORT", "1")
+    file = write(tmp_path / "a.toml", "[server]\nport = 2\n")
+
+    for flags, told in (
+        ({"server": {"port": 70000}}, "server.port: "),
+        ({"index": [{"name": "pypi", "url": "ftp://x"}]}, "index.0.url: "),
+    ):
+        with pytest.raises(ConfigError, match=f"^{re.escape(told)}"):
+            load(file, flags)
+
+
 def test_a_folder_can_be_an_index(tmp_path: Path) -> None:
     """By a file URL or a path, whatever characters are in it."""
     folder = tmp_path / "a b"
@@ -175,7 +200,7 @@ def test_a_folder_can_be_an_index(tmp_path: Path) -> None:
         "./a b",
         "../" + tmp_path.name + "/a b",
     ):
-        (index,) = load(flags={"index": [{"url": url}]}).index
+        (index,) = load(flags={"index": [{"name": "pypi", "url": url}]}).index
         assert index.folder is not None
         assert index.folder.resolve() == folder
     assert load().index[0].folder is None
@@ -183,7 +208,10 @@ def test_a_folder_can_be_an_index(tmp_path: Path) -> None:
 
 def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the name of the index, over what the file says; a name that nobody has is an error."""
-    indexes = [{"name": "acme.x", "url": "https://a/", "password": "old"}, {"name": "pypi"}]
+    indexes = [
+        {"name": "acme.x", "url": "https://a/", "password": "old"},
+        {"name": "pypi", "url": "https://b/"},
+    ]
     monkeypatch.setenv("WHEELKEEP_INDEX_ACME_X_USERNAME", "ci")
     monkeypatch.setenv("WHEELKEEP_INDEX_ACME_X_PASSWORD", "secret")
 

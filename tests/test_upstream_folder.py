@@ -402,7 +402,9 @@ async def test_a_folder_that_is_not_there_at_the_start(tmp_path: Path, kind: str
     path = tmp_path / "wheels"
     if kind == "file":
         path.write_bytes(b"")
-    settings = load(flags={"cache": {"dir": str(tmp_path / "c")}, "index": [{"url": str(path)}]})
+    settings = load(
+        flags={"cache": {"dir": str(tmp_path / "c")}, "index": [{"name": "ours", "url": str(path)}]}
+    )
 
     with pytest.raises(ConfigError, match=f"index.url: {path} "):
         async with application(settings):

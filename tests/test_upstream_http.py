@@ -33,7 +33,7 @@ FILE = "/packages/six-1.0.tar.gz"
 @pytest.fixture
 async def index(upstream: FakeUpstream) -> AsyncIterator[HttpUpstream]:
     """The subject: wheelkeep's side of the fake index."""
-    async with HttpUpstream.open(Index(url=upstream.url), Telemetry()) as opened:
+    async with HttpUpstream.open(Index(name="pypi", url=upstream.url), Telemetry()) as opened:
         yield opened
 
 
@@ -253,7 +253,7 @@ async def test_each_request_has_the_credentials_that_are_nearest(
     address = upstream.root + FILE
     users = []
     for credentials in ({}, {"username": "index", "password": "i"}):
-        subject = Index(url=upstream.url, **credentials)
+        subject = Index(name="pypi", url=upstream.url, **credentials)
         async with HttpUpstream.open(subject, Telemetry()) as index:
             await index.page(SIX)
             await received(index, address)

@@ -53,7 +53,9 @@ async def test_min_age_in_tokyo(
     add(upstream, "beta", "2.0", **{"upload-time": ago(hours=25)})
     add(upstream, "beta", "3.0", **{"upload-time": ago(hours=23)})
     upstream.speaks = speaks
-    flags = settings(tmp_path, f'[policy]\nmin_age = "24h"\n[[index]]\nurl = "{upstream.url}"\n')
+    flags = settings(
+        tmp_path, f'[policy]\nmin_age = "24h"\n[[index]]\nname = "pypi"\nurl = "{upstream.url}"\n'
+    )
     async with wheelkeep(tmp_path / "cache", *flags, TZ="Asia/Tokyo") as server:
         if speaks == JSON:
             await install(server.index_url, tmp_path / "to", "beta")
@@ -69,7 +71,9 @@ async def test_a_direct_link_to_a_hidden_file(
 ) -> None:
     """Refused, with 403; pip tells its user why."""
     link = add(upstream, "beta", "3.0", **{"upload-time": ago(hours=23)})
-    flags = settings(tmp_path, f'[policy]\nmin_age = "24h"\n[[index]]\nurl = "{upstream.url}"\n')
+    flags = settings(
+        tmp_path, f'[policy]\nmin_age = "24h"\n[[index]]\nname = "pypi"\nurl = "{upstream.url}"\n'
+    )
     async with wheelkeep(tmp_path / "cache", *flags) as server:
         url = f"beta @ {server.url}/{link}"
         status, output = await outcome(*command, str(tmp_path / "to"), url)
@@ -88,7 +92,7 @@ async def test_allow_and_deny(upstream: FakeUpstream, tmp_path: Path, install: o
         add(upstream, "beta", version)
     add(upstream, "gamma", "1.0")
     text = '[policy]\nallow = ["beta"]\ndeny = ["beta>=3"]\n'
-    flags = settings(tmp_path, f'{text}[[index]]\nurl = "{upstream.url}"\n')
+    flags = settings(tmp_path, f'{text}[[index]]\nname = "pypi"\nurl = "{upstream.url}"\n')
     async with wheelkeep(tmp_path / "cache", *flags) as server:
         await install(server.index_url, tmp_path / "to", "beta")
         for refused in ("beta==3.0", "gamma"):
@@ -142,7 +146,7 @@ async def test_tokens_as_clients_send_them(
     hashed = hashlib.sha256(token.encode()).hexdigest()
     flags = settings(
         tmp_path, f'[auth]\ntokens = ["{hashed}"]\nopen_monitoring = true\n'
-        f'[[index]]\nurl = "{upstream.url}"\n'
+        f'[[index]]\nname = "pypi"\nurl = "{upstream.url}"\n'
     )  # fmt: skip
     netrc = tmp_path / "dot-netrc"
     netrc.write_text(f"machine 127.0.0.1 login any password {token}\n")

@@ -246,7 +246,7 @@ async def test_new_settings_come_with_a_renewal(upstream: FakeUpstream, tmp_path
     """SIGHUP reads the file anew; one that is wrong is told, and the old ones go on."""
     upstream.add("six", NAME)
     config = tmp_path / "wheelkeep.toml"
-    index = f'[[index]]\nurl = "{upstream.url}"\n'
+    index = f'[[index]]\nname = "pypi"\nurl = "{upstream.url}"\n'
     config.write_text(index)
     flags = ("--config", str(config), "--workers", "2")
     async with wheelkeep(tmp_path / "cache", *flags) as server:
@@ -258,7 +258,7 @@ async def test_new_settings_come_with_a_renewal(upstream: FakeUpstream, tmp_path
 
         await eventually(is_told)
         assert (await get(f"{server.index_url}six/"))[0] == 200
-        config.write_text(f'{index}name = "other"\n')
+        config.write_text(index.replace("pypi", "other"))
         server.process.send_signal(signal.SIGHUP)
 
         async def is_there() -> bool:
@@ -343,7 +343,7 @@ async def test_a_renewal_is_for_all_workers_or_none(upstream: FakeUpstream, tmp_
     """New ones that cannot start leave the old ones where they are; a stop is heard meanwhile."""
     upstream.add("six", NAME)
     config = tmp_path / "wheelkeep.toml"
-    index = f'[[index]]\nurl = "{upstream.url}"\n'
+    index = f'[[index]]\nname = "pypi"\nurl = "{upstream.url}"\n'
     config.write_text(index)
     flags = ("--config", str(config), "--workers", "2")
     async with wheelkeep(tmp_path / "cache", *flags) as server:

@@ -478,7 +478,9 @@ async def test_credentials_go_to_their_index_alone(
     upstream.handlers["/simple/moved/"] = lambda _: respond(
         302, Location=f"{other_upstream.url}six/"
     )
-    proxy = await make_proxy(index=[{"url": upstream.url, "username": "me", "password": "secret"}])
+    proxy = await make_proxy(
+        index=[{"name": "pypi", "url": upstream.url, "username": "me", "password": "secret"}]
+    )
     await get(proxy)
     assert (await get(proxy, f"/files/six/{sha256}/six-1.0.tar.gz")).status == 200
     assert (await get(proxy, "/simple/moved/")).status == 200
@@ -495,7 +497,7 @@ async def test_an_index_that_moved_is_asked_anew(
     upstream.add("six", "six-1.0.tar.gz")
     other_upstream.add("six", "six-2.0.tar.gz")
     await get(await make_proxy())
-    moved = await make_proxy(index=[{"url": other_upstream.url}])
+    moved = await make_proxy(index=[{"name": "pypi", "url": other_upstream.url}])
 
     assert "six-2.0" in await (await get(moved)).text()
 
