@@ -40,14 +40,14 @@ def explain(
     given = first["input"] if isinstance(first["input"], dict) else {}
     if location[0] == "index" and isinstance(given.get("name"), str):
         key = f"{key} of the index {given['name']}"
-    # A section may hold a password.
+    # A section may hold a password, and an address that is none may hold it anywhere.
     is_shown = isinstance(first["input"], str | int | float) and not _SECRET.search(key)
     shown = f" {first['input']!r}:" if is_shown else ""
-    return _USER.sub("", f"{origin}{key}:{shown} {problem}")
+    return f"{origin}{key}:{shown} {problem}"
 
 
-_SECRET = re.compile("password|redis|tokens")
-_USER = re.compile(r"(?<=//)\S*@")
+_SECRET = re.compile("username|password|tokens|url|proxy|redis|blobs")
+"""Keys whose values are never quoted."""
 _IN_PLAIN_WORDS = {
     "missing": "must be given; an [[index]] has a name and a url",
     "tuple_type": 'must be a list, like ["one", "two"]',

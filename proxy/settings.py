@@ -209,13 +209,13 @@ class Index(Section):
             return f"{Path(value).expanduser().absolute().as_uri()}/"
         try:
             url = URL(value)
-        except ValueError as problem:
-            raise ValueError(f"is not a URL: {problem}") from None
+        except ValueError:  # whose words quote parts of it
+            raise ValueError("is not a URL; a password is best given as `password`") from None
         is_folder = url.scheme == "file" and not url.host and url.path.startswith("/")
         if not is_folder and (url.scheme not in ("http", "https") or not url.host):
             raise ValueError("must be an http:// or https:// URL, or a folder: file:///… or ./…")
         if url.query_string or url.fragment:
-            raise ValueError("must have neither a query nor a fragment")
+            raise ValueError("must have neither ? nor #; a token goes into username and password")
         return value if value.endswith("/") else f"{value}/"
 
     @field_validator("proxy", mode="after")
