@@ -1,11 +1,12 @@
 """What is wrong with the settings, in one line that names the key and tells no secret."""
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -36,7 +37,9 @@ def explain(
     if first["type"] == "extra_forbidden":
         return f"{origin}{key}: there is no such setting{_nearest_key(location, sections)}"
     if key == "index":
-        problem = "must be [[index]], one such section for each index (in a variable: a JSON list)"
+        problem = "must be [[index]], one such section for each index"
+        if origin.upper().startswith(ENVIRONMENT_PREFIX):
+            problem = f"must be a list in JSON, in {ENVIRONMENT_PREFIX}INDEX: '{_LIKE['index']}'"
     given = first["input"] if isinstance(first["input"], dict) else {}
     if location[0] == "index" and isinstance(given.get("name"), str):
         key = f"{key} of the index {given['name']}"
@@ -44,6 +47,42 @@ def explain(
     is_shown = isinstance(first["input"], str | int | float) and not _SECRET.search(key)
     shown = f" {first['input']!r}:" if is_shown else ""
     return f"{origin}{key}:{shown} {problem}"
+
+
+def explain_variable(sections: Sections) -> str:
+    """Which variable holds no JSON, where a list or a whole section is meant to be in it."""
+    for variable, value in os.environ.items():
+        name = variable.upper().removeprefix(ENVIRONMENT_PREFIX).lower()
+        section, _, key = name.partition("__")
+        model = sections.get(section) if name != variable.lower() else None
+        field = model.model_fields.get(key) if model else None
+        is_list = name == "index" or (field and get_origin(field.annotation) is tuple)
+        if model is None or _is_json(value) or not (is_list or name == section):
+            continue
+        like = _LIKE.get(key or section, '["acme-*", "billing"]' if is_list else "{}")
+        return f"{variable}: must be a {'list' if is_list else 'section'} in JSON, like '{like}'"
+    return "a variable holds no JSON where a list is meant to be in it"
+
+
+_LIKE = {
+    "index": '[{"name": "corp", "url": "https://corp.example/simple/"}]',
+    "tokens": '["6f1c…", "09ab…"]',
+    "admin_tokens": '["6f1c…"]',
+    "deny": '["evil-*", "requests<2.20"]',
+    "policy": '{"min_age": "7d"}',
+    "auth": '{"tokens": ["6f1c…"]}',
+    "cache": '{"offline": true}',
+    "server": '{"port": 3142}',
+}
+"""Examples of values, as they stand in a variable."""
+
+
+def _is_json(value: str) -> bool:
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return True
 
 
 _SECRET = re.compile("username|password|tokens|url|proxy|redis|blobs")

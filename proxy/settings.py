@@ -35,7 +35,7 @@ from pydantic_settings.exceptions import SettingsError
 from yarl import URL
 
 from proxy.errors import ConfigError
-from proxy.setting_problems import ENVIRONMENT_PREFIX, explain, nearest
+from proxy.setting_problems import ENVIRONMENT_PREFIX, explain, explain_variable, nearest
 from proxy.setting_types import (
     Directory,
     Duration,
@@ -336,9 +336,8 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         raise ConfigError(f"{file}: {problem}") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(f"{file}: cannot be read: {problem}") from None
-    except SettingsError as problem:
-        cause = f" ({problem.__cause__})" if problem.__cause__ else ""
-        raise ConfigError(f"{problem}{cause}") from None
+    except SettingsError:
+        raise ConfigError(explain_variable(_SECTIONS)) from None
     except ValidationError as problem:
         raise ConfigError(explain(problem, file, flags or {}, _SECTIONS)) from None
     return _with_credentials_of_environment(settings)

@@ -84,8 +84,12 @@ def test_credentials_leave_the_url() -> None:
     assert "s@cret" not in repr(index)
 
 
-def test_indexes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list of indexes is given as JSON."""
+def test_lists_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are given as JSON; README shows it."""
+    shown = re.search(r"WHEELKEEP_POLICY__DENY='(.*?)'", (ROOT / "README.md").read_text())
+    assert shown is not None
+    monkeypatch.setenv("WHEELKEEP_POLICY__DENY", shown[1])
+    assert load().policy.deny == tuple(json.loads(shown[1]))
     monkeypatch.setenv(
         "WHEELKEEP_INDEX", '[{"name": "corp", "url": "http://corp.example/simple/"}]'
     )
@@ -197,10 +201,23 @@ def test_no_secret_is_quoted(
         ("WHEELKEEP_SERVER__PROT", "1", r"WHEELKEEP_SERVER__PROT: .*server\.prot: .* mean port"),
         ("WHEELKEEP_SERVER__PORT", "x", "WHEELKEEP_SERVER__PORT: .*'x'"),
         ("WHEELKEEP_POLICY__DENY", '["a b"]', r"WHEELKEEP_POLICY__DENY: policy\.deny\.0: 'a b'"),
-        ("WHEELKEEP_INDEX", "[", "index"),
+        ("WHEELKEEP_INDEX", "[", r"^WHEELKEEP_INDEX: must be a list in JSON, like '\[{\"name\": "),
+        ("WHEELKEEP_POLICY__DENY", "evil-*", r"^WHEELKEEP_POLICY__DENY: .* like '\[\"evil-\*\", "),
+        ("wheelkeep_policy__allow", "[six]", r"^wheelkeep_policy__allow: must be a list in JSON"),
+        (
+            "WHEELKEEP_AUTH__TOKENS",
+            "secret",
+            r"^WHEELKEEP_AUTH__TOKENS: .* in JSON, like '\[\"6f1c",
+        ),
+        (
+            "WHEELKEEP_POLICY__DENY",
+            "5",
+            r"^WHEELKEEP_POLICY__DENY: policy\.deny: .* must be a list",
+        ),
+        ("WHEELKEEP_POLICY", "x", "^WHEELKEEP_POLICY: must be a section in JSON, like '{"),
         ("WHEELKEEP_INDEX", '[{"url": "https://a/"}]', r"INDEX: index\.0\.name: must"),
         ("WHEELKEEP_INDEX", '[{"name": "a"}]', r"INDEX: index\.0\.url of the index a: must"),
-        ("WHEELKEEP_INDEX__URL", "https://a/", r"INDEX__URL: index: must be \[\[index\]\]"),
+        ("WHEELKEEP_INDEX__URL", "https://a/", r"INDEX__URL: index: must be a list in JSON"),
         ("WHEELKEEP_INDEX__0__URL", "https://a/", r"WHEELKEEP_INDEX__0__URL: index: must be "),
         ("WHEELKEEP_CONFIG", "/no/such/file.toml", "/no/such/file.toml: there is no such"),
     ],
@@ -211,8 +228,9 @@ def test_wrong_variables_are_named(
     """A variable that says nothing to us is an error, not silence."""
     monkeypatch.setenv(variable, value)
 
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as error:
         load()
+    assert "secret" not in str(error.value)
 
 
 def test_what_a_flag_says_is_not_blamed_on_the_file(
