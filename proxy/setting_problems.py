@@ -30,23 +30,52 @@ def explain(
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     location = [part for part in first["loc"] if not str(part).startswith("function-")]
     key = ".".join(str(part) for part in location)
-    problem = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    problem = _in_plain_words(first)
     if not key:
         return problem
     origin = _origin(location, file, flags)
     if first["type"] == "extra_forbidden":
         return f"{origin}{key}: there is no such setting{_nearest_key(location, sections)}"
     if key == "index":
-        problem = "must be [[index]], one such section for each index"
         if origin.upper().startswith(ENVIRONMENT_PREFIX):
-            problem = f"must be a list in JSON, in {ENVIRONMENT_PREFIX}INDEX: '{_LIKE['index']}'"
+            return (
+                f"{origin}must be a list in JSON, in {ENVIRONMENT_PREFIX}INDEX: '{_LIKE['index']}'"
+            )
+        return f"{origin}index: must be [[index]], one such section for each index"
+    if named := re.match(r"(\w+): ", problem):  # one key of the section that was looked at
+        key, problem = f"{key}.{named[1]}", problem[named.end() :]
     given = first["input"] if isinstance(first["input"], dict) else {}
     if location[0] == "index" and isinstance(given.get("name"), str):
         key = f"{key} of the index {given['name']}"
+    return f"{origin}{key}: {_seen(first, is_secret=bool(_SECRET.search(key)))}{problem}"
+
+
+def _seen(error: Mapping[str, Any], *, is_secret: bool) -> str:
+    """The value that is wrong, or only its kind where that is what is wrong."""
+    value = error["input"]
     # A section may hold a password, and an address that is none may hold it anywhere.
-    is_shown = isinstance(first["input"], str | int | float) and not _SECRET.search(key)
-    shown = f" {first['input']!r}:" if is_shown else ""
-    return f"{origin}{key}:{shown} {problem}"
+    if isinstance(value, str | int | float) and not is_secret:
+        return f"{str(value).lower() if isinstance(value, bool) else repr(value)}: "
+    if not error["type"].endswith("_type"):
+        return ""
+    kind = next((name for type, name in _KINDS if isinstance(value, type)), "something else")
+    return f"is {kind}, and "
+
+
+_KINDS = (
+    (str, "a text"),
+    (bool, "true or false"),
+    (int | float, "a number"),
+    (list | tuple, "a list"),
+    (dict, "a section"),
+)
+
+
+def _in_plain_words(error: Mapping[str, Any]) -> str:
+    words = _IN_PLAIN_WORDS.get(error["type"])
+    if words is None:
+        return str(error["msg"]).removeprefix("Value error, ")
+    return words.format(**error.get("ctx", {}))
 
 
 def explain_variable(sections: Sections) -> str:
@@ -87,15 +116,31 @@ def _is_json(value: str) -> bool:
 
 _SECRET = re.compile("username|password|tokens|url|proxy|redis|blobs")
 """Keys whose values are never quoted."""
+_WHOLE_NUMBER = "must be a whole number"
+_TRUE_OR_FALSE = "must be true or false"
+_SIZE = "must be a size, like 20GiB"
 _IN_PLAIN_WORDS = {
     "missing": "must be given; an [[index]] has a name and a url",
-    "tuple_type": 'must be a list, like ["one", "two"]',
-    "model_type": "must be a section",
+    "bool_parsing": _TRUE_OR_FALSE,
+    "bool_type": _TRUE_OR_FALSE,
+    "byte_size": _SIZE,
+    "byte_size_unit": _SIZE,
     "dict_type": "must be a section",
-    "path_type": "must be a path",
+    "finite_number": _WHOLE_NUMBER,
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": _WHOLE_NUMBER,
+    "int_parsing": _WHOLE_NUMBER,
+    "int_parsing_size": _WHOLE_NUMBER,
+    "int_type": _WHOLE_NUMBER,
+    "less_than_equal": "must be at most {le}",
+    "model_type": "must be a section",
+    "path_type": "must be a path, in quotes",
+    "string_pattern_mismatch": "must be of a-z, 0-9, dot, - and _, and begin with one of a-z, 0-9",
     "string_too_short": "must not be empty",
-    "byte_size": "must be a size, like 20GiB",
-    "byte_size_unit": "must be a size, like 20GiB",
+    "string_type": "must be a text, in quotes",
+    "time_delta_parsing": "is not a duration; write it like 90s, 10m, 36h, 7d or P7D",
+    "too_short": "must not be empty",
+    "tuple_type": 'must be a list, like ["one", "two"]',
 }
 
 

@@ -25,7 +25,10 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 def parse_duration(value: object) -> object:
     """Read "90s", "10m", "36h", "7d" or "2w"; leave ISO 8601 ("P7D") to pydantic."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+        try:
+            return timedelta(**{_UNITS[match[2]]: float(match[1])})
+        except OverflowError:
+            raise ValueError("is longer than can be counted") from None
     if isinstance(value, str) and value.strip().upper().startswith("P"):
         return value.strip().upper()
     if isinstance(value, timedelta):

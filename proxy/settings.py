@@ -113,6 +113,8 @@ class Server(Section):
     @field_validator("workers", mode="before")
     @classmethod
     def _auto_is_counted(cls, value: object) -> object:
+        if isinstance(value, str) and value != "auto" and not value.strip().isdecimal():
+            raise ValueError('must be a whole number, or "auto"')
         return usable_cores() if value == "auto" else value
 
 

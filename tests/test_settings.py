@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import ConfigError
-from proxy.settings import Section, Settings, all_names, load
+from proxy.settings import Auth, Cache, Index, Policy, Section, Server, Settings, all_names, load
 
 ROOT = Path(__file__).parents[1]
 INDEX = "[[index]]\nname = 'a'\nurl = 'https://a/'\n"
@@ -117,11 +117,25 @@ def test_lists_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[[index]]\nname = 'b'\nprojects = ['x']", r"index\.0\.url of the index b: must be given"),
         ("[[index]]", r"index\.0\.name: must be given; an \[\[index\]\] has a name and a url"),
         ("[server\nport = 1", r"a\.toml: .*line 1"),
+        ("[server]\nport = 1.5", r"server\.port: 1\.5: must be a whole number"),
+        ("[server]\nport = []", r"server\.port: is a list, and must be a whole number"),
+        ("[server]\nport = -1", r"server\.port: -1: must be at least 0"),
+        ("[server]\nhost = true", r"server\.host: true: must be a text, in quotes"),
+        ("[cache]\noffline = 'maybe'", r"cache\.offline: 'maybe': must be true or false"),
+        (
+            "[cache]\npage_ttl = '99999999999d'",
+            r"cache\.page_ttl: .* is longer than can be counted",
+        ),
+        (INDEX + "password = 5", r"index\.0\.password: is a number, and must be a text, in quotes"),
+        (
+            INDEX + "password = 'x'\npassword_file = 'x'",
+            r"index\.0\.password_file of the index a: ",
+        ),
         ('[policy]\ndeny = ["x<"]', r"policy\.deny\.0: 'x<': '<' is no version specifier"),
         ('[policy]\nallow = [":egg:"]', r"policy\.allow\.0: .*the kinds are :sdist: and :wheel:"),
         ('[policy]\nmin_age = "soon"', r"policy\.min_age: 'soon': is not a duration"),
         ("[server]\nbase_path = '/a/../b'", r"server\.base_path: .* must be a path like /pypi"),
-        ("[server]\ntls_key = 'key.pem'", r"server: tls_key: is of no use without tls_cert"),
+        ("[server]\ntls_key = 'key.pem'", r"server\.tls_key: is of no use without tls_cert"),
         ('[auth]\ntokens = ["hunter2"]', r"auth\.tokens\.0: must be the sha256 of a token"),
         ('[[index]]\nname = "a"\npassword = "secret"', r"index\.0\.url of the index a: must"),
         (INDEX + "proxy = 'proxy:3128'", r"index\.0\.proxy: .*must be like http://proxy"),
@@ -152,6 +166,22 @@ def test_wrong_settings_are_named_in_one_line(tmp_path: Path, text: str, message
 
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["x{y}", "", -1, 1.5, 10**30, True, [], [5], {}, {"a": 1}, None])
+def test_what_is_wrong_is_told_in_plain_words(value: object) -> None:
+    """Not in those of the library that found it, whatever stands where."""
+    models = {"server": Server, "cache": Cache, "index": Index, "policy": Policy, "auth": Auth}
+    assert models.keys() == Settings.model_fields.keys()
+    for section, key in [(name, key) for name in models for key in models[name].model_fields]:
+        given: Any = {key: value}
+        if section == "index":
+            given = [{"name": "a", "url": "https://a/", **given}]
+        try:
+            load(flags={section: given})
+        except ConfigError as error:
+            assert re.match(rf"{section}\.(0\.)?{key}[. ]?.*: ", str(error))
+            assert not re.search("Input|valid |Value error|String|Tuple|pars|<", str(error))
 
 
 @pytest.mark.parametrize(
@@ -217,8 +247,8 @@ def test_no_secret_is_quoted(
         ("WHEELKEEP_POLICY", "x", "^WHEELKEEP_POLICY: must be a section in JSON, like '{"),
         ("WHEELKEEP_INDEX", '[{"url": "https://a/"}]', r"INDEX: index\.0\.name: must"),
         ("WHEELKEEP_INDEX", '[{"name": "a"}]', r"INDEX: index\.0\.url of the index a: must"),
-        ("WHEELKEEP_INDEX__URL", "https://a/", r"INDEX__URL: index: must be a list in JSON"),
-        ("WHEELKEEP_INDEX__0__URL", "https://a/", r"WHEELKEEP_INDEX__0__URL: index: must be "),
+        ("WHEELKEEP_INDEX__URL", "https://a/", r"INDEX__URL: must be a list in JSON"),
+        ("WHEELKEEP_INDEX__0__URL", "https://a/", "WHEELKEEP_INDEX__0__URL: must be a list"),
         ("WHEELKEEP_CONFIG", "/no/such/file.toml", "/no/such/file.toml: there is no such"),
     ],
 )
