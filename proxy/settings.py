@@ -51,6 +51,7 @@ from proxy.setting_types import (
 CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
 DEFAULT_FILE = Path("wheelkeep.toml")
 
+_SMALLEST_CACHE_BYTES = 10**6
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)*")
 
 
@@ -140,6 +141,16 @@ class Cache(Section):
         timedelta(days=30), description="serve the last good page this long while upstream fails"
     )
     offline: bool = Field(False, description="never ask upstream")
+
+    @field_validator("max_size", mode="after")
+    @classmethod
+    def _has_a_unit(cls, value: ByteSize) -> ByteSize:
+        # 20 would be bytes, and drive out all that is kept.
+        if 0 < value < _SMALLEST_CACHE_BYTES:
+            raise ValueError(
+                "is less than 1MB; write it with its unit, like 20GiB, or 0: keep none"
+            )
+        return value
 
     @field_validator("blobs", mode="after")
     @classmethod

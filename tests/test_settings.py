@@ -44,6 +44,15 @@ def test_flags_beat_environment_beats_file(tmp_path: Path, monkeypatch: pytest.M
     assert (settings.server.port, settings.server.host, settings.cache.offline) == (3, "file", True)
 
 
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [("0", 0), (0, 0), ("1MB", 10**6), ("20GiB", 20 << 30), ("1.5 GB", 15 * 10**8)],
+)
+def test_sizes(given: object, size: int) -> None:
+    """With a unit; 0 keeps no file on disk."""
+    assert load(flags={"cache": {"max_size": given}}).cache.max_size == size
+
+
 def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flag's, else $WHEELKEEP_CONFIG, else ./wheelkeep.toml where it is there."""
     assert load().server.port == 3141
@@ -144,6 +153,8 @@ def test_lists_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (INDEX + 'projects = [""]', r"index\.0\.projects\.0: "),
         ("[[index]]\nname = 'a'\nurl = 'file://host/x'", r"index\.0\.url: .*or a folder: file:///"),
         ("[server]\nworkers = 'many'", r"server\.workers: 'many'"),
+        ("[cache]\nmax_size = 20", r"cache\.max_size: 20: is less than 1MB; .* like 20GiB"),
+        ("[cache]\nmax_size = '999kB'", r"cache\.max_size: '999kB': is less than 1MB"),
         ("[cache]\nmax_size = -1", r"cache\.max_size: -1"),
         ("[server]\nworkers = 0", r"server\.workers: 0"),
         ("[cache]\nblobs = 'http://x'", r"cache\.blobs: must be like s3://"),
