@@ -51,6 +51,7 @@ from proxy.setting_types import (
 CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
 DEFAULT_FILE = Path("wheelkeep.toml")
 
+_CREDENTIAL_KEYS = ("username", "password", "password_file")
 _SMALLEST_CACHE_BYTES = 10**6
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)*")
 
@@ -203,9 +204,14 @@ class Index(Section):
     @model_validator(mode="before")
     @classmethod
     def _take_credentials_out_of_url(cls, data: Any) -> Any:
-        """`https://user:secret@host/` becomes url, username and password: the URL is shown."""
+        """`https://user:secret@host/` becomes url, username and password: the URL is shown.
+
+        What is empty there was meant so: some registries take a token as the user name alone.
+        As a setting of its own, an empty one is one that was not given.
+        """
         if not isinstance(data, dict) or not isinstance(data.get("url"), str):
             return data
+        data = {key: one for key, one in data.items() if one != "" or key not in _CREDENTIAL_KEYS}
         try:
             url = URL(data["url"])
         except ValueError:
@@ -243,6 +249,25 @@ class Index(Section):
         if self.password_file is not None and self.password.get_secret_value():
             raise ValueError("password_file: there is a password already")
         return self
+
+    @model_validator(mode="after")
+    def _folder_is_not_asked_over_http(self) -> Self:
+        for key in (*_CREDENTIAL_KEYS, "proxy", "ca_file", "link_hosts"):
+            if self.folder is not None and getattr(self, key):
+                raise ValueError(f"{key}: has no effect on a folder")
+        return self
+
+    @property
+    def lacks(self) -> str:
+        """Which of username and password is missing beside the other; empty: none.
+
+        Known once all have had their say: the one may come from a variable, the other from a file.
+        """
+        has_user = "username" in self.model_fields_set
+        has_password = "password" in self.model_fields_set or self.password_file is not None
+        if has_user == has_password:
+            return ""
+        return "password" if has_user else "username"
 
     @property
     def folder(self) -> Path | None:
@@ -353,7 +378,17 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         raise ConfigError(explain_variable(_SECTIONS)) from None
     except ValidationError as problem:
         raise ConfigError(explain(problem, file, flags or {}, _SECTIONS)) from None
-    return _with_credentials_of_environment(settings)
+    whole = _with_credentials_of_environment(settings)
+    for at, index in enumerate(whole.index):
+        if key := index.lacks:
+            raise ConfigError(f"index.{at}.{key} of the index {index.name}: {_BESIDE[key]}")
+    return whole
+
+
+_BESIDE = {
+    "username": "must be given beside a password; any word, where the index does not look at it",
+    "password": "must be given beside a username; or leave both to netrc",
+}
 
 
 def _config_file(config: Path | None) -> Path | None:

@@ -187,7 +187,8 @@ def test_what_is_wrong_is_told_in_plain_words(value: object) -> None:
     for section, key in [(name, key) for name in models for key in models[name].model_fields]:
         given: Any = {key: value}
         if section == "index":
-            given = [{"name": "a", "url": "https://a/", **given}]
+            credentials = {"username": "me", "password": "x"}
+            given = [{"name": "a", "url": "https://a/", **credentials, **given}]
         try:
             load(flags={section: given})
         except ConfigError as error:
@@ -325,6 +326,61 @@ def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     ) as problem:
         load(flags={"index": indexes})
     assert "secret" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("index", "variables", "message"),
+    [
+        (
+            {"username": "ci"},
+            {},
+            r"index\.0\.password of the index a: must be given beside",
+        ),
+        ({"username": "ci", "password": ""}, {}, r"index\.0\.password of the index a: "),
+        ({"password": "secret"}, {}, r"index\.0\.username of the index a: must be"),
+        ({"password_file": "/secret"}, {}, r"index\.0\.username of the index a: must be"),
+        ({}, {"PASSWORD": "secret"}, r"index\.0\.username of the index a: must be"),
+        ({}, {"USERNAME": "ci"}, r"index\.0\.password of the index a: must be"),
+        ({"url": "/srv", "proxy": "none"}, {}, r"index\.0\.proxy of the index a: has no eff"),
+        (
+            {"url": "/srv", "ca_file": "x"},
+            {},
+            r"index\.0\.ca_file of the index a: has no eff",
+        ),
+        (
+            {"url": "/srv", "link_hosts": ["x"]},
+            {},
+            r"index\.0\.link_hosts of the index a: has no eff",
+        ),
+        (
+            {"url": "/srv", "password": "secret"},
+            {},
+            r"index\.0\.password of the index a: has no eff",
+        ),
+        ({"url": "/srv"}, {"USERNAME": "ci"}, "the index a: username: has no effect on a folder"),
+        ({"username": "ci", "password": "secret"}, {}, ""),
+        ({"username": "ci", "password": ""}, {"PASSWORD": "secret"}, ""),
+        ({"username": "ci"}, {"PASSWORD_FILE": "/secret"}, ""),
+        ({"url": "https://ci@a/", "password": "secret"}, {}, ""),
+        ({"url": "https://secret@a/"}, {}, ""),
+        ({"url": "https://:secret@a/"}, {}, ""),
+        ({"url": "/srv", "password": "", "proxy": "", "ca_file": "", "min_age": "1d"}, {}, ""),
+    ],
+)
+def test_half_of_the_credentials_and_what_has_no_effect(
+    monkeypatch: pytest.MonkeyPatch, index: Any, variables: dict[str, str], message: str
+) -> None:
+    """Each is a mistake, wherever it was given; a user alone in the URL is meant."""
+    for key, value in variables.items():
+        monkeypatch.setenv(f"WHEELKEEP_INDEX_A_{key}", value)
+    indexes = [{"name": "a", "url": "https://a/", **index}]
+    if not message:
+        load(flags={"index": indexes})
+        return
+
+    with pytest.raises(ConfigError, match=message) as error:
+        load(flags={"index": indexes})
+    assert "secret" not in str(error.value)
 
 
 def test_a_variable_that_means_two_indexes(monkeypatch: pytest.MonkeyPatch) -> None:

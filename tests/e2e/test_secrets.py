@@ -87,7 +87,11 @@ url = "http://127.0.0.1:{free_port()}/simple/"
     linked = upstream.root.replace("//", f"//me:{LINK}@")
     upstream.pages["too"]["files"][0]["url"] = f"{linked}/gone?signature={LINK}"
     told = ""
-    environment = {"NETRC": str(netrc), "WHEELKEEP_INDEX_NOBODY_PASSWORD": ENVIRONMENT}
+    environment = {
+        "NETRC": str(netrc),
+        "WHEELKEEP_INDEX_NOBODY_USERNAME": "me",
+        "WHEELKEEP_INDEX_NOBODY_PASSWORD": ENVIRONMENT,
+    }
     flags = ("--config", str(settings), "--workers", str(workers))
     async with wheelkeep(tmp_path / "cache", *flags, healthy=401, **environment) as server:
         auth = aiohttp.encode_basic_auth("me", TOKEN)
