@@ -31,9 +31,8 @@ class Credentials:
         self._telemetry = telemetry
         self._file: WatchedFile[str] | None = None
         if index.password_file is not None:
-            self._file = WatchedFile(
-                index.password_file, _one_line, "index.password_file", telemetry
-            )
+            setting = f"index.password_file of the index {index.name}"
+            self._file = WatchedFile(index.password_file, _one_line, setting, telemetry)
         self._complaint = ""
 
     def __repr__(self) -> str:

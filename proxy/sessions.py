@@ -9,7 +9,6 @@ import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -45,7 +44,7 @@ async def open_sessions(
     resolves names, the system's without one. Raises `ConfigError` where `ca_file` or
     `password_file` cannot be used.
     """
-    trusted = await asyncio.to_thread(trusting, index.ca_file)
+    trusted = await asyncio.to_thread(trusting, index)
     credentials = await asyncio.to_thread(Credentials, index, telemetry)
     async with AsyncExitStack() as stack:
         resolver = resolver or aiohttp.DefaultResolver()
@@ -61,20 +60,21 @@ async def open_sessions(
         yield Sessions(pages=await new(), files=await new())
 
 
-def trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS that trusts the system's certificates (SSL_CERT_FILE, SSL_CERT_DIR) and these. Blocking.
+def trusting(index: Index) -> ssl.SSLContext:
+    """TLS that trusts the system's certificates (SSL_CERT_FILE, SSL_CERT_DIR) and `ca_file`.
 
-    Raises `ConfigError`.
+    Blocking. Raises `ConfigError`.
     """
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
-    if ca_file is not None:
+    if index.ca_file is not None:
+        where = f"index.ca_file of the index {index.name}: {index.ca_file}"
         try:
-            context.load_verify_locations(ca_file)
+            context.load_verify_locations(index.ca_file)
         except ssl.SSLError:
-            raise ConfigError(f"index.ca_file: {ca_file}: holds no certificate (PEM)") from None
+            raise ConfigError(f"{where}: holds no certificate (PEM)") from None
         except OSError as problem:
-            raise ConfigError(f"index.ca_file: {ca_file}: {problem.strerror}") from None
+            raise ConfigError(f"{where}: {problem.strerror}") from None
     return context
 
 

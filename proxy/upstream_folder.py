@@ -83,7 +83,7 @@ class FolderUpstream:
         except OSError as problem:
             where = problem.filename or self._folder.path
             raise ConfigError(
-                f"index.url: {where} of the index {self.name} cannot be read: {problem.strerror}"
+                f"index.url of the index {self.name}: {where} cannot be read: {problem.strerror}"
             ) from problem
 
     async def close(self) -> None:

@@ -25,8 +25,8 @@ class WatchedFile(Generic[Value]):
     """What stands in a file by now.
 
     `read` reads it and raises `ValueError` that says what is wrong with it, and nothing of what
-    stands there: it may be a secret. `setting` is the key that names the file. The file
-    must be there and right to begin with, or `ConfigError` is raised; what goes wrong with it
+    stands there: it may be a secret. `setting` is the key that names the file, and whose it is. The
+    file must be there and right to begin with, or `ConfigError` is raised; what goes wrong with it
     later is logged, and the last good value stays.
     """
 

@@ -147,7 +147,9 @@ async def test_a_password_file_must_be_right_to_begin_with(
     path = tmp_path / "password"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ConfigError, match=r"index\.password_file: .*password: ") as raised:
+    with pytest.raises(
+        ConfigError, match=r"index\.password_file of the index pypi: /.*password: "
+    ) as raised:
         await world.open(password_file=str(path))
 
     assert "secret" not in str(raised.value)

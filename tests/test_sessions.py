@@ -252,5 +252,7 @@ async def test_a_ca_file_must_be_right(
     if content is not None:
         path.write_text(content)
 
-    with pytest.raises(ConfigError, match=r"\Aindex\.ca_file: .*ca\.pem: (No such|holds no)"):
+    with pytest.raises(
+        ConfigError, match=r"\Aindex\.ca_file of the index pypi: .*ca\.pem: (No such|holds no)"
+    ):
         await page_of(upstream, ca_file=str(path))

@@ -44,6 +44,22 @@ def test_flags_beat_environment_beats_file(tmp_path: Path, monkeypatch: pytest.M
     assert (settings.server.port, settings.server.host, settings.cache.offline) == (3, "file", True)
 
 
+def test_paths_count_from_the_working_directory(tmp_path: Path) -> None:
+    """Not from the file that names them; and `~` is the home folder."""
+    (tmp_path / "etc").mkdir()
+    text = "[server]\ntls_cert = 'a.pem'\ntls_key = '~/a.key'\n[cache]\ndir = 'c'\n"
+    text += "[auth]\ntokens_file = './t'\n[[index]]\nname = 'a'\nurl = './wheels'\n"
+    text += "[[index]]\nname = 'b'\nurl = 'https://b/'\nca_file = 'b.pem'\n"
+    settings = load(write(tmp_path / "etc/w.toml", text))
+
+    assert settings.server.tls_cert == tmp_path / "a.pem"
+    assert settings.server.tls_key == Path.home() / "a.key"
+    assert settings.cache.dir == tmp_path / "c"
+    assert settings.auth.tokens_file == tmp_path / "t"
+    assert settings.index[0].folder == tmp_path / "wheels"
+    assert settings.index[1].ca_file == tmp_path / "b.pem"
+
+
 @pytest.mark.parametrize(
     ("given", "size"),
     [("0", 0), (0, 0), ("1MB", 10**6), ("20GiB", 20 << 30), ("1.5 GB", 15 * 10**8)],

@@ -406,7 +406,7 @@ async def test_a_folder_that_is_not_there_at_the_start(tmp_path: Path, kind: str
         flags={"cache": {"dir": str(tmp_path / "c")}, "index": [{"name": "ours", "url": str(path)}]}
     )
 
-    with pytest.raises(ConfigError, match=f"index.url: {path} "):
+    with pytest.raises(ConfigError, match=f"index.url of the index ours: {path} "):
         async with application(settings):
             pass
 
