@@ -1,4 +1,4 @@
-"""The examples in config/ that users copy: they parse, and their parts fit together.
+"""The examples in README and config/ that users copy: they parse, and their parts fit together.
 
 `tests/e2e/test_behind.py` starts nginx with config/nginx.conf.
 """
@@ -6,8 +6,12 @@
 import asyncio
 import os
 import re
+import shlex
+import ssl
 import subprocess
 import sys
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +19,63 @@ from typing import Any
 import pytest
 import yaml
 
+from proxy.policy import territories
 from proxy.settings import load
+from proxy.tls import Certificate
 from tests.conftest import MakeProxy
 from tests.nginx import Nginx
-from tests.servers import free_port, wheelkeep
+from tests.servers import free_port, path_of_program, wheelkeep
 
 CONFIG = Path(__file__).parents[1] / "config"
+
+
+README = (CONFIG.parent / "README.md").read_text()
+EXAMPLES = [
+    one
+    for one in re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    if "tool.uv" not in one
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_settings_in_the_readme(tmp_path: Path, example: str) -> None:
+    """Whatever is shown of a file of settings is one."""
+    (tmp_path / "example.toml").write_text(example)
+
+    load(tmp_path / "example.toml")
+
+
+def test_the_example_of_a_company(tmp_path: Path) -> None:
+    """It has what it promises: reserved names, a release age, tokens, TLS."""
+    (example,) = (one for one in EXAMPLES if "tls_cert" in one)
+    (tmp_path / "example.toml").write_text(example)
+    settings = load(tmp_path / "example.toml")
+    area = territories(settings.index)
+
+    assert [index.name for index in settings.index] == ["corp", "pypi"]
+    assert [area["corp"].covers(name) for name in ("acme-x", "six")] == [True, False]
+    assert [area["pypi"].covers(name) for name in ("acme-x", "six")] == [False, True]
+    assert (settings.index[0].min_age, settings.policy.min_age.days) == (timedelta(0), 7)
+    assert settings.auth.tokens_file and settings.auth.admin_tokens_file
+    assert settings.server.scheme == "https"
+
+
+def test_the_certificate_to_try_it_with(tmp_path: Path) -> None:
+    """The line of README makes one that wheelkeep serves, for the names by which it is tried."""
+    path_of_program("openssl")
+    (line,) = re.findall(r"^openssl .*", README, re.MULTILINE)
+    subprocess.run(shlex.split(line), cwd=tmp_path, check=True, capture_output=True)
+    context = Certificate(tmp_path / "cert.pem", tmp_path / "key.pem").context
+    client = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+
+    for name in ("localhost", "127.0.0.1"):
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        one = client.wrap_bio(to_client, to_server, server_hostname=name)
+        other = context.wrap_bio(to_server, to_client, server_side=True)
+        for end in (one, other, one, other):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+        assert one.cipher()
 
 
 def test_nginx_accepts_the_example_of_a_fleet(tmp_path: Path) -> None:
