@@ -20,6 +20,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -325,6 +326,13 @@ class Settings(BaseSettings):
     policy: Policy = Field(default_factory=Policy)
     auth: Auth = Field(default_factory=Auth)
 
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that they were read from; None: there was none."""
+        return self._file
+
     @model_validator(mode="after")
     def _indexes_are_usable(self) -> Self:
         if not self.index:
@@ -378,6 +386,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         raise ConfigError(explain_variable(_SECTIONS)) from None
     except ValidationError as problem:
         raise ConfigError(explain(problem, file, flags or {}, _SECTIONS)) from None
+    settings._file = file  # noqa: SLF001 - no setting, and told by nobody else
     whole = _with_credentials_of_environment(settings)
     for at, index in enumerate(whole.index):
         if key := index.lacks:

@@ -71,12 +71,16 @@ def test_sizes(given: object, size: int) -> None:
 
 def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flag's, else $WHEELKEEP_CONFIG, else ./wheelkeep.toml where it is there."""
-    assert load().server.port == 3141
+    assert (load().server.port, load().file) == (3141, None)
     write(tmp_path / "wheelkeep.toml", "[server]\nport = 1\n")
     assert load().server.port == 1
     monkeypatch.setenv("WHEELKEEP_CONFIG", str(write(tmp_path / "b.toml", "[server]\nport = 2\n")))
     assert load().server.port == 2
     assert load(write(tmp_path / "c.toml", "[server]\nport = 3\n")).server.port == 3
+    assert (load().file, load(tmp_path / "c.toml").file) == (
+        tmp_path / "b.toml",
+        tmp_path / "c.toml",
+    )
 
 
 @pytest.mark.parametrize(
