@@ -90,7 +90,7 @@ async def make_proxy(
                     "policy": policy or {},
                     "auth": auth or {},
                     "cache": {"dir": str(tmp_path / "cache"), **cache},
-"index": index or [{"name": "pypi", "url": upstream.url}],
+                    "index": index or [{"name": "pypi", "url": upstream.url}],
                     "server": {"hot_path": hot_path} | (server or {}),
                 }
             )
