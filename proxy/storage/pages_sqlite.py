@@ -2,6 +2,9 @@
 
 WAL mode lets several processes read while one writes. Bodies that no record names any more
 go with the record that named them last.
+
+Each question is one job for a thread: one for reading and one for writing, each with a connection
+of its own. So a reader never waits for a writer, and a transaction costs one hop between threads.
 """
 
 import asyncio
@@ -9,11 +12,12 @@ import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
-import aiosqlite
 import stamina
 
 from proxy.errors import StoreUnavailable
@@ -45,19 +49,45 @@ _OPENING_SECONDS = 5.0
 _BUSY_SECONDS = 1.0
 """How long a page waits to be written while another process holds the file, at the most."""
 
+Result = TypeVar("Result")
+
+
+class _Connection:
+    """A connection to the file, and the thread that it lives in."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, "pages")
+        self._connection: sqlite3.Connection | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """The result of the work, which once begun goes on to its end. Raises sqlite3's errors."""
+
+        def job() -> Result:
+            if self._connection is None:
+                self._connection = _opened(self._path)
+            return work(self._connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+    async def close(self) -> None:
+        def job() -> None:
+            if self._connection is not None:
+                self._connection.close()
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        self._thread.shutdown(wait=False)
+
 
 class SqlitePages:
     """A `PageStore` in one file. Make one with `open`."""
 
-    def __init__(
-        self, connection: aiosqlite.Connection, path: Path, keep: timedelta, changes: Changes
-    ) -> None:
-        self._connection = connection
+    def __init__(self, path: Path, keep: timedelta, changes: Changes) -> None:
+        self._reading, self._writing = _Connection(path), _Connection(path)
         self._changes = changes
         self._path = path
         self._keep = keep
-        # One connection is one transaction: two writers must not meet in it.
-        self._writing = asyncio.Lock()
+        self._turn_to_write = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<SqlitePages in {self._path}>"
@@ -69,35 +99,9 @@ class SqlitePages:
         `keep`: how long `prune` spares a page after its last writing. Raises
         `StoreUnavailable`.
         """
-        try:
-            connection = await cls._connect(path)
-        except sqlite3.DatabaseError as problem:
-            if isinstance(problem, sqlite3.OperationalError):
-                raise StoreUnavailable("page store", f"{path}: {problem}") from problem
-            path.rename(path.with_name(f"{path.name}.damaged-{int(time.time())}"))
-            connection = await cls._connect(path)
-        try:
-            changes = await asyncio.to_thread(Changes, path.with_name(f"{path.name}-changes"))
-        except BaseException:
-            await connection.close()
-            raise
-        return cls(connection, path, keep, changes)
-
-    @staticmethod
-    # Processes that start together are in each other's way for a moment.
-    @stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_OPENING_SECONDS, wait_max=0.2)
-    async def _connect(path: Path) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(path, timeout=_OPENING_SECONDS, isolation_level=None)
-        try:
-            await connection.execute("PRAGMA journal_mode = WAL")
-            # With WAL, NORMAL can lose the last commits at a power cut and never the rest.
-            await connection.execute("PRAGMA synchronous = NORMAL")
-            await connection.executescript(_SCHEMA)
-            await connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
+        await asyncio.to_thread(_prepare, path)
+        changes = await asyncio.to_thread(Changes, path.with_name(f"{path.name}-changes"))
+        return cls(path, keep, changes)
 
     async def record(self, index: str, project: ProjectName) -> PageRecord | None:
         """See `PageStore`."""
@@ -114,8 +118,11 @@ class SqlitePages:
 
     async def drop_body(self, etag: str) -> None:
         """See `PageStore`."""
-        async with self._transaction() as (connection, _):
-            await connection.execute("DELETE FROM bodies WHERE key = ?", (body_key(etag),))
+        await self._write(
+            lambda connection, _: connection.execute(
+                "DELETE FROM bodies WHERE key = ?", (body_key(etag),)
+            )
+        )
 
     async def write(
         self, index: str, project: ProjectName, record: PageRecord, body: bytes | None = None
@@ -123,61 +130,74 @@ class SqlitePages:
         """See `PageStore`."""
         key = page_key(index, project)
         expires_at = time.time() + kept_seconds(record, self._keep)
-        async with self._transaction(key) as (connection, _):
-            before = await self._etag(key)
+
+        def write(connection: sqlite3.Connection, changed: set[str]) -> None:
+            changed.add(key)
+            row = connection.execute("SELECT etag FROM pages WHERE key = ?", (key,)).fetchone()
             if body is not None and record.etag is not None:
-                await connection.execute(
+                connection.execute(
                     "INSERT OR IGNORE INTO bodies VALUES (?, ?)", (body_key(record.etag), body)
                 )
-            await connection.execute(
+            connection.execute(
                 "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)",
                 (key, record.etag, encode_record(record), expires_at),
             )
-            if before is not None and before != record.etag:
-                await connection.execute(_DROP_UNUSED, (body_key(before), before))
+            if row is not None and row[0] is not None and row[0] != record.etag:
+                connection.execute(_DROP_UNUSED, (body_key(row[0]), row[0]))
+
+        await self._write(write)
 
     async def delete(self, index: str, project: ProjectName) -> bool:
         """See `PageStore`."""
         key = page_key(index, project)
-        async with self._transaction(key) as (connection, changed):
+
+        def delete(connection: sqlite3.Connection, changed: set[str]) -> bool:
             below = (f"{key}/", f"{key}0")  # "0" is what follows "/"
-            rows = await connection.execute_fetchall(
+            rows = connection.execute(
                 "SELECT key, etag FROM pages WHERE key = ? OR key > ? AND key < ?", (key, *below)
-            )
-            changed.update(row[0] for row in rows)
-            await connection.execute("DELETE FROM pages WHERE key > ? AND key < ?", below)
-            cursor = await connection.execute("DELETE FROM pages WHERE key = ?", (key,))
+            ).fetchall()
+            changed.update((key, *(row[0] for row in rows)))
+            connection.execute("DELETE FROM pages WHERE key > ? AND key < ?", below)
+            deleted = connection.execute("DELETE FROM pages WHERE key = ?", (key,)).rowcount
             for _, etag in rows:
                 if etag is not None:
-                    await connection.execute(_DROP_UNUSED, (body_key(etag), etag))
-            return cursor.rowcount > 0
+                    connection.execute(_DROP_UNUSED, (body_key(etag), etag))
+            return deleted > 0
+
+        return await self._write(delete)
 
     async def clear(self) -> int:
         """See `PageStore`."""
+
+        def clear(connection: sqlite3.Connection, _: set[str]) -> int:
+            deleted = connection.execute("DELETE FROM pages").rowcount
+            connection.execute("DELETE FROM bodies")
+            return deleted
+
         try:
-            async with self._transaction() as (connection, _):
-                cursor = await connection.execute("DELETE FROM pages")
-                await connection.execute("DELETE FROM bodies")
-                return cursor.rowcount
+            return await self._write(clear)
         finally:
             self._changes.note_all()
 
     async def prune(self) -> None:
         """See `PageStore`."""
-        async with self._transaction() as (connection, _):
-            await connection.execute("DELETE FROM pages WHERE expires_at < ?", (time.time(),))
-            await connection.execute("DELETE FROM facts WHERE expires_at < ?", (time.time(),))
-            await connection.execute(
+
+        def prune(connection: sqlite3.Connection, _: set[str]) -> None:
+            connection.execute("DELETE FROM pages WHERE expires_at < ?", (time.time(),))
+            connection.execute("DELETE FROM facts WHERE expires_at < ?", (time.time(),))
+            connection.execute(
                 "DELETE FROM bodies WHERE key NOT IN "
                 "(SELECT 'body:' || etag FROM pages WHERE etag IS NOT NULL)"
             )
 
+        await self._write(prune)
+
     async def count(self) -> int:
         """See `PageStore`."""
         with _as_ours(self._path):
-            cursor = await self._connection.execute("SELECT count(*) FROM pages")
-            row = await cursor.fetchone()
-            return int(row[0]) if row else 0
+            query = "SELECT count(*) FROM pages"
+            row = await self._reading.run(lambda connection: connection.execute(query).fetchone())
+            return int(row[0])
 
     async def fact(self, key: str) -> bytes | None:
         """See `PageStore`."""
@@ -186,58 +206,87 @@ class SqlitePages:
     async def write_fact(self, key: str, value: bytes, *, lasting: bool = False) -> None:
         """See `PageStore`."""
         expires_at = math.inf if lasting else time.time() + self._keep.total_seconds()
-        async with self._transaction() as (connection, _):
-            await connection.execute(
+        await self._write(
+            lambda connection, _: connection.execute(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, value, expires_at)
             )
+        )
 
     async def close(self) -> None:
         """See `PageStore`."""
-        await self._connection.close()
-
-    async def _etag(self, key: str) -> str | None:
-        cursor = await self._connection.execute("SELECT etag FROM pages WHERE key = ?", (key,))
-        row = await cursor.fetchone()
-        return row[0] if row else None
+        await self._writing.close()
+        await self._reading.close()
 
     async def _row(self, query: str, key: str) -> bytes | None:
         with _as_ours(self._path):
-            rows = await self._connection.execute_fetchall(query, (key,))
-            return next((row[0] for row in rows), None)
+            row = await self._reading.run(
+                lambda connection: connection.execute(query, (key,)).fetchone()
+            )
+            return row[0] if row is not None else None
 
-    @asynccontextmanager
-    async def _transaction(
-        self, *changed: str
-    ) -> AsyncIterator[tuple[aiosqlite.Connection, set[str]]]:
-        """One transaction, and the keys of the pages that it changes."""
-        keys = set(changed)
+    async def _write(self, work: Callable[[sqlite3.Connection, set[str]], Result]) -> Result:
+        """One transaction. `work` is handed where to put the keys of the pages that it changes."""
+
+        def transaction(connection: sqlite3.Connection) -> Result:
+            changed: set[str] = set()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection, changed)
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+            finally:
+                # Here, and not where the result is waited for: nobody may wait any more.
+                for key in changed:
+                    self._changes.note(key)
+            return result
+
         async with self._turn():
             with _as_ours(self._path):
-                await self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection, keys
-                except BaseException:
-                    await self._connection.rollback()
-                    raise
-                try:
-                    await self._connection.commit()
-                finally:
-                    # Also where nobody waits for the commit any more: it may have been.
-                    for key in keys:
-                        self._changes.note(key)
+                return await self._writing.run(transaction)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """Wait for the other writers of this process, but not behind a queue of slow ones."""
         try:
             async with asyncio.timeout(_BUSY_SECONDS):
-                await self._writing.acquire()
+                await self._turn_to_write.acquire()
         except TimeoutError:
             raise StoreUnavailable("page store", f"{self._path}: others are writing") from None
         try:
             yield
         finally:
-            self._writing.release()
+            self._turn_to_write.release()
+
+
+def _prepare(path: Path) -> None:
+    """Make the tables. A file that is no database is set aside. Raises `StoreUnavailable`."""
+    try:
+        _with_tables(path)
+    except sqlite3.DatabaseError as problem:
+        if isinstance(problem, sqlite3.OperationalError):
+            raise StoreUnavailable("page store", f"{path}: {problem}") from problem
+        path.rename(path.with_name(f"{path.name}.damaged-{int(time.time())}"))
+        _with_tables(path)
+
+
+# Processes that start together are in each other's way for a moment.
+@stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_OPENING_SECONDS, wait_max=0.2)
+def _with_tables(path: Path) -> None:
+    with closing(_opened(path, _OPENING_SECONDS)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(_SCHEMA)
+
+
+def _opened(path: Path, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
+    # Each is used by one thread at a time, and closed by whichever comes last.
+    connection = sqlite3.connect(
+        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+    )
+    # With WAL, NORMAL can lose the last commits at a power cut and never the rest.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
 
 
 @contextmanager
