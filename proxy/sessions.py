@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from cachetools import LRUCache
 from yarl import URL
 
 from proxy.credentials import Credentials
@@ -98,17 +99,27 @@ def proxy_for(url: URL, setting: str) -> URL | None:
     return proxy
 
 
+_REMEMBERED_ORIGINS = 256
+
+
 class _ProxyChoice:
     """Which way the requests for an index go. Their proxy's credentials stay in its URL."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        # To read the environment takes as long as to send a request.
+        self._chosen: LRUCache[URL, URL | None] = LRUCache(_REMEMBERED_ORIGINS)
+
+    def _choose(self, origin: URL) -> URL | None:
+        if origin not in self._chosen:
+            self._chosen[origin] = proxy_for(origin, self._index.proxy)
+        return self._chosen[origin]
 
     async def choose(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         try:
-            proxy = proxy_for(request.url, self._index.proxy)
+            proxy = self._choose(request.url.origin())
         except ValueError:
             reason = "the environment names a proxy for it that is no HTTP proxy"
             raise UpstreamError(self._index.name, str(request.url), reason) from None
