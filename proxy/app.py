@@ -2,6 +2,8 @@
 
 The journey of a request:
 
+0. `web/hotpath.py` looks at it before the framework does, and where `web/answers.py` has its answer
+   ready, that was all. Handlers offer what they have answered from the cache.
 1. `web/access.py` gives it an id, and will turn whatever goes wrong into an answer;
    `web/tokens.py` lets it in.
 2. A handler in `web/` reads the URL and the headers, and knows which representation or which
