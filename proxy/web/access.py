@@ -147,6 +147,8 @@ async def _answer(
     try:
         response = await handler(request)
     except ProxyError as problem:
+        if note.is_begun:
+            cut(request)
         response = _refusal(note, problem)
     except web.HTTPException as problem:
         # aiohttp's own: no such route, wrong method, a redirect.

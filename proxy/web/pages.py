@@ -31,6 +31,7 @@ from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
 from proxy.web.ready import ReadyPages, etag_for, representation_tag, seen_from
+from proxy.web.sending import sent_by_kernel
 
 _CHUNK = 1 << 18
 
@@ -199,7 +200,10 @@ async def _stream_list(
         if coding is Coding.GZIP:
             response.content_length = os.fstat(file.fileno()).st_size
         await response.prepare(request)
-        if request.method != "HEAD":
+        is_sent = request.method == "HEAD" or await sent_by_kernel(
+            request, file.fileno(), 0, response.content_length
+        )
+        if not is_sent:
             source = file if coding is Coding.GZIP else gzip.GzipFile(fileobj=file)
             request[NOTE].sent_bytes = await _copy(source, response)
         await response.write_eof()

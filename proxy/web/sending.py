@@ -85,7 +85,7 @@ async def _stream(
     try:
         await response.prepare(request)
         is_whole = download.is_complete and stop is not None
-        if not (is_whole and await _sent_by_kernel(request, download.fileno, start, stop)):
+        if not (is_whole and await sent_by_kernel(request, download.fileno, start, stop)):
             async with aclosing(download.read(start, stop)) as pieces:
                 async for piece in pieces:
                     await response.write(piece)
@@ -102,7 +102,7 @@ async def _stream(
     return response
 
 
-async def _sent_by_kernel(
+async def sent_by_kernel(
     request: web.Request, file_descriptor: int, start: int, stop: int | None
 ) -> bool:
     """Send a part of a complete file without its bytes passing through here.

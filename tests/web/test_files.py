@@ -248,7 +248,7 @@ async def test_a_failure_of_our_own_in_the_middle_cuts_the_answer(
     async def fail(*_: object) -> None:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr("proxy.web.sending._sent_by_kernel", fail)
+    monkeypatch.setattr("proxy.web.sending.sent_by_kernel", fail)
     await (await proxy.get(link(sha256))).read()
 
     with pytest.raises(aiohttp.ClientPayloadError, match="received 0 of 512000"):
