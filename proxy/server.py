@@ -29,6 +29,9 @@ GRACE_SECONDS = 30.0
 _DRAINING_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 75.0
 _BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 64
+_PAUSE_SECONDS = 1.0
+"""How long nobody is accepted after descriptors have run out."""
 _THREADS = 64
 """They wait for disks and for name servers: a few that hang must not take all of them."""
 
@@ -115,26 +118,81 @@ def runner_of(app: web.Application, server: Server, **options: Any) -> web.AppRu
 async def _accepting(
     sockets: Sequence[socket.socket], protocols: web.Server, certificate: Certificate | None
 ) -> AsyncIterator[None]:
-    """Answer who connects there. aiohttp's own sites have no deadlines for TLS."""
-    loop = asyncio.get_running_loop()
+    """Answer who connects there."""
     async with AsyncExitStack() as stack:
         for listening in sockets:
-            server = await loop.create_server(
-                protocols,
-                sock=listening,
-                # For asyncio, the backlog is also how often it accepts in one turn. Out of
-                # descriptors, each of these tries is logged and begins a series of its own.
-                backlog=1,
-                ssl=certificate.context if certificate else None,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if certificate else None,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS if certificate else None,
-            )
-            stack.callback(server.close)
-            listening.listen(_BACKLOG)
+            door = _Door(listening, protocols, certificate)
+            stack.callback(door.close)
+            door.open()
         if certificate is not None:
             looking = asyncio.create_task(certificate.keep_up())
             stack.callback(looking.cancel)
         yield
+
+
+class _Door:
+    """Accepts connections on one socket.
+
+    Event loops have their own ways when descriptors run out: libuv turns clients away, asyncio logs
+    each try. Here they wait in the socket's queue, and it is said once a second.
+    """
+
+    def __init__(
+        self, listening: socket.socket, protocols: web.Server, certificate: Certificate | None
+    ) -> None:
+        self._listening = listening
+        self._protocols = protocols
+        self._certificate = certificate
+        self._loop = asyncio.get_running_loop()
+        self._meeting: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self._log = structlog.get_logger("wheelkeep")
+
+    def open(self) -> None:
+        """Begin, or begin again."""
+        if not self._is_closed:
+            self._listening.setblocking(False)
+            self._loop.add_reader(self._listening, self._accept)
+
+    def close(self) -> None:
+        """Accept nobody any more."""
+        self._is_closed = True
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+        for task in self._meeting:
+            task.cancel()
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                client, _address = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as problem:
+                # Nothing else can be wrong with a socket that listens.
+                self._log.warning("out of system resource", problem=problem.strerror)
+                self._loop.remove_reader(self._listening)
+                self._loop.call_later(_PAUSE_SECONDS, self.open)
+                return
+            task = self._loop.create_task(self._meet(client))
+            self._meeting.add(task)
+            task.add_done_callback(self._meeting.discard)
+
+    async def _meet(self, client: socket.socket) -> None:
+        client.setblocking(False)
+        try:
+            await self._loop.connect_accepted_socket(
+                self._protocols,
+                client,
+                ssl=self._certificate.context if self._certificate else None,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._certificate else None,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS if self._certificate else None,
+            )
+        except OSError:  # gone before it was greeted, or it does not speak TLS
+            client.close()
+        except BaseException:
+            client.close()
+            raise
 
 
 class _Draining:
@@ -152,8 +210,7 @@ class _Draining:
         """Accept nobody any more, and wait for what those who were accepted ask."""
         self._has_begun = True
         self._answers.close()  # they do not say it
-        # asyncio forgets a connection that it accepted and has not yet set up when its server
-        # is closed: the client would wait for ever.
+        # Who was accepted and is not yet met has until then.
         for listening in sockets:
             asyncio.get_running_loop().remove_reader(listening)
         await asyncio.sleep(_DRAINING_SECONDS)
