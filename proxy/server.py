@@ -19,7 +19,7 @@ from proxy import __version__
 from proxy.access_log import AccessLog
 from proxy.app import READY_ANSWERS, application
 from proxy.errors import ConfigError
-from proxy.settings import Server, Settings
+from proxy.settings import Policy, Server, Settings
 from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
 from proxy.web.answers import ReadyAnswers
 from proxy.web.hotpath import HotRunner
@@ -94,6 +94,10 @@ async def serve(
                     cache=str(settings.cache.dir),
                     pages="redis" if settings.cache.redis else "embedded",
                     blobs=settings.cache.blobs or "disk",
+                    settings=str(settings.file.absolute()) if settings.file else "none",
+                    tokens=bool(settings.auth.tokens or settings.auth.tokens_file),
+                    policy=settings.policy != Policy()
+                    or any(index.min_age for index in settings.index),
                 )
                 ready()
                 await stop.wait()
