@@ -17,8 +17,6 @@ Back-pressure, graceful stop and the time an idle connection is kept remain aioh
 does not read, does not want to write or is closing, it is given what comes.
 """
 
-import asyncio
-import os
 from typing import Any
 
 from aiohttp import web
@@ -31,7 +29,7 @@ from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, Asked, Fields, rea
 class HotProtocol(RequestHandler):
     """One connection of a client."""
 
-    __slots__ = ("_answers", "_client", "_held", "_is_foreign", "_is_half_closed", "_socket")
+    __slots__ = ("_answers", "_client", "_held", "_is_foreign", "_is_half_closed")
 
     def __init__(self, answers: ReadyAnswers, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -40,13 +38,6 @@ class HotProtocol(RequestHandler):
         self._is_foreign = False
         self._is_half_closed = False
         self._client: str | None = None
-        self._socket = -1
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
-        super().connection_made(transport)
-        if self.ssl_context is None:
-            self._socket = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
         """Answer what is ready, and hand on the rest. See `asyncio.Protocol`."""
@@ -104,7 +95,7 @@ class HotProtocol(RequestHandler):
         answer = self._answers.answer(asked, fields, self._client or self._peer())
         if answer is None:
             return False
-        self._write(transport, *answer)
+        transport.writelines(answer)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         return True
 
@@ -119,21 +110,6 @@ class HotProtocol(RequestHandler):
             and not self._close
             and not self._force_close
         )
-
-    def _write(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
-        """To the kernel at once, as far as it takes it; the rest when the loop comes by."""
-        written = 0
-        if self._socket >= 0 and not transport.get_write_buffer_size():
-            try:  # noqa: SIM105 - `suppress` costs more than all the rest of this
-                written = os.writev(self._socket, (head, body))
-            except OSError:
-                pass  # the transport will meet it again, and knows what to do
-        missing = len(head) + len(body) - written
-        if not missing:
-            return
-        if missing > len(body):
-            transport.write(head[written:])
-        transport.write(memoryview(body)[max(0, written - len(head)) :])
 
     def _peer(self) -> str | None:
         if self._client is None and self.peername is not None:
