@@ -84,7 +84,12 @@ class ReadyAnswers:
         return f"<ReadyAnswers to {len(self._answers)} targets>"
 
     def offer(self, target: str, representation: str | None, answer: ReadyAnswer) -> None:
-        """Whoever asks for that target gets this, in that representation (or in the only one)."""
+        """Whoever asks for that target gets this, in that representation (or in the only one).
+
+        What has a query is not taken: there may be any number of them.
+        """
+        if "?" in target:
+            return
         by_representation = self._answers.pop(target, {})
         by_representation[representation] = answer
         self._answers[target] = by_representation

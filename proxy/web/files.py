@@ -35,7 +35,7 @@ from proxy.web.access import NOTE
 from proxy.web.answers import ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
-from proxy.web.ready import Body, ReadyBodies
+from proxy.web.ready import ReadyBodies
 from proxy.web.sending import file_headers, send_file
 
 _SIGNATURE = ".asc"
@@ -253,7 +253,7 @@ class FileHandlers:
         size = download.size_bytes
         if download.sha256 is None or size is None or size > _LARGEST_READY_BYTES:
             return
-        if self._bodies.get(download.sha256) is None:
+        if self._bodies.get(download.sha256).data is None:
             async with aclosing(download.read(0, size)) as pieces:
                 self._bodies.put(download.sha256, b"".join([piece async for piece in pieces]))
         self._offer(request, download.sha256, standing, headers)
@@ -265,8 +265,6 @@ class FileHandlers:
         standing: Standing,
         headers: Mapping[str, str],
     ) -> None:
-        if request.rel_url.raw_query_string:
-            return
         note, headers = request[NOTE], dict(headers)
         journey = Journey(outcome=Outcome.HIT, index=note.journey.index)
         answer = ReadyAnswer(
@@ -274,7 +272,7 @@ class FileHandlers:
             route=note.route,
             project=note.project,
             etag=sha256,
-            body=self._bodies.get(sha256) or Body(None),
+            body=self._bodies.get(sha256),
             headers=lambda _: headers,
             journey=lambda _: journey,
         )

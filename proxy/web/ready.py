@@ -62,11 +62,10 @@ class ReadyBodies:
     def __repr__(self) -> str:
         return f"<ReadyBodies: {len(self._bodies)}, {self._bodies.currsize} bytes>"
 
-    def get(self, etag: str) -> Body | None:
-        """The bytes, where they are here."""
-        body = self._bodies.get(etag)
-        if body is not None:
-            body.is_wanted = True
+    def get(self, etag: str) -> Body:
+        """The bytes of that ETag, or a body without any where they are not here."""
+        body = self._bodies.get(etag) or Body(None)
+        body.is_wanted = True
         return body
 
     def put(self, etag: str, data: bytes) -> None:
@@ -105,8 +104,8 @@ class ReadyPages:
         self, page: Page, view: View, format: Format, coding: Coding, etag: str
     ) -> bytes:
         """The body of the page in that representation, whose ETag that is."""
-        kept = self._bodies.get(etag)
-        if kept is not None and kept.data is not None:
+        kept = self.kept(etag)
+        if kept.data is not None:
             return kept.data
         data = await self._making.join(etag, lambda: self._make(page, view, format, coding))
         self._bodies.put(etag, data)
@@ -114,7 +113,7 @@ class ReadyPages:
 
     def kept(self, etag: str) -> Body:
         """The body of that ETag; one without bytes, where it is not made or not kept."""
-        return self._bodies.get(etag) or Body(None)
+        return self._bodies.get(etag)
 
     async def close(self) -> None:
         """Stop what is under way."""
