@@ -70,17 +70,19 @@ class DocumentHandlers:
         coding = choose_coding(encodings)
         record = document.record
         headers = headers_of(
-            record.stamp, record.serial, document.content_type, self._now(), document.changes_at
+            record.stamp,
+            record.serial,
+            document.content_type,
+            self._now(),
+            document.changes_at,
+            coding,
         )
         headers["Vary"] = "Accept-Encoding"
         etag = f"{document.etag}.doc{'.gz' if coding is Coding.GZIP else ''}"
         if matches(request.headers.get("If-None-Match"), etag):
             return not_modified(etag, headers)
-        if coding is Coding.GZIP:
-            headers["Content-Encoding"] = coding.value
-            body = document.gzipped
-        else:
-            body = await asyncio.to_thread(document.identity)
+        is_packed = coding is Coding.GZIP
+        body = document.gzipped if is_packed else await asyncio.to_thread(document.identity)
         return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
 
 

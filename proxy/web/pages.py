@@ -84,25 +84,35 @@ class PageHandlers:
         page = await self._catalog.page(name, index)
         note.journey = page.journey
         view = View(index)
-        headers = self._headers(page, format, coding, self._now())
+        # Of the page itself nothing is held in these: ready answers outlive it in memory.
+        headers_at = partial(
+            headers_of,
+            page.stamp,
+            page.serial,
+            format.content_type,
+            changes_at=page.changes_at,
+            coding=coding,
+        )
+        headers = headers_at(self._now())
         etag = etag_for(page.etag, seen_from(page, view), format, coding)
+        tag = representation_tag(format, coding)
         if matches(request.headers.get("If-None-Match"), etag):
-            self._offer(request, page, format, coding, etag)
+            self._offer(request, page, tag, etag, headers_at)
             return not_modified(etag, headers)
         body = await self._ready.body(page, view, format, coding, etag)
-        self._offer(request, page, format, coding, etag)
+        self._offer(request, page, tag, etag, headers_at)
         return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
 
-    @staticmethod
-    def _headers(page: Page, format: Format, coding: Coding, now: datetime) -> dict[str, str]:
-        headers = headers_of(page.stamp, page.serial, format.content_type, now, page.changes_at)
-        return headers | _coded(coding)
-
     def _offer(
-        self, request: web.Request, page: Page, format: Format, coding: Coding, etag: str
+        self,
+        request: web.Request,
+        page: Page,
+        representation: str,
+        etag: str,
+        headers_at: Callable[[datetime], Mapping[str, str]],
     ) -> None:
         """Who asks for it while nothing changes need not come by here."""
-        if page.standing is None or request.rel_url.raw_query_string:
+        if page.standing is None:
             return
         fresh_until, index = page.parts[0].record.stamp.fresh_until, page.index
         answer = ReadyAnswer(
@@ -111,10 +121,10 @@ class PageHandlers:
             project=page.name,
             etag=etag,
             body=self._ready.kept(etag),
-            headers=partial(self._headers, page, format, coding),
+            headers=headers_at,
             journey=lambda now: Journey(outcome=Outcome.HIT, ttl=fresh_until - now, index=index),
         )
-        self._answers.offer(request.raw_path, representation_tag(format, coding), answer)
+        self._answers.offer(request.raw_path, representation, answer)
 
     async def project_list(self, request: web.Request) -> web.StreamResponse:
         """The list of projects."""
@@ -124,8 +134,9 @@ class PageHandlers:
         listing = await self._root_lists.project_list(request.match_info.get("index"))
         note.journey = listing.journey
         record = listing.record
-        headers = headers_of(record.stamp, record.serial, format.content_type, self._now())
-        headers |= _coded(coding)
+        headers = headers_of(
+            record.stamp, record.serial, format.content_type, self._now(), coding=coding
+        )
         etag = etag_for(listing.etag, "", format, coding)
         if matches(request.headers.get("If-None-Match"), etag):
             return not_modified(etag, headers)
@@ -142,6 +153,7 @@ def headers_of(
     content_type: str,
     now: datetime,
     changes_at: datetime | None = None,
+    coding: Coding = Coding.IDENTITY,
 ) -> dict[str, str]:
     """What is said of anything that is kept as a page is.
 
@@ -159,13 +171,11 @@ def headers_of(
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'",
     }
+    if coding is Coding.GZIP:
+        headers["Content-Encoding"] = coding.value
     if serial is not None and serial.isdecimal():
         headers["X-PyPI-Last-Serial"] = serial
     return headers
-
-
-def _coded(coding: Coding) -> dict[str, str]:
-    return {"Content-Encoding": coding.value} if coding is Coding.GZIP else {}
 
 
 def _representation(request: web.Request) -> tuple[Format, Coding]:
