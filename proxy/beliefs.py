@@ -84,9 +84,8 @@ class Beliefs:
     def __init__(self, store: PageStore, telemetry: Telemetry) -> None:
         self._store = store
         self._telemetry = telemetry
+        # What is not believed any more stays: it is all there is while the store is away.
         self._held: LRUCache[Key, Belief] = LRUCache(_RECORDS_IN_MEMORY)
-        # Looked at only while the store is away.
-        self._remembered: LRUCache[Key, PageRecord] = LRUCache(_RECORDS_IN_MEMORY)
 
     def __repr__(self) -> str:
         return f"<Beliefs: {len(self._held)}>"
@@ -107,44 +106,38 @@ class Beliefs:
             record = await self._store.record(*key)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
-            record, is_unchanged = self._remembered.get(key), None
+            last = self._held.get(key)
+            record, is_unchanged = last.record if last else None, None
         # While the store was read, a fresh answer may have come in: that one is newer.
         newer = self._held.get(key)
         if newer is not None and newer is not belief and newer.holds(time.monotonic()):
             return newer.record
-        self._hold(key, Belief(record, _trusted_until(is_unchanged), is_unchanged))
+        self._believe(key, record, is_unchanged)
         return record
 
     def put(self, key: Key, record: PageRecord) -> None:
         """Believe a record that is about to be written to the store."""
-        is_unchanged = self._store.watch(*key)
-        self._hold(key, Belief(record, _trusted_until(is_unchanged), is_unchanged))
+        self._believe(key, record, self._store.watch(*key))
 
     def doubt(self, key: Key) -> None:
         """Look at the store the next time."""
-        belief = self._held.pop(key, None)
+        belief = self._held.get(key)
         if belief is not None:
             belief.until = -math.inf
 
     def forget(self, key: Key) -> None:
         """The page is being deleted."""
         self.doubt(key)
-        self._remembered.pop(key, None)
+        self._held.pop(key, None)
 
     def forget_all(self) -> None:
         """All pages are being deleted."""
         for key in list(self._held):
-            self.doubt(key)
-        self._remembered.clear()
+            self.forget(key)
 
-    def _hold(self, key: Key, belief: Belief) -> None:
-        self.doubt(key)
-        self._held[key] = belief
-        if belief.record is None:
-            self._remembered.pop(key, None)
-        else:
-            self._remembered[key] = belief.record
-
-
-def _trusted_until(is_unchanged: Callable[[], bool] | None) -> float:
-    return math.inf if is_unchanged is not None else time.monotonic() + TRUST_SECONDS
+    def _believe(
+        self, key: Key, record: PageRecord | None, is_unchanged: Callable[[], bool] | None
+    ) -> None:
+        self.doubt(key)  # answers may rest on what was believed before
+        until = math.inf if is_unchanged is not None else time.monotonic() + TRUST_SECONDS
+        self._held[key] = Belief(record, until, is_unchanged)
