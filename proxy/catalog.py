@@ -28,7 +28,7 @@ from proxy.errors import (
 )
 from proxy.flight import Flight
 from proxy.journey import Journey
-from proxy.merged import Listed, Page, Part
+from proxy.merged import Listed, Page, Part, next_change
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import Hidden, Policy, Selection, quarantine
 from proxy.sightings import Sightings
@@ -337,10 +337,9 @@ class Catalog:
         """
         beliefs = [self._cache.belief(upstream, project) for upstream in asked]
         records = {belief.record for belief in beliefs if belief is not None}
-        if None in beliefs or any(part.record not in records for part in parts):
+        if any(part.record not in records for part in parts):
             return None  # changed while the answer was made
-        moments = [part.selection.until for part in parts]
-        return Standing.of(beliefs, min((one for one in moments if one is not None), default=None))
+        return Standing.of(beliefs, next_change(parts))
 
     def _locations(self, part: Part, project: ProjectName) -> set[str]:
         """Everywhere the project is by the word of one of its pages, that page included."""

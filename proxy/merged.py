@@ -4,7 +4,7 @@ Pure: what an index has and what policy hides of it come in, and what is shown g
 ETag that names just that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,6 +52,12 @@ class Part:
         return None, hidden
 
 
+def next_change(parts: Iterable[Part]) -> datetime | None:
+    """When these will show more by themselves, since a file comes of age."""
+    moments = (part.selection.until for part in parts)
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """A project's page: that of the index that answers, and of those that it says add to it."""
@@ -96,8 +102,7 @@ class Page:
     @property
     def changes_at(self) -> datetime | None:
         """When it will show more by itself, since a file comes of age."""
-        moments = (part.selection.until for part in self.parts)
-        return min((moment for moment in moments if moment is not None), default=None)
+        return next_change(self.parts)
 
     def hidden(self) -> Iterator[tuple[File, Hidden]]:
         """The files that clients do not see, and why."""
