@@ -36,7 +36,7 @@ class AccessLine(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     id: str
     event: str = "request"
     level: str = "info"
-    timestamp: datetime | None = None
+    timestamp: datetime
     """UTC."""
 
 
@@ -81,12 +81,5 @@ class LogForMachines:
             text = self._encoder.encode_lines(lines).decode()
         except UnicodeEncodeError:
             # A client may send a path that is no text.
-            text = "".join(f"{json.dumps(_plain(line))}\n" for line in lines)
+            text = "".join(f"{json.dumps(msgspec.to_builtins(line))}\n" for line in lines)
         self._stream.write(text)
-
-
-def _plain(line: AccessLine) -> object:
-    return {
-        name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
-        for name, value in msgspec.structs.asdict(line).items()
-    }
