@@ -2,8 +2,7 @@
 
 RFC 9112 §2 to §6. What is not plainly right is not read at all, and the framework has the whole
 connection from there on: so both ways through wheelkeep see the same requests in the same bytes.
-Heads are remembered, and their first lines and fields apart: a client sends the same fields with
-all its requests, and all clients send the same lines.
+Heads are remembered, and their fields apart: a client sends the same with all its requests.
 """
 
 import re
@@ -61,18 +60,13 @@ class Fields:
 @lru_cache(4096)
 def read_head(head: bytes) -> tuple[Asked, Fields] | None:
     """A whole head; None where it is not plainly that of a GET or a HEAD, and of nothing else."""
-    line_end = head.index(b"\r\n") + 2
-    asked, fields = read_line(head[:line_end]), read_fields(head[line_end:])
-    return None if asked is None or fields is None else (asked, fields)
-
-
-@lru_cache(1024)
-def read_line(line: bytes) -> Asked | None:
-    """The first line of a request, with its end; None where it is not plainly a GET or a HEAD."""
-    match = _LINE.fullmatch(line)
-    if match is None:
+    line = _LINE.match(head)
+    if line is None:
         return None
-    return Asked(method=match[1].decode("ascii"), target=match[2].decode("ascii"))
+    fields = read_fields(head[line.end() :])
+    if fields is None:
+        return None
+    return Asked(method=line[1].decode("ascii"), target=line[2].decode("ascii")), fields
 
 
 @lru_cache(512)
