@@ -84,7 +84,7 @@ async def serve(
         await runner.setup()
         assert runner.server is not None, "it is set up"
         try:
-            async with _accepting(sockets, runner.server, certificate):
+            async with _accepting(sockets, runner.server, certificate) as doors:
                 log.info(
                     "serving",
                     version=__version__,
@@ -106,7 +106,7 @@ async def serve(
                 # Whoever presses Ctrl-C once more does not want to wait.
                 loop.remove_signal_handler(signal.SIGINT)
                 log.info("stopping", pid=os.getpid(), grace_seconds=GRACE_SECONDS)
-                await draining.begin(sockets)
+                await draining.begin(doors)
         finally:
             await runner.cleanup()
 
@@ -121,17 +121,17 @@ def runner_of(app: web.Application, server: Server, **options: Any) -> web.AppRu
 @asynccontextmanager
 async def _accepting(
     sockets: Sequence[socket.socket], protocols: web.Server, certificate: Certificate | None
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Sequence["_Door"]]:
     """Answer who connects there."""
+    doors = [_Door(listening, protocols, certificate) for listening in sockets]
     async with AsyncExitStack() as stack:
-        for listening in sockets:
-            door = _Door(listening, protocols, certificate)
+        for door in doors:
             stack.callback(door.close)
             door.open()
         if certificate is not None:
             looking = asyncio.create_task(certificate.keep_up())
             stack.callback(looking.cancel)
-        yield
+        yield doors
 
 
 class _Door:
@@ -144,24 +144,28 @@ class _Door:
     def __init__(
         self, listening: socket.socket, protocols: web.Server, certificate: Certificate | None
     ) -> None:
+        listening.setblocking(False)
         self._listening = listening
         self._protocols = protocols
         self._certificate = certificate
         self._loop = asyncio.get_running_loop()
         self._meeting: set[asyncio.Task[None]] = set()
-        self._is_closed = False
+        self._is_shut = False
         self._log = structlog.get_logger("wheelkeep")
 
     def open(self) -> None:
         """Begin, or begin again."""
-        if not self._is_closed:
-            self._listening.setblocking(False)
+        if not self._is_shut:
             self._loop.add_reader(self._listening, self._accept)
 
-    def close(self) -> None:
-        """Accept nobody any more."""
-        self._is_closed = True
+    def shut(self) -> None:
+        """Accept nobody any more, also not after a pause. Who was accepted is still met."""
+        self._is_shut = True
         self._loop.remove_reader(self._listening)
+
+    def close(self) -> None:
+        """Leave the socket, and those who were not met by now."""
+        self.shut()
         self._listening.close()
         for task in self._meeting:
             task.cancel()
@@ -210,13 +214,12 @@ class _Draining:
         self._answers = answers
         self._has_begun = False
 
-    async def begin(self, sockets: Sequence[socket.socket]) -> None:
+    async def begin(self, doors: Sequence[_Door]) -> None:
         """Accept nobody any more, and wait for what those who were accepted ask."""
         self._has_begun = True
         self._answers.close()  # they do not say it
-        # Who was accepted and is not yet met has until then.
-        for listening in sockets:
-            asyncio.get_running_loop().remove_reader(listening)
+        for door in doors:
+            door.shut()
         await asyncio.sleep(_DRAINING_SECONDS)
 
     async def on_prepare(self, _: web.Request, response: web.StreamResponse) -> None:
