@@ -99,7 +99,7 @@ async def application(
         redis = _redis(cache)
         store = await _page_store(cache, redis)
         stack.push_async_callback(store.close)
-        machine, leases = await asyncio.to_thread(_machine, cache, redis)
+        machine, leases = await asyncio.to_thread(_machine, cache, redis) if redis else ("", None)
         shared = _shared_blobs(cache, telemetry)
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
@@ -253,10 +253,8 @@ def _shared_blobs(cache: Cache, telemetry: Telemetry) -> "SharedBlobs | None":
     return SharedBlobs.connect(cache.blobs, telemetry)
 
 
-def _machine(cache: Cache, redis: "RedisClient | None") -> "tuple[str, Leases | None]":
+def _machine(cache: Cache, redis: "RedisClient") -> "tuple[str, Leases]":
     """The name of this machine among those that share a Redis, and its leases there."""
-    if redis is None:
-        return "", None
     from proxy.storage.leases import Leases, machine_name  # noqa: PLC0415
 
     path = cache.dir / "machine"
