@@ -203,13 +203,15 @@ class Catalog:
                 await self._apply(upstream, project, lessons)
 
     async def _apply(self, upstream: Upstream, project: ProjectName, lessons: set[Lesson]) -> None:
-        async with self._cache.changing(upstream, project) as record:
+        async def with_lessons(record: PageRecord) -> tuple[PageRecord, bytes] | None:
             before = await self._load(record)
             after = before.with_lessons(lessons) if before else None
-            if record is None or after is None or after is before:
-                return
+            if after is None or after is before:
+                return None
             etag, body = await self._pack(after)
-            await self._cache.write(upstream, project, replace(record, etag=etag), body)
+            return replace(record, etag=etag), body
+
+        await self._cache.amend(upstream, project, with_lessons)
 
     async def close(self) -> None:
         """Stop what is under way."""

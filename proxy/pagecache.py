@@ -14,8 +14,7 @@ and return what is to be kept.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -164,18 +163,25 @@ class PageCache(Generic[Content]):
             lambda: self._in_turn(upstream, project, refresh, useless),
         )
 
-    @asynccontextmanager
-    async def changing(
-        self, upstream: Upstream, project: ProjectName
-    ) -> AsyncIterator[PageRecord | None]:
-        """The record as it is, while no process and no machine changes it.
+    async def amend(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        change: Callable[[PageRecord], Awaitable[tuple[PageRecord, bytes] | None]],
+    ) -> None:
+        """Write a kept page anew as `change` makes it, while no process and no machine does.
 
         Raises `TimeoutError` where others take too long.
         """
         key = (upstream.name, project)
         async with self._turns.take(page_key(*key), PATIENCE_SECONDS):
             self._beliefs.doubt(key)
-            yield await self.recall(upstream, project)
+            record = await self.recall(upstream, project)
+            belief = self._beliefs.get(key)
+            changed = await change(record) if record is not None else None
+            # A purge takes no turn: what it has forgotten meanwhile must not come back.
+            if changed is not None and belief is not None and self._beliefs.get(key) is belief:
+                await self.write(upstream, project, *changed)
 
     async def _in_turn(
         self,

@@ -9,6 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from proxy.catalog import Catalog
+from proxy.simple.model import Project
 from tests.conftest import MakeProxy
 from tests.fakes import HTML, JSON, FakeUpstream, eventually, with_ranges
 from tests.servers import S3Server
@@ -193,6 +195,34 @@ async def test_an_index_that_says_false_everywhere_knows_no_metadata(
     upstream.add("six", "six-1.0.tar.gz", b"x", **{"core-metadata": False})
 
     assert await claims(proxy) == {NAME: True, "six-1.0.tar.gz": False}
+
+
+async def test_what_is_learned_brings_no_purged_page_back(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purge takes no turn: it may come while a page is written anew with what was learned."""
+    link = add(upstream)
+    await claims(proxy)
+    is_over = asyncio.Event()
+    packed, applied = Catalog._pack, Catalog._apply
+
+    async def packing(catalog: Catalog, content: Project) -> tuple[str, bytes]:
+        result = await packed(catalog, content)
+        assert (await proxy.delete("/cache/six")).status == 200
+        return result
+
+    async def applying(*given: Any) -> None:
+        monkeypatch.setattr(Catalog, "_pack", packing)
+        await applied(*given)
+        monkeypatch.setattr(Catalog, "_pack", packed)
+        is_over.set()
+
+    monkeypatch.setattr(Catalog, "_apply", applying)
+    assert (await proxy.get(link)).status == 200
+    await asyncio.wait_for(is_over.wait(), 10)
+    answer = await proxy.get("/simple/six/")
+
+    assert answer.headers["Cache-Status"].startswith("wheelkeep; fwd=miss")
 
 
 async def test_a_new_page_keeps_what_was_learned(
