@@ -1,21 +1,23 @@
 """One line for each request that was answered.
 
 For people it goes the way of all other lines of the log. For machines, thousands of lines a
-second must cost next to nothing: they have their own writer, and those of one turn of the event
-loop leave in one piece.
+second must cost next to nothing: they have their own writer, those of one turn of the event
+loop leave in one piece, and what many of them have in common is put into words once.
 """
 
 import asyncio
 import json
+from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol, TextIO
 
 import msgspec
 import structlog
 
 
-class AccessLine(msgspec.Struct, kw_only=True, frozen=True, gc=False):
-    """What is said of a request, in the order in which it is said."""
+class Told(msgspec.Struct, kw_only=True, frozen=True, gc=False):
+    """What is said of a request and of all that are answered alike, in the order it is said."""
 
     method: str
     path: str
@@ -23,21 +25,37 @@ class AccessLine(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     status: int
     bytes: int
     """Of the body."""
-    ms: float
     cache: str
     """The outcome; see `journey.Outcome`."""
     index: str | None
     project: str | None
     upstream_status: int | None
-    client: str | None
     token: str | None
     """The first digits of the sha256 of the token that let it in."""
     agent: str
-    id: str
     event: str = "request"
     level: str = "info"
+
+
+class AccessLine(Told, kw_only=True, frozen=True, gc=False):
+    """All that is said of a request."""
+
+    ms: float
+    client: str | None
+    id: str
     timestamp: datetime
     """UTC."""
+
+
+Asker = tuple[str | None, str]
+"""A client, and what its request is called."""
+
+
+class LinesAlike(Protocol):
+    """Takes the lines of requests of which the same is told."""
+
+    def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
+        """These were answered, in that time."""
 
 
 class AccessLog(Protocol):
@@ -45,6 +63,9 @@ class AccessLog(Protocol):
 
     def write(self, line: AccessLine) -> None:
         """One more request was answered."""
+
+    def alike(self, told: Told) -> LinesAlike:
+        """For many requests of which that is told."""
 
 
 class LogForPeople:
@@ -60,26 +81,76 @@ class LogForPeople:
         del said["level"], said["timestamp"]  # they are set anew
         self._log.info(event, **said)
 
+    def alike(self, told: Told) -> LinesAlike:
+        """See `AccessLog`."""
+        return _AlikeForPeople(self, told)
+
 
 class LogForMachines:
     """One JSON object a line, with the keys of the other lines of the log."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._encoder = msgspec.json.Encoder()
-        self._lines: list[AccessLine] = []
+        self._lines: list[str] = []
 
     def write(self, line: AccessLine) -> None:
         """See `AccessLog`. It is written before the event loop waits for anything."""
+        self.put(f"{_json(line)}\n")
+
+    def alike(self, told: Told) -> LinesAlike:
+        """See `AccessLog`."""
+        return _AlikeForMachines(self, told)
+
+    def put(self, text: str) -> None:
+        """Whole lines, as they are."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._lines.append(line)
+        self._lines.append(text)
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        try:
-            text = self._encoder.encode_lines(lines).decode()
-        except UnicodeEncodeError:
-            # A client may send a path that is no text.
-            text = "".join(f"{json.dumps(msgspec.to_builtins(line))}\n" for line in lines)
-        self._stream.write(text)
+        self._stream.write("".join(lines))
+
+
+class _AlikeForPeople:
+    def __init__(self, log: LogForPeople, told: Told) -> None:
+        self._log = log
+        self._told = msgspec.structs.asdict(told)
+
+    def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
+        """See `LinesAlike`."""
+        for client, id in askers:
+            line = AccessLine(**self._told, ms=ms, client=client, id=id, timestamp=timestamp)
+            self._log.write(line)
+
+
+class _AlikeForMachines:
+    def __init__(self, log: LogForMachines, told: Told) -> None:
+        self._log = log
+        self._beginning = _json(told).removesuffix("}")
+
+    def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
+        """See `LinesAlike`."""
+        beginning, time = f'{self._beginning},"ms":{ms},"client":', _json(timestamp)
+        # What requests are called has none of the characters that JSON would escape.
+        self._log.put(
+            "".join(
+                [
+                    f'{beginning}{_json_of_name(client)},"id":"{id}","timestamp":{time}}}\n'
+                    for client, id in askers
+                ]
+            )
+        )
+
+
+def _json(value: msgspec.Struct | datetime) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        # A client may send a path that is no text.
+        return json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
+
+
+@lru_cache(1024)
+def _json_of_name(client: str | None) -> str:
+    return json.dumps(client)

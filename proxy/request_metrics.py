@@ -30,11 +30,11 @@ class Tally:
     seconds: float = 0.0
     sent_bytes: int = 0
 
-    def add(self, seconds: float, sent_bytes: int) -> None:
-        """Count an answered request. `sent_bytes`: of its body."""
-        self.buckets[bisect_left(_LATENCIES, seconds)] += 1
-        self.seconds += seconds
-        self.sent_bytes += sent_bytes
+    def add(self, seconds: float, sent_bytes: int, count: int = 1) -> None:
+        """Count so many answered requests. `seconds` each took, `sent_bytes` of each body."""
+        self.buckets[bisect_left(_LATENCIES, seconds)] += count
+        self.seconds += seconds * count
+        self.sent_bytes += sent_bytes * count
 
     @property
     def count(self) -> int:

@@ -50,11 +50,10 @@ class RequestIds:
 
     def __next__(self) -> str:
         """One that nobody had before."""
-        return f"{self._start}{next(self._numbers):08x}"
+        return next(self._ids)
 
     def _begin_anew(self) -> None:
-        self._start = secrets.token_hex(4)
-        self._numbers = count()
+        self._ids = map(f"{secrets.token_hex(4)}%08x".__mod__, count())
 
 
 REQUEST_IDS = RequestIds()

@@ -1,25 +1,32 @@
 """Answers that were given once and can be given again, without asking anybody.
 
 A handler offers what it has just answered from the cache, with what the answer rests on
-(`beliefs.Standing`): while that holds, whoever asks alike gets the same bytes. The heads differ by
-the second (Age, Date) and by the request's id, and are made of parts that are kept as well.
+(`beliefs.Standing`): while that holds, whoever asks alike gets the same bytes. Each request costs
+next to nothing, since little of the work is done for it alone:
+
+- once a second: an answer's heads, which say Age and Date (`_Moment`);
+- once a second, for all who ask in the same bytes: what goes to them and into the log (`_Reply`);
+- once a turn of the event loop: whether it still holds, and what is counted and logged (`_Turn`).
+
+What holds when a turn begins was right for all who ask in it: they had asked by then.
 
 This is what `hotpath.py` writes; it knows nothing of sockets.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
-from proxy.access_log import AccessLine
+from proxy.access_log import Asker, LinesAlike, Told
 from proxy.beliefs import Standing
 from proxy.journey import Journey
 from proxy.request_metrics import Tally
 from proxy.telemetry import Telemetry
 from proxy.web.access import REQUEST_IDS, said_by_all
-from proxy.web.heads import Asked, Fields
+from proxy.web.heads import Asked, Fields, read_head
 from proxy.web.ranges import matches
 from proxy.web.ready import Body
 from proxy.web.tokens import Gate
@@ -28,7 +35,9 @@ _OK, _NOT_MODIFIED = 200, 304
 DESCRIBING = ("Content-Type", "Content-Encoding")
 """The headers that describe bytes, and are not said where there are none (RFC 9110 §15.4.5)."""
 _MOST_TARGETS = 20_000
+_MOST_REPLIES = 4_096
 _SECOND = timedelta(seconds=1)
+_NOTHING = Body(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +48,8 @@ class _Moment:
     ends: datetime
     journey: Journey
     outcome: str
-    whole: bytes
-    """The head of a 200, up to the request's id."""
-    unmodified: bytes
-    """That of a 304."""
-    tally_whole: Tally
-    tally_unmodified: Tally
+    heads: Mapping[int, bytes]
+    """By status, up to the request's id."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +68,43 @@ class ReadyAnswer:
     """Of the last question."""
 
 
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """What happens in one turn of the event loop."""
+
+    now: datetime
+    begun: float
+    """By the monotonic clock."""
+    replies: "list[_Reply]" = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Reply:
+    """What goes to all who ask in the same bytes, while one moment lasts."""
+
+    found: ReadyAnswer
+    moment: _Moment
+    token_hash: str | None
+    request_id: str | None
+    """As the client calls it."""
+    head: bytes
+    body: Body
+    tally: Tally
+    lines: LinesAlike
+    turn: _Turn | None = None
+    """The last one in which it was found to hold."""
+    askers: list[Asker] = field(default_factory=list)
+    """Those of that turn."""
+
+    def holds(self, turn: _Turn) -> bool:
+        """Whether it is right in that turn, but for who may ask."""
+        return (
+            self.moment.begins <= turn.now < self.moment.ends
+            and self.body.data is not None
+            and self.found.standing.holds(turn.now, turn.begun)
+        )
+
+
 class ReadyAnswers:
     """The answers by what was asked. `now` gives the time, aware."""
 
@@ -78,6 +120,8 @@ class ReadyAnswers:
         self._now = now
         # By target, then by representation. Each look at a real LRU costs as much as all the rest.
         self._answers: dict[str, dict[str | None, ReadyAnswer]] = {}
+        self._replies: dict[bytes, _Reply] = {}
+        self._turn: _Turn | None = None
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -100,68 +144,110 @@ class ReadyAnswers:
     def close(self) -> None:
         """Answer nobody any more: the server is stopping."""
         self._is_closed = True
+        self._replies.clear()
 
-    def answer(
-        self, asked: Asked, fields: Fields, client: str | None
-    ) -> tuple[bytes, bytes] | None:
-        """Head and body to be written; None where there is no answer ready. Counts and logs it."""
-        begun = time.monotonic()
+    def answer(self, head: bytes, client: str | None) -> tuple[bytes, bytes] | None:
+        """Head and body to be written to whoever sent that head (`heads.read_head`).
+
+        None where there is no answer ready. What is given is counted and logged.
+        """
+        reply = self._replies.get(head)
+        if reply is None or reply.turn is not self._turn:
+            reply = self._look(head, reply)
+            if reply is None:
+                return None
+        body = reply.body.data
+        if body is None:
+            return None
+        request_id = reply.request_id or next(REQUEST_IDS)
+        reply.askers.append((client, request_id))
+        return b"%b%b\r\n\r\n" % (reply.head, request_id.encode()), body
+
+    # --- once a turn ----------------------------------------------------------------------
+
+    def _look(self, head: bytes, last: _Reply | None) -> _Reply | None:
+        """The reply to that head in this turn; `last` was given before."""
+        turn = self._turn or self._begin_turn()
+        reply = last if last is not None and last.holds(turn) else self._reply(head, turn)
+        if reply is None or self._is_refused(reply.token_hash):
+            return None
+        reply.found.body.is_wanted = True
+        reply.turn = turn
+        turn.replies.append(reply)
+        return reply
+
+    def _is_refused(self, token_hash: str | None) -> bool:
+        return self._gate.is_closed and self._gate.known(token_hash) is None
+
+    def _begin_turn(self) -> _Turn:
+        asyncio.get_running_loop().call_soon(self._end_turn)
+        self._turn = _Turn(self._now(), time.monotonic())
+        return self._turn
+
+    def _end_turn(self) -> None:
+        """Count and log what was answered: all of it leaves now."""
+        turn, self._turn = self._turn, None
+        assert turn is not None, "it ends once"
+        seconds = time.monotonic() - turn.begun
+        for reply in turn.replies:
+            askers, reply.askers = reply.askers, []
+            reply.tally.add(seconds, len(reply.body.data or b""), len(askers))
+            reply.lines.write(round(seconds * 1000, 1), turn.now, askers)
+
+    # --- once a second --------------------------------------------------------------------
+
+    def _reply(self, head: bytes, turn: _Turn) -> _Reply | None:
+        """A new reply to that head."""
+        read = read_head(head)
+        found = None if read is None else self._found(*read)
+        if read is None or found is None or not found.standing.holds(turn.now, turn.begun):
+            return None
+        asked, fields = read
+        status, body = _OK, found.body
+        if fields.if_none_match is not None and matches(fields.if_none_match, found.etag):
+            status, body = _NOT_MODIFIED, _NOTHING
+        elif body.data is None:
+            return None
+        elif asked.method == "HEAD":
+            body = _NOTHING
+        moment = found.moment
+        if moment is None or not moment.begins <= turn.now < moment.ends:
+            moment = found.moment = self._moment(found, turn.now)
+        told = Told(
+            method=asked.method,
+            path=asked.target,
+            status=status,
+            bytes=len(body.data or b""),
+            cache=moment.outcome,
+            index=moment.journey.index,
+            project=found.project,
+            upstream_status=None,
+            token=self._gate.known(fields.token_hash),
+            agent=fields.agent,
+        )
+        reply = _Reply(
+            found=found,
+            moment=moment,
+            token_hash=fields.token_hash,
+            request_id=fields.request_id,
+            head=moment.heads[status],
+            body=body,
+            tally=self._telemetry.requests.tally(found.route, status, moment.outcome),
+            lines=self._log.alike(told),
+        )
+        if len(self._replies) >= _MOST_REPLIES:
+            self._replies.clear()
+        self._replies[head] = reply
+        return reply
+
+    def _found(self, asked: Asked, fields: Fields) -> ReadyAnswer | None:
         by_representation = self._answers.get(asked.target)
         if by_representation is None or self._is_closed or not fields.is_plain:
             return None
-        found = by_representation.get(fields.representation) or by_representation.get(None)
-        if found is None:
-            return None
-        token = None
-        if fields.token_hash is not None or self._gate.is_closed:
-            token = self._gate.known(fields.token_hash)
-            if token is None and self._gate.is_closed:
-                return None
-        now = self._now()
-        if not found.standing.holds(now, begun):
-            return None
-        status, body = _OK, found.body.data
-        if fields.if_none_match is not None and matches(fields.if_none_match, found.etag):
-            status, body = _NOT_MODIFIED, b""
-        elif body is None:
-            return None
-        found.body.is_wanted = True
-        moment = found.moment
-        if moment is None or not moment.begins <= now < moment.ends:
-            moment = found.moment = self._moment(found, now)
-        head, tally = (
-            (moment.whole, moment.tally_whole)
-            if status == _OK
-            else (moment.unmodified, moment.tally_unmodified)
-        )
-        if asked.method == "HEAD":
-            body = b""
-        request_id = fields.request_id or next(REQUEST_IDS)
-        seconds = time.monotonic() - begun
-        tally.add(seconds, len(body))
-        self._log.write(
-            AccessLine(
-                method=asked.method,
-                path=asked.target,
-                status=status,
-                bytes=len(body),
-                ms=round(seconds * 1000, 1),
-                cache=moment.outcome,
-                index=moment.journey.index,
-                project=found.project,
-                upstream_status=None,
-                client=client,
-                token=token,
-                agent=fields.agent,
-                id=request_id,
-                timestamp=now,
-            )
-        )
-        return b"%b%b\r\n\r\n" % (head, request_id.encode("ascii")), body
+        return by_representation.get(fields.representation) or by_representation.get(None)
 
     def _moment(self, found: ReadyAnswer, now: datetime) -> _Moment:
         journey = found.journey(now)
-        outcome = str(journey.outcome)
         headers = dict(found.headers(now))
         headers["ETag"] = f'"{found.etag}"'
         headers["Cache-Status"] = journey.cache_status
@@ -171,16 +257,15 @@ class ReadyAnswers:
         if found.body.data is not None:
             headers["Content-Length"] = str(len(found.body.data))
         begins = now.replace(microsecond=0)
-        tally = self._telemetry.requests.tally
         return _Moment(
             begins=begins,
             ends=begins + _SECOND,
             journey=journey,
-            outcome=outcome,
-            whole=_head("200 OK", headers),
-            unmodified=_head("304 Not Modified", unmodified),
-            tally_whole=tally(found.route, _OK, outcome),
-            tally_unmodified=tally(found.route, _NOT_MODIFIED, outcome),
+            outcome=str(journey.outcome),
+            heads={
+                _OK: _head("200 OK", headers),
+                _NOT_MODIFIED: _head("304 Not Modified", unmodified),
+            },
         )
 
 

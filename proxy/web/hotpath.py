@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.web.answers import ReadyAnswers
-from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, Asked, Fields, read_head
+from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, read_head
 
 
 class HotProtocol(RequestHandler):
@@ -46,6 +46,8 @@ class HotProtocol(RequestHandler):
             return
         if self._held:
             data, self._held = self._held + data, b""
+        elif self._is_answered(data):  # nearly always it is one head, and a whole one
+            return
         at = 0
         while at < len(data):
             end = data.find(END, at) + len(END)
@@ -53,12 +55,11 @@ class HotProtocol(RequestHandler):
                 self._hold(data[at:])
                 return
             head = data[at:end]
-            read = read_head(head) if len(head) <= LONGEST_HEAD_BYTES else None
-            if read is None:
-                self._is_foreign = True
-                super().data_received(data[at:])
-                return
-            if not self._is_answered(*read):
+            if not self._is_answered(head):
+                if len(head) > LONGEST_HEAD_BYTES or read_head(head) is None:
+                    self._is_foreign = True
+                    super().data_received(data[at:])
+                    return
                 super().data_received(head)
             at = end
 
@@ -88,21 +89,11 @@ class HotProtocol(RequestHandler):
             self._is_foreign = True
             super().data_received(beginning)
 
-    def _is_answered(self, asked: Asked, fields: Fields) -> bool:
-        transport = self.transport
-        if transport is None or self._paused or not self._is_idle():
-            return False
-        answer = self._answers.answer(asked, fields, self._client or self._peer())
-        if answer is None:
-            return False
-        transport.writelines(answer)
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        return True
-
-    def _is_idle(self) -> bool:
-        """Whether aiohttp has answered all that it was given, and waits for more."""
-        return (
-            (waiter := self._waiter) is not None
+    def _is_answered(self, head: bytes) -> bool:
+        transport, waiter = self.transport, self._waiter
+        # Whether aiohttp has answered all that it was given, and waits for more.
+        is_idle = (
+            waiter is not None
             and not waiter.done()
             and not self._messages
             and not self._buffer_paused
@@ -110,6 +101,14 @@ class HotProtocol(RequestHandler):
             and not self._close
             and not self._force_close
         )
+        if not is_idle or transport is None or self._paused or len(head) > LONGEST_HEAD_BYTES:
+            return False
+        answer = self._answers.answer(head, self._client or self._peer())
+        if answer is None:
+            return False
+        transport.writelines(answer)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        return True
 
     def _peer(self) -> str | None:
         if self._client is None and self.peername is not None:
