@@ -55,7 +55,7 @@ class LinesAlike(Protocol):
     """Takes the lines of requests of which the same is told."""
 
     def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
-        """These were answered, in that time."""
+        """These were answered, in that time. `AccessLog.flush` is to follow."""
 
 
 class AccessLog(Protocol):
@@ -66,6 +66,9 @@ class AccessLog(Protocol):
 
     def alike(self, told: Told) -> LinesAlike:
         """For many requests of which that is told."""
+
+    def flush(self) -> None:
+        """Write what has come together."""
 
 
 class LogForPeople:
@@ -85,31 +88,34 @@ class LogForPeople:
         """See `AccessLog`."""
         return _AlikeForPeople(self, told)
 
+    def flush(self) -> None:
+        """See `AccessLog`. Nothing is held back here."""
+
 
 class LogForMachines:
     """One JSON object a line, with the keys of the other lines of the log."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lines: list[str] = []
+        self._texts: list[str] = []
+        """Whole lines that are to be written."""
 
     def write(self, line: AccessLine) -> None:
         """See `AccessLog`. It is written before the event loop waits for anything."""
-        self.put(f"{_json(line)}\n")
+        if not self._texts:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._texts.append(f"{_json(line)}\n")
 
     def alike(self, told: Told) -> LinesAlike:
         """See `AccessLog`."""
-        return _AlikeForMachines(self, told)
+        return _AlikeForMachines(self._texts, told)
 
-    def put(self, text: str) -> None:
-        """Whole lines, as they are."""
-        if not self._lines:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._lines.append(text)
-
-    def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        self._stream.write("".join(lines))
+    def flush(self) -> None:
+        """See `AccessLog`."""
+        if self._texts:
+            text = "".join(self._texts)
+            self._texts.clear()
+            self._stream.write(text)
 
 
 class _AlikeForPeople:
@@ -125,22 +131,18 @@ class _AlikeForPeople:
 
 
 class _AlikeForMachines:
-    def __init__(self, log: LogForMachines, told: Told) -> None:
-        self._log = log
+    def __init__(self, texts: list[str], told: Told) -> None:
+        self._texts = texts
         self._beginning = _json(told).removesuffix("}")
 
     def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
         """See `LinesAlike`."""
         beginning, time = f'{self._beginning},"ms":{ms},"client":', _json(timestamp)
         # What requests are called has none of the characters that JSON would escape.
-        self._log.put(
-            "".join(
-                [
-                    f'{beginning}{_json_of_name(client)},"id":"{id}","timestamp":{time}}}\n'
-                    for client, id in askers
-                ]
-            )
-        )
+        self._texts += [
+            f'{beginning}{_json_of_name(client)},"id":"{id}","timestamp":{time}}}\n'
+            for client, id in askers
+        ]
 
 
 def _json(value: msgspec.Struct | datetime) -> str:

@@ -9,11 +9,11 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import count
+from itertools import chain, count
 
 from aiohttp import web
 
@@ -32,6 +32,7 @@ from proxy.web.tokens import Gate
 
 _LONGEST_REASON = 200
 _CHALLENGES = ('Basic realm="wheelkeep", charset="UTF-8"', 'Bearer realm="wheelkeep"')
+_LAST_DIGITS = [f"{number:03x}" for number in range(16**3)]
 _REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -41,19 +42,26 @@ def request_id_of(given: str) -> str | None:
 
 
 class RequestIds:
-    """What requests are called whose clients do not say."""
+    """What requests are called whose clients do not say: 16 digits, of which 8 are counted."""
 
     def __init__(self) -> None:
         self._begin_anew()
         # Workers are forks, and would all go on from here.
         os.register_at_fork(after_in_child=self._begin_anew)
 
+    def __iter__(self) -> Iterator[str]:
+        """Those that nobody had before, in this process."""
+        return self._ids
+
     def __next__(self) -> str:
         """One that nobody had before."""
         return next(self._ids)
 
     def _begin_anew(self) -> None:
-        self._ids = map(f"{secrets.token_hex(4)}%08x".__mod__, count())
+        start = secrets.token_hex(4)
+        # To add two strings costs a fraction of what it costs to format a number.
+        blocks = (map(f"{start}{block:05x}".__add__, _LAST_DIGITS) for block in count())
+        self._ids = chain.from_iterable(blocks)
 
 
 REQUEST_IDS = RequestIds()

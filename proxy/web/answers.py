@@ -26,7 +26,7 @@ from proxy.journey import Journey
 from proxy.request_metrics import Tally
 from proxy.telemetry import Telemetry
 from proxy.web.access import REQUEST_IDS, said_by_all
-from proxy.web.heads import Asked, Fields, read_head
+from proxy.web.heads import END, Asked, Fields, read_head
 from proxy.web.ranges import matches
 from proxy.web.ready import Body
 from proxy.web.tokens import Gate
@@ -36,6 +36,8 @@ DESCRIBING = ("Content-Type", "Content-Encoding")
 """The headers that describe bytes, and are not said where there are none (RFC 9110 §15.4.5)."""
 _MOST_TARGETS = 20_000
 _MOST_REPLIES = 4_096
+_MOST_COPIED_BYTES = 16 << 10
+"""Up to here a copy costs less than to write two pieces."""
 _SECOND = timedelta(seconds=1)
 _NOTHING = Body(b"")
 
@@ -121,6 +123,7 @@ class ReadyAnswers:
         # By target, then by representation. Each look at a real LRU costs as much as all the rest.
         self._answers: dict[str, dict[str | None, ReadyAnswer]] = {}
         self._replies: dict[bytes, _Reply] = {}
+        self._request_ids = iter(REQUEST_IDS)
         self._turn: _Turn | None = None
         self._is_closed = False
 
@@ -146,8 +149,8 @@ class ReadyAnswers:
         self._is_closed = True
         self._replies.clear()
 
-    def answer(self, head: bytes, client: str | None) -> tuple[bytes, bytes] | None:
-        """Head and body to be written to whoever sent that head (`heads.read_head`).
+    def answer(self, head: bytes, client: str | None) -> tuple[bytes, ...] | None:
+        """What is to be written to whoever sent that head (`heads.read_head`).
 
         None where there is no answer ready. What is given is counted and logged.
         """
@@ -159,9 +162,11 @@ class ReadyAnswers:
         body = reply.body.data
         if body is None:
             return None
-        request_id = reply.request_id or next(REQUEST_IDS)
+        request_id = reply.request_id or next(self._request_ids)
         reply.askers.append((client, request_id))
-        return b"%b%b\r\n\r\n" % (reply.head, request_id.encode()), body
+        if len(body) <= _MOST_COPIED_BYTES:
+            return (b"".join((reply.head, request_id.encode(), END, body)),)
+        return b"".join((reply.head, request_id.encode(), END)), body
 
     # --- once a turn ----------------------------------------------------------------------
 
@@ -193,6 +198,7 @@ class ReadyAnswers:
             askers, reply.askers = reply.askers, []
             reply.tally.add(seconds, len(reply.body.data or b""), len(askers))
             reply.lines.write(round(seconds * 1000, 1), turn.now, askers)
+        self._log.flush()
 
     # --- once a second --------------------------------------------------------------------
 
