@@ -69,12 +69,13 @@ class _Links(HTMLParser):
 
 @contextmanager
 def wheelkeep(folder: Path, upstream_index_url: str) -> Iterator[Server]:
-    """What is measured: wheelkeep as it is by default, with two workers and an empty cache."""
+    """What is measured: wheelkeep with two workers and an empty cache; no server keeps a log."""
     folder.mkdir()
     origin = f"http://127.0.0.1:{free_port()}"
     config = folder / "wheelkeep.toml"
     config.write_text(
         f"[server]\nport = {origin.rpartition(':')[2]}\nworkers = {WORKERS}\n"
+        "access_log = false\n"
         f'[cache]\ndir = "{folder}/cache"\n'
         f'[[index]]\nname = "bench"\nurl = "{upstream_index_url}"\n'
     )

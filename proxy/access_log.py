@@ -118,6 +118,25 @@ class LogForMachines:
             self._stream.write(text)
 
 
+class LogForNobody:
+    """Says nothing: requests are counted all the same."""
+
+    def write(self, line: AccessLine) -> None:
+        """See `AccessLog`."""
+
+    def alike(self, told: Told) -> LinesAlike:  # noqa: ARG002
+        """See `AccessLog`."""
+        return _AlikeForNobody()
+
+    def flush(self) -> None:
+        """See `AccessLog`."""
+
+
+class _AlikeForNobody:
+    def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
+        """See `LinesAlike`."""
+
+
 class _AlikeForPeople:
     def __init__(self, log: LogForPeople, told: Told) -> None:
         self._log = log

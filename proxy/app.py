@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from proxy.access_log import AccessLog
+from proxy.access_log import AccessLog, LogForNobody
 from proxy.catalog import Catalog
 from proxy.documents import Documents
 from proxy.downloads import Downloads
@@ -88,10 +88,11 @@ async def application(
     """The web application with everything behind it. Raises `ConfigError`.
 
     `listening` are the addresses it will be reached at: other machines are told of them.
-    Requests are logged like everything else unless there is another `access_log`.
+    Requests are logged like everything else unless there is another `access_log`, or
+    `server.access_log` is off.
     """
     async with AsyncExitStack() as stack:
-        telemetry = Telemetry(access_log)
+        telemetry = Telemetry(access_log if settings.server.access_log else LogForNobody())
         cache = settings.cache
         blobs = DiskBlobs(cache.dir, cache.max_size)
         await asyncio.to_thread(blobs.prepare)

@@ -82,6 +82,7 @@ class Server(Section):
         ge=0,
         description="of pages and small files kept ready in memory, by each worker",
     )
+    access_log: bool = Field(True, description="one line for each request")
     tls_cert: OptionalFile = Field(None, description="certificate chain (PEM): serve https")
     tls_key: OptionalFile = Field(
         None, description="private key (PEM) of that certificate; empty: it is in the same file"

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 
-from proxy.access_log import AccessLine, LogForMachines
+from proxy.access_log import AccessLine, LogForMachines, Told
+from tests.conftest import MakeProxy
+from tests.fakes import FakeUpstream
 
 
 def line(**said: Any) -> AccessLine:
@@ -80,3 +83,36 @@ async def test_a_path_that_is_no_text_costs_no_line() -> None:
     assert before["id"] == "before"
     assert odd["path"] == "/simple/s\udcffx/"
     assert odd["timestamp"] == "2026-11-25T12:00:00Z"
+
+
+async def test_lines_alike_are_the_ones_that_would_be_written_one_by_one() -> None:
+    """Where everything but the client, the id and the time is the same."""
+    one_by_one, alike = io.StringIO(), io.StringIO()
+    askers = [("127.0.0.1", "one"), ('/a "socket"', "two"), (None, "three")]
+    log = LogForMachines(one_by_one)
+    for client, id in askers:
+        log.write(line(client=client, id=id, agent='a "quoted" ü'))
+    log.flush()
+    log = LogForMachines(alike)
+    whole = msgspec.structs.asdict(line(agent='a "quoted" ü'))
+    told = Told(**{field.name: whole[field.name] for field in msgspec.structs.fields(Told)})
+    log.alike(told).write(0.1, whole["timestamp"], askers)
+    assert alike.getvalue() == ""
+    log.flush()
+
+    assert alike.getvalue().splitlines() == one_by_one.getvalue().splitlines()
+    assert len(alike.getvalue().splitlines()) == 3
+
+
+async def test_what_nobody_is_to_read_is_not_written(
+    make_proxy: MakeProxy, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also of ready answers; they count all the same."""
+    upstream.add("six", "six-1.0.tar.gz")
+    client = await make_proxy(server={"access_log": False})
+    for _ in range(4):
+        assert (await client.get("/simple/six/")).status == 200
+    stats = await (await client.get("/stats")).json()
+
+    assert stats["outcome_hit"] == 3
+    assert "/simple/six/" not in capsys.readouterr().out

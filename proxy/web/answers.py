@@ -27,6 +27,7 @@ from proxy.request_metrics import Tally
 from proxy.telemetry import Telemetry
 from proxy.web.access import REQUEST_IDS, said_by_all
 from proxy.web.heads import END, Asked, Fields, read_head
+from proxy.web.memory import MemoryFile
 from proxy.web.ranges import matches
 from proxy.web.ready import Body
 from proxy.web.tokens import Gate
@@ -36,8 +37,6 @@ DESCRIBING = ("Content-Type", "Content-Encoding")
 """The headers that describe bytes, and are not said where there are none (RFC 9110 §15.4.5)."""
 _MOST_TARGETS = 20_000
 _MOST_REPLIES = 4_096
-_MOST_COPIED_BYTES = 16 << 10
-"""Up to here a copy costs less than to write two pieces."""
 _SECOND = timedelta(seconds=1)
 _NOTHING = Body(b"")
 
@@ -102,7 +101,7 @@ class _Reply:
         """Whether it is right in that turn, but for who may ask."""
         return (
             self.moment.begins <= turn.now < self.moment.ends
-            and self.body.data is not None
+            and self.body.is_kept
             and self.found.standing.holds(turn.now, turn.begun)
         )
 
@@ -149,8 +148,8 @@ class ReadyAnswers:
         self._is_closed = True
         self._replies.clear()
 
-    def answer(self, head: bytes, client: str | None) -> tuple[bytes, ...] | None:
-        """What is to be written to whoever sent that head (`heads.read_head`).
+    def answer(self, head: bytes, client: str | None) -> tuple[bytes, MemoryFile | None] | None:
+        """What is to be written to whoever sent that head (`heads.read_head`), one after the other.
 
         None where there is no answer ready. What is given is counted and logged.
         """
@@ -159,14 +158,12 @@ class ReadyAnswers:
             reply = self._look(head, reply)
             if reply is None:
                 return None
-        body = reply.body.data
-        if body is None:
+        data, file = reply.body.data, reply.body.file
+        if data is None and file is None:
             return None
         request_id = reply.request_id or next(self._request_ids)
         reply.askers.append((client, request_id))
-        if len(body) <= _MOST_COPIED_BYTES:
-            return (b"".join((reply.head, request_id.encode(), END, body)),)
-        return b"".join((reply.head, request_id.encode(), END)), body
+        return b"".join((reply.head, request_id.encode(), END, data or b"")), file
 
     # --- once a turn ----------------------------------------------------------------------
 
@@ -196,7 +193,7 @@ class ReadyAnswers:
         seconds = time.monotonic() - turn.begun
         for reply in turn.replies:
             askers, reply.askers = reply.askers, []
-            reply.tally.add(seconds, len(reply.body.data or b""), len(askers))
+            reply.tally.add(seconds, reply.body.size, len(askers))
             reply.lines.write(round(seconds * 1000, 1), turn.now, askers)
         self._log.flush()
 
@@ -212,7 +209,7 @@ class ReadyAnswers:
         status, body = _OK, found.body
         if fields.if_none_match is not None and matches(fields.if_none_match, found.etag):
             status, body = _NOT_MODIFIED, _NOTHING
-        elif body.data is None:
+        elif not body.is_kept:
             return None
         elif asked.method == "HEAD":
             body = _NOTHING
@@ -223,7 +220,7 @@ class ReadyAnswers:
             method=asked.method,
             path=asked.target,
             status=status,
-            bytes=len(body.data or b""),
+            bytes=body.size,
             cache=moment.outcome,
             index=moment.journey.index,
             project=found.project,
@@ -260,8 +257,8 @@ class ReadyAnswers:
         headers["Date"] = format_datetime(now, usegmt=True)
         said_by_all(headers, self._gate)
         unmodified = {name: headers[name] for name in headers if name not in DESCRIBING}
-        if found.body.data is not None:
-            headers["Content-Length"] = str(len(found.body.data))
+        if found.body.is_kept:
+            headers["Content-Length"] = str(found.body.size)
         begins = now.replace(microsecond=0)
         return _Moment(
             begins=begins,

@@ -253,7 +253,7 @@ class FileHandlers:
         size = download.size_bytes
         if download.sha256 is None or size is None or size > _LARGEST_READY_BYTES:
             return
-        if self._bodies.get(download.sha256).data is None:
+        if not self._bodies.get(download.sha256).is_kept:
             async with aclosing(download.read(0, size)) as pieces:
                 self._bodies.put(download.sha256, b"".join([piece async for piece in pieces]))
         self._offer(request, download.sha256, standing, headers)

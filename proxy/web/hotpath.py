@@ -17,6 +17,8 @@ Back-pressure, graceful stop and the time an idle connection is kept remain aioh
 does not read, does not want to write or is closing, it is given what comes.
 """
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -24,12 +26,13 @@ from aiohttp.web_protocol import RequestHandler
 
 from proxy.web.answers import ReadyAnswers
 from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, read_head
+from proxy.web.memory import Line, MemoryFile
 
 
 class HotProtocol(RequestHandler):
     """One connection of a client."""
 
-    __slots__ = ("_answers", "_client", "_held", "_is_foreign", "_is_half_closed")
+    __slots__ = ("_answers", "_client", "_held", "_is_foreign", "_is_half_closed", "_line")
 
     def __init__(self, answers: ReadyAnswers, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -38,6 +41,7 @@ class HotProtocol(RequestHandler):
         self._is_foreign = False
         self._is_half_closed = False
         self._client: str | None = None
+        self._line: Line | None = None
 
     def data_received(self, data: bytes) -> None:
         """Answer what is ready, and hand on the rest. See `asyncio.Protocol`."""
@@ -62,6 +66,12 @@ class HotProtocol(RequestHandler):
                     return
                 super().data_received(head)
             at = end
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See `asyncio.Protocol`."""
+        if self._line is not None:
+            self._line.close()
+        super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says what it means
         """The client will send no more; it may still want what it asked for."""
@@ -106,9 +116,30 @@ class HotProtocol(RequestHandler):
         answer = self._answers.answer(head, self._client or self._peer())
         if answer is None:
             return False
-        transport.writelines(answer)
+        start, rest = answer
+        if rest is None:
+            transport.write(start)
+        else:
+            self._send(transport, start, rest)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         return True
+
+    def _send(self, transport: asyncio.WriteTransport, head: bytes, body: MemoryFile) -> None:
+        line = self._line or self._new_line(transport)
+        if line is None or transport.get_write_buffer_size():
+            transport.writelines((head, body.read()))
+            return
+        sent = line.send(head, body)
+        if sent < len(head):
+            transport.writelines((head[sent:], body.read()))
+        elif sent < len(head) + body.size:
+            transport.write(body.read(sent - len(head)))
+
+    def _new_line(self, transport: asyncio.WriteTransport) -> Line | None:
+        if self.ssl_context is None:
+            with suppress(OSError):  # no descriptor is left
+                self._line = Line(transport)
+        return self._line
 
     def _peer(self) -> str | None:
         if self._client is None and self.peername is not None:

@@ -7,7 +7,7 @@ bytes that are found are right, and nothing ever needs to be invalidated.
 
 import asyncio
 import gzip
-from dataclasses import dataclass
+import resource
 
 from cachetools import FIFOCache
 
@@ -15,9 +15,15 @@ from proxy.flight import Flight
 from proxy.merged import Page
 from proxy.simple.negotiate import Coding, Format
 from proxy.simple.render import REVISION, View, render_project
+from proxy.web.memory import MemoryFile, in_memory
 
 _GZIP_LEVEL = 6
 _RENDER_IN_THREAD_FILES = 50
+MOST_COPIED_BYTES = 64 << 10
+"""Up to here a copy costs less than what it takes to do without."""
+_MOST_FILES = 2_048
+_SHARE_OF_DESCRIPTORS = 8
+"""One in so many may be taken by bodies: clients and downloads need theirs."""
 _OVERHEAD_BYTES = 300
 """What a name and a place in the table take."""
 
@@ -40,13 +46,34 @@ def seen_from(page: Page, view: View) -> str:
     return f"-{page.index}{'/' if view.index else ''}"
 
 
-@dataclass(slots=True, eq=False)
 class Body:
     """Bytes that are kept; whoever holds this sees when they no longer are."""
 
-    data: bytes | None
-    is_wanted: bool = False
-    """Whether somebody has asked for them since this was last looked at."""
+    __slots__ = ("data", "file", "is_wanted", "size")
+
+    def __init__(self, data: bytes | None, file: MemoryFile | None = None) -> None:
+        self.data = data
+        self.file = file
+        """Where they are instead, when they are many."""
+        self.size = file.size if file else len(data or b"")
+        self.is_wanted = False
+        """Whether somebody has asked for them since this was last looked at."""
+
+    def __repr__(self) -> str:
+        return f"<Body of {self.size} bytes{'' if self.is_kept else ', gone'}>"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether they are still here."""
+        return self.data is not None or self.file is not None
+
+    def read(self) -> bytes | None:
+        """They, if they are still here."""
+        return self.file.read() if self.file else self.data
+
+    def drop(self) -> None:
+        """Keep them no longer."""
+        self.data = self.file = None
 
 
 class ReadyBodies:
@@ -58,6 +85,8 @@ class ReadyBodies:
 
     def __init__(self, most_bytes: int) -> None:
         self._bodies = _SecondChances(most_bytes, getsizeof=_size_of)
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_files = min(descriptors // _SHARE_OF_DESCRIPTORS, _MOST_FILES)
 
     def __repr__(self) -> str:
         return f"<ReadyBodies: {len(self._bodies)}, {self._bodies.currsize} bytes>"
@@ -71,26 +100,38 @@ class ReadyBodies:
     def put(self, etag: str, data: bytes) -> None:
         """Keep the bytes, unless they are too many to be kept with others."""
         body = Body(data)
-        if etag not in self._bodies and _size_of(body) <= self._bodies.maxsize // 4:
-            self._bodies[etag] = body
+        if etag in self._bodies or _size_of(body) > self._bodies.maxsize // 4:
+            return
+        if body.size > MOST_COPIED_BYTES and self._bodies.files < self._most_files:
+            file = in_memory(data)
+            body = body if file is None else Body(None, file)
+        self._bodies[etag] = body
 
 
 class _SecondChances(FIFOCache[str, Body]):
     """The oldest goes first, but not while it is wanted."""
 
+    files = 0
+    """How many of them have a descriptor."""
+
+    def __setitem__(self, etag: str, body: Body) -> None:
+        super().__setitem__(etag, body)
+        self.files += body.file is not None
+
     def popitem(self) -> tuple[str, Body]:
         """See `cachetools.Cache`."""
         while True:
             etag, body = super().popitem()
+            self.files -= body.file is not None
             if not body.is_wanted:
-                body.data = None
+                body.drop()
                 return etag, body
             body.is_wanted = False
             self[etag] = body
 
 
 def _size_of(body: Body) -> int:
-    return len(body.data or b"") + _OVERHEAD_BYTES
+    return body.size + _OVERHEAD_BYTES
 
 
 class ReadyPages:
@@ -104,9 +145,9 @@ class ReadyPages:
         self, page: Page, view: View, format: Format, coding: Coding, etag: str
     ) -> bytes:
         """The body of the page in that representation, whose ETag that is."""
-        kept = self.kept(etag)
-        if kept.data is not None:
-            return kept.data
+        kept = self.kept(etag).read()
+        if kept is not None:
+            return kept
         data = await self._making.join(etag, lambda: self._make(page, view, format, coding))
         self._bodies.put(etag, data)
         return data
