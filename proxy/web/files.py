@@ -4,8 +4,9 @@
 (PEP 503). The catalog says whether there is such a file; the downloads give its bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -36,12 +37,10 @@ from proxy.web.answers import ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
 from proxy.web.ready import ReadyBodies
-from proxy.web.sending import file_headers, send_file
+from proxy.web.sending import LARGEST_READY_BYTES, file_headers, send_file
 
 _SIGNATURE = ".asc"
 _LARGEST_BESIDE_BYTES = 16 << 20
-_LARGEST_READY_BYTES = 256 << 10
-"""Up to here the kernel copies a file as fast as it sends one from disk."""
 
 
 class FileHandlers:
@@ -211,8 +210,7 @@ class FileHandlers:
         headers = file_headers(has_hash=wheel.sha256 is not None)
         headers["Accept-Ranges"] = "none"
         if wheel.sha256 is not None and made.was_kept and listed.standing is not None:
-            self._bodies.put(made.sha256, made.data)
-            self._offer(request, made.sha256, listed.standing, headers)
+            self._offer(request, made.sha256, listed.standing, headers, made.data)
         headers["ETag"] = f'"{made.sha256}"'
         if matches(request.headers.get("If-None-Match"), made.sha256):
             del headers["Content-Type"]
@@ -238,25 +236,29 @@ class FileHandlers:
         )
         headers = file_headers(has_hash=is_named)
         with download:
-            if standing is not None and download.was_kept:
-                await self._keep_ready(request, download, standing, headers)
-            return await send_file(request, download, headers, self._telemetry)
+            if standing is None or download.sha256 is None:
+                return await send_file(request, download, headers, self._telemetry)
+            # A copy of the headers: what is said of this answer alone is added to them.
+            offer = partial(self._offer, request, download.sha256, standing, dict(headers))
+            if download.is_complete:
+                await self._keep_ready(download, download.sha256, offer)
+            return await send_file(request, download, headers, self._telemetry, keep=offer)
 
     async def _keep_ready(
         self,
-        request: web.Request,
         download: Download,
-        standing: Standing,
-        headers: Mapping[str, str],
+        sha256: str,
+        offer: Callable[[bytes], None],
     ) -> None:
         """A small file that is kept, for those who ask next."""
         size = download.size_bytes
-        if download.sha256 is None or size is None or size > _LARGEST_READY_BYTES:
+        if size is None or size > LARGEST_READY_BYTES:
             return
-        if not self._bodies.get(download.sha256).is_kept:
+        data = self._bodies.get(sha256).read()
+        if data is None:
             async with aclosing(download.read(0, size)) as pieces:
-                self._bodies.put(download.sha256, b"".join([piece async for piece in pieces]))
-        self._offer(request, download.sha256, standing, headers)
+                data = b"".join([piece async for piece in pieces])
+        offer(data)
 
     def _offer(
         self,
@@ -264,7 +266,10 @@ class FileHandlers:
         sha256: str,
         standing: Standing,
         headers: Mapping[str, str],
+        data: bytes,
     ) -> None:
+        """Whoever asks next for this file gets it from memory."""
+        self._bodies.put(sha256, data)
         note, headers = request[NOTE], dict(headers)
         journey = Journey(outcome=Outcome.HIT, index=note.journey.index)
         answer = ReadyAnswer(

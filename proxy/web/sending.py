@@ -1,5 +1,6 @@
 """The bytes of a file on their way to a client, whole or in part, kept or still growing."""
 
+from collections.abc import Callable
 from contextlib import aclosing
 
 from aiohttp import web
@@ -21,6 +22,8 @@ from proxy.web.ranges import (
 
 # Files never change, so nobody needs to ask again (RFC 8246).
 _CACHE_CONTROL = "public, max-age=31536000, immutable"
+LARGEST_READY_BYTES = 256 << 10
+"""Of a file that is kept ready: above, the kernel copies one as fast as it sends one from disk."""
 
 
 def file_headers(*, has_hash: bool) -> dict[str, str]:
@@ -34,9 +37,16 @@ def file_headers(*, has_hash: bool) -> dict[str, str]:
 
 
 async def send_file(
-    request: web.Request, download: Download, headers: dict[str, str], telemetry: Telemetry
+    request: web.Request,
+    download: Download,
+    headers: dict[str, str],
+    telemetry: Telemetry,
+    keep: Callable[[bytes], None] = lambda _: None,
 ) -> web.StreamResponse:
-    """Send it as the request asks for it: whole, in part, or only that it is unchanged."""
+    """Send it as the request asks for it: whole, in part, or only that it is unchanged.
+
+    `keep` is given the bytes of a small file that has passed through here as a whole.
+    """
     # Said here, since the head leaves before the handler returns.
     note = request[NOTE]
     headers |= {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
@@ -71,7 +81,7 @@ async def send_file(
         await response.prepare(request)
         await response.write_eof()
         return response
-    return await _stream(request, response, download, start, stop, telemetry)
+    return await _stream(request, response, download, start, stop, telemetry, keep)
 
 
 async def _stream(
@@ -81,7 +91,9 @@ async def _stream(
     start: int,
     stop: int | None,
     telemetry: Telemetry,
+    keep: Callable[[bytes], None],
 ) -> web.StreamResponse:
+    passed = []
     try:
         await response.prepare(request)
         is_whole = download.is_complete and stop is not None
@@ -90,6 +102,8 @@ async def _stream(
                 async for piece in pieces:
                     await response.write(piece)
                     request[NOTE].sent_bytes += len(piece)
+                    if request[NOTE].sent_bytes <= LARGEST_READY_BYTES:
+                        passed.append(piece)
         await response.write_eof()
     except ProxyError as problem:
         if not response.prepared:
@@ -99,6 +113,9 @@ async def _stream(
         note.journey = Journey(outcome=Outcome.ERROR, index=note.journey.index)
         telemetry.log.warning("answer cut", id=note.request_id, problem=str(problem))
         cut(request)
+    body = b"".join(passed)
+    if body and len(body) == download.size_bytes:
+        keep(body)
     return response
 
 

@@ -1,11 +1,13 @@
 """Ready answers ahead of the framework: the same answers, in whatever bytes a question comes."""
 
 import asyncio
+import contextlib
 import json
 import re
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientPayloadError
 from aiohttp.test_utils import TestClient
 
 from proxy.app import READY_ANSWERS
@@ -427,3 +429,33 @@ async def test_several_indexes_that_were_asked_are_all_watched(
     clock.advance(minutes=2)
 
     assert WHEEL in await (await client.get(PAGE)).text()
+
+
+@pytest.mark.parametrize("beside", ["", ".metadata"])
+async def test_a_small_file_is_ready_from_its_second_question_on(both: Both, beside: str) -> None:
+    """What has just been fetched and verified need not be read again."""
+    path = await link(both.hot) + beside
+    await both.hot.get(PAGE)  # its page is believed from here on
+    both.counted.given = 0
+    cold = await both.hot.get(path)
+    assert "fwd=miss" in cold.headers["Cache-Status"]
+    assert both.counted.given == 0
+    ready = await both.hot.get(path)
+
+    assert both.counted.given == 1
+    assert ready.headers["Cache-Status"] == "wheelkeep; hit"
+    assert await ready.read() == await cold.read()
+
+
+async def test_what_turns_out_to_be_wrong_is_not_ready(both: Both, upstream: FakeUpstream) -> None:
+    """However often it is asked for."""
+    path = await link(both.hot) + ".metadata"
+    await both.hot.get(PAGE)
+    upstream.files[f"{upstream.path_of(WHEEL)}.metadata"] = METADATA.swapcase()
+    both.counted.given = 0
+    for _ in range(3):
+        with contextlib.suppress(ClientPayloadError):
+            answer = await both.hot.get(path)
+            assert await answer.read() != METADATA.swapcase()
+
+    assert both.counted.given == 0
