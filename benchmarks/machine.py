@@ -29,7 +29,7 @@ def conditions(bench: Bench, *, with_rivals: bool) -> str:
     return (
         f"{datetime.now(UTC):%Y-%m-%d}; {_processor()}, {cores} cores, {memory_bytes / 1e9:.0f} GB,"
         f" Linux {platform.release()}; {', '.join(versions)}.\n"
-        f"All on one machine over loopback, {nginx.WORKERS} workers each;"
+        f"All on one machine over loopback, {nginx.WORKERS} workers each, without access logs;"
         f" wrk with one thread and {load.CONNECTIONS} connections;"
         f" {bench.runs} runs of {bench.seconds:g} s a side, in turns:"
         " medians, and the range of runs."

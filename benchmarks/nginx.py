@@ -26,7 +26,7 @@ error_log stderr warn;
 worker_rlimit_nofile 20000;
 events {{ worker_connections 4096; }}
 http {{
-    access_log off;
+    access_log {access_log};
     client_body_temp_path {folder}/temporary;
     proxy_temp_path {folder}/temporary;
     fastcgi_temp_path {folder}/temporary;
@@ -137,10 +137,12 @@ def upstream(folder: Path, root: Path, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def static(folder: Path, root: Path, precompressed: int, plain: int) -> Iterator[None]:
+def static(
+    folder: Path, root: Path, precompressed: int, plain: int, *, is_logging: bool = False
+) -> Iterator[None]:
     """Files as they are. At the first port, `x` is what `x.gz` has, said to be gzipped."""
     site = _STATIC.format(precompressed=precompressed, plain=plain, root=root)
-    with _nginx(folder, site, plain):
+    with _nginx(folder, site, plain, is_logging=is_logging):
         yield
 
 
@@ -153,12 +155,15 @@ def cache(folder: Path, upstream_origin: str, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def _nginx(folder: Path, site: str, port: int) -> Iterator[None]:
+def _nginx(folder: Path, site: str, port: int, *, is_logging: bool = False) -> Iterator[None]:
     folder.mkdir()
     config = folder / "nginx.conf"
     # As root, its workers would be somebody who may not read our folders.
     user = f"user {_user()};" if os.geteuid() == 0 else ""
-    config.write_text(_MAIN.format(folder=folder, user=user, workers=WORKERS, site=site))
+    log = f"{folder}/access.log combined buffer=64k flush=1s" if is_logging else "off"
+    config.write_text(
+        _MAIN.format(folder=folder, user=user, workers=WORKERS, site=site, access_log=log)
+    )
     command = [path_of("nginx"), "-p", str(folder), "-e", "stderr", "-c", str(config)]
     with running(command, folder, partial(is_listening, port)):
         yield

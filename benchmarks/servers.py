@@ -68,14 +68,16 @@ class _Links(HTMLParser):
 
 
 @contextmanager
-def wheelkeep(folder: Path, upstream_index_url: str) -> Iterator[Server]:
-    """What is measured: wheelkeep with two workers and an empty cache; no server keeps a log."""
+def wheelkeep(
+    folder: Path, upstream_index_url: str, *, is_logging: bool = False
+) -> Iterator[Server]:
+    """What is measured: wheelkeep with two workers and an empty cache."""
     folder.mkdir()
     origin = f"http://127.0.0.1:{free_port()}"
     config = folder / "wheelkeep.toml"
     config.write_text(
         f"[server]\nport = {origin.rpartition(':')[2]}\nworkers = {WORKERS}\n"
-        "access_log = false\n"
+        f"access_log = {str(is_logging).lower()}\n"
         f'[cache]\ndir = "{folder}/cache"\n'
         f'[[index]]\nname = "bench"\nurl = "{upstream_index_url}"\n'
     )

@@ -41,7 +41,16 @@ def groups() -> list[Group[Scene]]:
             goal=at_least(0.95),
         )
     )
-    return [Group(scene=_scene, rows=tuple(rows))]
+    small = Page(count=10)
+    logged = Row(
+        name=f"hot/logged-{small.name}",
+        title=f"{small.title}, with access logs",
+        measure=partial(_measure, small),
+    )
+    return [
+        Group(scene=_scene, rows=tuple(rows)),
+        Group(scene=partial(_scene, are_logging=True), rows=(logged,)),
+    ]
 
 
 def _row(question: Question, limit: float) -> Row[Scene]:
@@ -54,11 +63,11 @@ def _row(question: Question, limit: float) -> Row[Scene]:
 
 
 @contextmanager
-def _scene(bench: Bench) -> Iterator[Scene]:
+def _scene(bench: Bench, *, are_logging: bool = False) -> Iterator[Scene]:
     with (
         bench.scratch() as folder,
         questions.upstream(folder) as origin,
-        beside_nginx(folder, origin) as scene,
+        beside_nginx(folder, origin, are_logging=are_logging) as scene,
     ):
         yield scene
 

@@ -1,7 +1,7 @@
 """The practical limit: nginx that serves the very bytes that wheelkeep answers, as files.
 
-They are compressed beforehand where gzip is asked for, have fixed names, and nginx keeps no
-log. Nothing that has to negotiate, and to account for what it does, can do with less.
+They are compressed beforehand where gzip is asked for, and have fixed names. Nothing that has to
+negotiate, and to account for what it does, can do with less. Both keep an access log, or neither.
 """
 
 from collections.abc import Iterator
@@ -44,13 +44,15 @@ class Scene:
 
 
 @contextmanager
-def beside_nginx(folder: Path, origin: str) -> Iterator[Scene]:
+def beside_nginx(folder: Path, origin: str, *, are_logging: bool = False) -> Iterator[Scene]:
     """Both: wheelkeep in front of that upstream, and nginx that has nothing yet."""
     root = folder / "static"
     root.mkdir()
     precompressed, plain = free_port(), free_port()
     with (
-        nginx.static(folder / "nginx", root, precompressed, plain),
-        servers.wheelkeep(folder / "wheelkeep", f"{origin}/simple/") as wheelkeep,
+        nginx.static(folder / "nginx", root, precompressed, plain, is_logging=are_logging),
+        servers.wheelkeep(
+            folder / "wheelkeep", f"{origin}/simple/", is_logging=are_logging
+        ) as wheelkeep,
     ):
         yield Scene(wheelkeep=wheelkeep, root=root, precompressed=precompressed, plain=plain)
