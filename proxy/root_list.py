@@ -15,8 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent import futures
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -263,12 +262,12 @@ def _begin_process() -> None:
 async def _in_own_process(work: Callable[[], Result]) -> Result:
     """Do it where it takes neither this process's interpreter lock nor its memory."""
     # spawn: a fork of a process with threads may hold a lock that nobody will release.
-    pool = ProcessPoolExecutor(
+    pool = futures.ProcessPoolExecutor(  # which this name loads, hours after the start
         1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_process
     )
     try:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
-    except BrokenProcessPool as problem:
+    except futures.BrokenExecutor as problem:
         raise ProxyError("Converting the project list was killed (out of memory?)") from problem
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -11,7 +11,7 @@ Read first: the "HTML serialization" and "JSON serialization" chapters of the Si
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -20,7 +20,6 @@ from typing import Any, Protocol, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
 
 import msgspec
-from lxml import etree
 
 from proxy.simple.model import (
     VERIFIABLE,
@@ -266,24 +265,33 @@ class FeedParser(Protocol):
         """Take note that this was all."""
 
 
-def html_parser(target: PageTarget, charset: str | None) -> FeedParser:
-    """Make a parser that reports to `target`; an unknown charset is taken for UTF-8."""
-    anything: Any = target  # the stubs ask for targets that they cannot describe
+def read_html(chunks: Iterable[bytes], target: PageTarget, charset: str | None) -> None:
+    """Have what stands in a page reported to `target`; an unknown charset is taken for UTF-8.
+
+    Raises `MalformedPage`.
+    """
+    from lxml import etree  # noqa: PLC0415 - most indexes answer in JSON
+
+    def parser_for(encoding: str) -> FeedParser:
+        anything: Any = target  # the stubs ask for targets that they cannot describe
+        return cast("FeedParser", etree.HTMLParser(target=anything, encoding=encoding))
+
     try:
-        return cast("FeedParser", etree.HTMLParser(target=anything, encoding=charset or "utf-8"))
+        parser = parser_for(charset or "utf-8")
     except (LookupError, ValueError):
-        return cast("FeedParser", etree.HTMLParser(target=anything, encoding="utf-8"))
+        parser = parser_for("utf-8")
+    try:
+        for chunk in chunks:
+            parser.feed(chunk)
+        parser.close()
+    except (etree.LxmlError, AssertionError, ValueError) as problem:
+        raise MalformedPage(f"its HTML cannot be read: {problem}") from None
 
 
 def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName) -> Project:
     anchors: list[Anchor] = []
     target = PageTarget(anchors.append)
-    parser = html_parser(target, charset)
-    try:
-        parser.feed(body)
-        parser.close()
-    except (etree.LxmlError, AssertionError) as problem:
-        raise MalformedPage(f"its HTML cannot be read: {problem}") from None
+    read_html([body], target, charset)
     check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
     base_url = _absolute(target.base_href or "", url) or url
     entries = [entry for anchor in anchors if (entry := _entry(anchor, base_url))]

@@ -10,12 +10,12 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from lxml import etree
 
 from proxy.simple.content import ETAG_DIGITS, GZIP_LEVEL, unpack
 from proxy.simple.model import normalize
@@ -28,7 +28,7 @@ from proxy.simple.parse import (
     PageTarget,
     check_version,
     decode_json,
-    html_parser,
+    read_html,
 )
 from proxy.simple.render import render_list_entry, render_list_head, render_list_tail
 
@@ -180,14 +180,8 @@ def _read_html(raw: Path, charset: str | None) -> tuple[dict[str, Any], Iterator
         names.append(in_text if same else in_link)
 
     target = PageTarget(on_anchor)
-    parser = html_parser(target, charset)
-    try:
-        with raw.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                parser.feed(chunk)
-        parser.close()
-    except (etree.LxmlError, AssertionError, ValueError) as problem:
-        raise MalformedPage(f"its HTML cannot be read: {problem}") from None
+    with raw.open("rb") as file:
+        read_html(iter(partial(file.read, _CHUNK), b""), target, charset)
     check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
     if not agreeing and not target.is_headed_as_listing:
         raise MalformedPage("its HTML is not a project list: no link is named like its target")

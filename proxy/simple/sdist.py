@@ -11,8 +11,6 @@ import io
 import tarfile
 import zlib
 
-from packaging.metadata import parse_email
-
 from proxy.simple.wheel import LARGEST_METADATA_BYTES, UnreadableWheel, read_metadata
 
 PLACE = "/PKG-INFO"
@@ -49,6 +47,8 @@ def read_pkg_info(sdist: io.BufferedIOBase, filename: str) -> bytes:
 
 def requires_python_of(metadata: bytes) -> str | None:
     """What the core metadata says of Python versions, valid or not."""
+    from packaging.metadata import parse_email  # noqa: PLC0415 - only folders have to ask
+
     return parse_email(metadata)[0].get("requires_python")
 
 
