@@ -234,12 +234,15 @@ class Ledger:
             connection.execute("PRAGMA journal_mode = WAL")
             # A row must not be lost at a power cut whose blob is there.
             connection.execute("PRAGMA synchronous = FULL")
-            # In this order: a process that makes the tables just now has set the version before.
+            # In this order: a process that makes the tables just now sets the version with them.
             is_new = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if not is_new and version != _VERSION:
                 raise sqlite3.DatabaseError(f"the table has version {version}")
-            connection.executescript(f"PRAGMA user_version = {_VERSION}; {_SCHEMA}")
+            # As one transaction: each waits for the disk.
+            connection.executescript(
+                f"BEGIN IMMEDIATE; PRAGMA user_version = {_VERSION}; {_SCHEMA} COMMIT;"
+            )
         except BaseException:
             connection.close()
             raise
