@@ -30,6 +30,11 @@ class Sessions:
 
     pages: aiohttp.ClientSession
     files: aiohttp.ClientSession
+    loading: asyncio.Task[ssl.SSLContext]
+
+    async def trusted(self) -> ssl.SSLContext:
+        """What each request is to be given as its `ssl`."""
+        return await asyncio.shield(self.loading)
 
 
 @asynccontextmanager
@@ -45,9 +50,14 @@ async def open_sessions(
     resolves names, the system's without one. Raises `ConfigError` where `ca_file` or
     `password_file` cannot be used.
     """
-    trusted = await asyncio.to_thread(trusting, index)
-    credentials = await asyncio.to_thread(Credentials, index, telemetry)
     async with AsyncExitStack() as stack:
+        # The system has so many certificates that the server begins without them. The first
+        # request waits for what is left to load.
+        loading = asyncio.create_task(asyncio.to_thread(trusting, index))
+        stack.callback(loading.cancel)
+        if index.ca_file is not None:
+            await loading  # since that one may be wrong
+        credentials = await asyncio.to_thread(Credentials, index, telemetry)
         resolver = resolver or aiohttp.DefaultResolver()
         reach = Reach(index, resolver, others)
         guarding = GuardingResolver(resolver, reach)
@@ -56,9 +66,9 @@ async def open_sessions(
         steps = (_ProxyChoice(index).choose, reach.check, credentials.identify)
 
         async def new() -> aiohttp.ClientSession:
-            return await stack.enter_async_context(_new_session(guarding, trusted, steps))
+            return await stack.enter_async_context(_new_session(guarding, steps))
 
-        yield Sessions(pages=await new(), files=await new())
+        yield Sessions(pages=await new(), files=await new(), loading=loading)
 
 
 def trusting(index: Index) -> ssl.SSLContext:
@@ -129,12 +139,11 @@ class _ProxyChoice:
 
 def _new_session(
     resolver: AbstractResolver,
-    trusted: ssl.SSLContext,
     steps: tuple[aiohttp.ClientMiddlewareType, ...],
 ) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         # Without a bound over all hosts: one that is slow must not keep the others waiting.
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64, resolver=resolver, ssl=trusted),
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64, resolver=resolver),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         # Signed addresses and security policies outgrow the default of 8 kB.

@@ -33,7 +33,7 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from proxy.sessions import open_sessions
+from proxy.sessions import Sessions, open_sessions
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
@@ -82,15 +82,13 @@ class HttpUpstream:
     def __init__(
         self,
         index: Index,
-        pages: aiohttp.ClientSession,
-        files: aiohttp.ClientSession,
+        sessions: Sessions,
         telemetry: Telemetry,
         offline: bool = False,
     ) -> None:
         self.index = index
         self._offline = offline
-        self._pages = pages
-        self._files = files
+        self._sessions = sessions
         self._telemetry = telemetry
         self._url = URL(index.url)
         self._breaker = Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
@@ -111,7 +109,7 @@ class HttpUpstream:
     ) -> AsyncIterator[Self]:
         """The upstream with HTTP clients of its own. See `open_sessions`."""
         async with open_sessions(index, telemetry, others, resolver) as sessions:
-            yield cls(index, sessions.pages, sessions.files, telemetry, offline)
+            yield cls(index, sessions, telemetry, offline)
 
     @property
     def name(self) -> str:
@@ -183,8 +181,9 @@ class HttpUpstream:
             if validator is not None:
                 headers["If-Range"] = validator
         with as_ours(self.name, url):
-            async with self._files.get(
+            async with self._sessions.files.get(
                 as_written(url),
+                ssl=await self._sessions.trusted(),
                 headers=headers,
                 timeout=timeout,
                 auto_decompress=False,
@@ -223,8 +222,9 @@ class HttpUpstream:
             headers["If-Modified-Since"] = validators.last_modified
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         with as_ours(self.name, url):
-            async with self._pages.get(
+            async with self._sessions.pages.get(
                 url,
+                ssl=await self._sessions.trusted(),
                 headers=headers,
                 timeout=timeout,
                 max_redirects=_MOST_REDIRECTS,

@@ -49,7 +49,7 @@ def shelf() -> Shelf:
 @pytest.fixture
 def upstream() -> Upstream:
     nobody: Any = None
-    return HttpUpstream(Index(name="pypi", url=URL), nobody, nobody, Telemetry())
+    return HttpUpstream(Index(name="pypi", url=URL), nobody, Telemetry())
 
 
 @pytest.fixture
