@@ -93,6 +93,8 @@ async def application(
     """
     async with AsyncExitStack() as stack:
         telemetry = Telemetry(access_log if settings.server.access_log else LogForNobody())
+        # First, since certificates are loaded beside what follows.
+        upstreams = await _upstreams(stack, settings, telemetry)
         cache = settings.cache
         blobs = DiskBlobs(cache.dir, cache.max_size)
         await asyncio.to_thread(blobs.prepare)
@@ -104,7 +106,6 @@ async def application(
         shared = _shared_blobs(cache, telemetry)
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
-        upstreams = await _upstreams(stack, settings, telemetry)
 
         pages: PageCache[Project] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(pages.close)

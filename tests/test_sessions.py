@@ -1,7 +1,9 @@
 """By which proxy an index is asked, and whose certificates are trusted."""
 
+import asyncio
 import base64
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from proxy.errors import ConfigError, UpstreamError, UpstreamUnavailable
-from proxy.sessions import proxy_for
+from proxy.sessions import proxy_for, trusting
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
@@ -226,6 +228,29 @@ async def test_certificates_of_an_index(
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(other)
     await page_of(secure, ca_file=str(other))
+
+
+async def test_certificates_that_take_long_to_load(
+    secure: FakeUpstream, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server begins without those of the system; a request waits for them, and none is lost
+    with one that gives up.
+    """
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+    goes_on = threading.Event()
+
+    def slowly(index: Index) -> ssl.SSLContext:
+        goes_on.wait(10)
+        return trusting(index)
+
+    monkeypatch.setattr("proxy.sessions.trusting", slowly)
+    async with HttpUpstream.open(Index(name="pypi", url=secure.url), Telemetry()) as subject:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await subject.page(SIX)
+        assert not secure.requests
+        goes_on.set()
+        assert isinstance(await subject.page(SIX), NewPage)
 
 
 @pytest.mark.parametrize(("host", "is_old"), [("other.example", False), ("127.0.0.1", True)])
