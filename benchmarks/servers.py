@@ -82,7 +82,8 @@ def wheelkeep(
         f'[[index]]\nname = "bench"\nurl = "{upstream_index_url}"\n'
     )
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
-    environment = {"PYTHONPATH": str(_SOURCES)}
+    # Compiled modules are allowed, also where that is set: who has installed it has them.
+    environment = {"PYTHONPATH": str(_SOURCES), "PYTHONDONTWRITEBYTECODE": ""}
     with running(command, folder, partial(_is_healthy, origin), environment) as process:
         yield Server(name="wheelkeep", index_url=f"{origin}/simple/", pid=process.pid)
 
