@@ -59,8 +59,15 @@ async def serve(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "wheelkeep"))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def interrupted() -> None:
+        # Whoever presses Ctrl-C once more does not want to wait. A terminal sends it to all
+        # processes, so a worker may have heard of it from the supervisor before.
+        loop.remove_signal_handler(signal.SIGINT)
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
     if parent is None:
         loop.add_signal_handler(
             signal.SIGHUP, log.warning, "SIGHUP: with one worker, restart to read the settings anew"
@@ -103,8 +110,6 @@ async def serve(
                 await stop.wait()
                 if parent is not None:
                     loop.remove_reader(parent)
-                # Whoever presses Ctrl-C once more does not want to wait.
-                loop.remove_signal_handler(signal.SIGINT)
                 log.info("stopping", pid=os.getpid(), grace_seconds=GRACE_SECONDS)
                 await draining.begin(doors)
         finally:
