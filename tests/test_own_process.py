@@ -1,0 +1,103 @@
+"""Work in a process of its own: its result, its errors, and its end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import ProxyError
+from proxy.own_process import in_own_process
+from tests.fakes import eventually
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+async def test_the_result_comes_back_from_another_process() -> None:
+    """Which is gone by then."""
+    pid = await in_own_process(os.getpid)
+
+    assert pid != os.getpid()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_it_yields_to_those_who_answer_clients() -> None:
+    """By its niceness."""
+    assert await in_own_process(partial(os.nice, 0)) > os.nice(0)
+
+
+async def test_an_error_comes_back_as_it_was() -> None:
+    """With a note of where it was raised."""
+    with pytest.raises(FileNotFoundError) as raised:
+        await in_own_process(partial(os.stat, "/nowhere"))
+
+    assert raised.value.filename == "/nowhere"
+    assert "Traceback" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize("end", [partial(os._exit, 0), os.abort])
+async def test_a_process_that_dies_is_an_error(end: partial) -> None:
+    """Killed for its memory, say."""
+    with pytest.raises(ProxyError, match="ended with status"):
+        await in_own_process(end)
+
+
+async def test_who_is_cancelled_leaves_no_process() -> None:
+    """It is killed, and waited for."""
+    before = children()
+    task = asyncio.create_task(in_own_process(partial(time.sleep, 60)))
+
+    async def has_begun() -> bool:
+        return children() != before
+
+    await eventually(has_begun)
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert children() == before
+
+
+async def test_it_ends_with_the_process_that_started_it() -> None:
+    """However that ended."""
+    starter = (
+        "import asyncio, time\nfrom functools import partial\n"
+        "from proxy.own_process import in_own_process\n"
+        "asyncio.run(in_own_process(partial(time.sleep, 60)))"
+    )
+    with subprocess.Popen([sys.executable, "-c", starter]) as process:
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+        async def has_begun() -> bool:
+            pids = listed.read_text().split()
+            # It is about its work once its second thread is there.
+            return bool(pids) and len(os.listdir(f"/proc/{pids[0]}/task")) > 1
+
+        await eventually(has_begun)
+        (child,) = listed.read_text().split()
+        process.send_signal(signal.SIGKILL)
+
+    async def is_gone() -> bool:
+        try:
+            return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    await eventually(is_gone)
+
+
+async def test_it_loads_only_what_the_work_needs() -> None:
+    """Which is what it is for: not the web framework, nor all else that a worker has loaded."""
+    load = "[__import__('proxy.simple.project_list'), set(__import__('sys').modules)][1]"
+    loaded = await in_own_process(partial(eval, load))
+
+    assert "proxy.simple.seen" in loaded
+    assert not loaded & {"aiohttp", "asyncio", "multiprocessing", "pydantic", "sqlite3"}
