@@ -124,7 +124,7 @@ async def application(
 
         lists: PageCache[None] = PageCache(store, cache, telemetry, now, turns)
         stack.push_async_callback(lists.close)
-        root_lists = await _root_lists(stack, catalog, lists, cache.dir, telemetry)
+        root_lists = await _root_lists(stack, catalog, lists, cache.dir, telemetry, now)
 
         peers = await _peers(stack, settings, redis, machine, listening, telemetry)
         fleet = Fleet(shared, leases, peers, telemetry)
@@ -226,10 +226,11 @@ async def _root_lists(
     lists: PageCache[None],
     folder: Path,
     telemetry: Telemetry,
+    now: Callable[[], datetime],
 ) -> RootLists:
     # Each machine renders for itself.
     own_turns = Turns(folder / "turns", None, telemetry)
-    root_lists = RootLists(catalog, lists, folder / "lists", own_turns)
+    root_lists = RootLists(catalog, lists, folder / "lists", own_turns, now)
     stack.push_async_callback(root_lists.close)
     await asyncio.to_thread(root_lists.prepare)
     return root_lists

@@ -1,89 +1,99 @@
-"""The project list of one index, or of all merged: kept ready as two gzipped files.
+"""The project list of one index, or of all merged: kept ready in files, in all representations.
 
 The list of the public index is 40 MB. It is never held here as a whole: upstream's bytes go
 to a file, a process of its own reads, merges and renders (`simple/project_list.py`), and what
-clients get is streamed from the files it leaves. The page store keeps the canonical form,
-gzipped, so machines that share it fetch the list once.
+clients get is sent from the files it leaves. Those are kept open, and a list is remembered with
+the records that it rests on: while these hold, nobody is asked, and no file system. The page store
+keeps the canonical form, gzipped, so machines that share it fetch the list once.
 """
 
 import asyncio
 import hashlib
-import multiprocessing
-import os
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent import futures
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
+from proxy.beliefs import Standing
 from proxy.catalog import Catalog
 from proxy.errors import (
     NoProjectList,
     ProjectNotFound,
-    ProxyError,
     StoreUnavailable,
     UpstreamMalformed,
 )
 from proxy.flight import Flight
-from proxy.journey import Journey
+from proxy.journey import Journey, Outcome
+from proxy.openfile import OpenFile
+from proxy.own_process import in_own_process
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import ShownNames
 from proxy.simple.content import DamagedContent
-from proxy.simple.negotiate import Format
+from proxy.simple.negotiate import Coding, Format
 from proxy.simple.parse import MalformedPage
-from proxy.simple.project_list import Source, make_canonical, render_lists
+from proxy.simple.project_list import BODY_NAMES, Source, body_name, make_canonical, render_lists
 from proxy.storage.pages import ROOT_LIST, PageRecord
 from proxy.storage.turns import Turns
 from proxy.upstream import Unchanged, Upstream
 
 _KEPT_SECONDS = 24 * 3600
-"""How long files of a list that has been replaced stay: someone may be reading them."""
+"""How long files of a list that has been replaced stay: another process may be serving them."""
 
 _RENDERING_SECONDS = 60.0
 
-Result = TypeVar("Result")
+_Bodies = Mapping[str, OpenFile]
+"""The files of a list, by `body_name`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectList:
-    """A list that is ready: where its gzipped bodies are, and what is said of them."""
+    """A list that is ready: its bodies, and what is said of them."""
 
     etag: str
-    folder: Path
+    bodies: _Bodies
     record: PageRecord
     """The record that becomes stale first."""
     journey: Journey
+    standing: Standing | None
+    """While it holds, whoever asks gets this list."""
 
-    def is_there(self) -> bool:
-        """Whether its bodies have been made."""
-        return all(self.gzipped(format).exists() for format in Format)
+    def body(self, format: Format, coding: Coding) -> OpenFile:
+        """Its body in that representation."""
+        return self.bodies[body_name(format, coding)]
 
-    def open(self, format: Format) -> BinaryIO:
-        """The gzipped body of that format."""
-        return self.gzipped(format).open("rb")
-
-    def gzipped(self, format: Format) -> Path:
-        """The file of that format."""
-        return self.folder / f"{self.etag}.{'json' if format is Format.JSON else 'html'}.gz"
+    def journey_at(self, now: datetime) -> Journey:
+        """Of a request that finds the list here, and fresh."""
+        ttl = self.record.stamp.fresh_until - now
+        return Journey(outcome=Outcome.HIT, ttl=ttl, index=self.journey.index)
 
 
 class RootLists:
-    """Answers project lists. `folder` is for files that can be made again at any time."""
+    """Answers project lists. `folder` is for files that can be made again at any time.
+
+    `now` gives the time, aware.
+    """
 
     def __init__(
-        self, catalog: Catalog, cache: PageCache[None], folder: Path, turns: Turns
+        self,
+        catalog: Catalog,
+        cache: PageCache[None],
+        folder: Path,
+        turns: Turns,
+        now: Callable[[], datetime],
     ) -> None:
         self._catalog = catalog
         self._cache = cache
         self._folder = folder
         self._turns = turns
-        self._rendering: Flight[None] = Flight()
+        self._now = now
+        self._rendering: Flight[_Bodies] = Flight()
+        self._known: dict[str | None, ProjectList] = {}
+        """The last answer of each index, and of all merged."""
 
     def __repr__(self) -> str:
         return f"<RootLists in {self._folder}>"
@@ -100,9 +110,15 @@ class RootLists:
         Raises `NoProjectList`, `IndexNotConfigured`, `UpstreamError`: a list that lacks the
         names of an index that is down would be a wrong list.
         """
+        known = self._known.get(index)
+        if known is not None and known.standing is not None:
+            now = self._now()
+            if known.standing.holds(now, time.monotonic()):
+                return replace(known, journey=known.journey_at(now))
         catalog = self._catalog
         upstreams = [catalog.upstream(index)] if index else list(catalog.upstreams)
         answers = await asyncio.gather(*(self._answer(upstream) for upstream in upstreams))
+        standing = self._standing(upstreams, answers)
         found = [
             (upstream, answer, answer.record.etag)
             for upstream, answer in zip(upstreams, answers, strict=True)
@@ -110,20 +126,34 @@ class RootLists:
         ]
         if not found:
             raise NoProjectList
-        policy = self._catalog.policy
-        parts = [(etag, policy.shown_names(upstream.name)) for upstream, _, etag in found]
+        parts = [(etag, catalog.policy.shown_names(upstream.name)) for upstream, _, etag in found]
         etag = _merged_etag(parts)
+        is_known = known is not None and known.etag == etag
+        bodies = known.bodies if known and is_known else await self._bodies(etag, parts)
         answer = min((answer for _, answer, _ in found), key=lambda a: a.record.stamp.fresh_until)
-        ready = ProjectList(
-            etag=etag, folder=self._folder, record=answer.record, journey=answer.journey
+        listing = self._known[index] = ProjectList(
+            etag=etag,
+            bodies=bodies,
+            record=answer.record,
+            journey=answer.journey,
+            standing=standing,
         )
-        if not ready.is_there():
-            await self._rendering.join(etag, lambda: self._render_in_turn(ready, parts))
-        return ready
+        return listing
+
+    def _standing(
+        self, upstreams: Sequence[Upstream], answers: Sequence[Answer[None]]
+    ) -> Standing | None:
+        """What these answers rest on; None where something else is believed by now."""
+        beliefs = [self._cache.belief(upstream, ROOT_LIST) for upstream in upstreams]
+        for belief, answer in zip(beliefs, answers, strict=True):
+            if belief is None or belief.record != answer.record:
+                return None
+        return Standing.of(beliefs)
 
     async def close(self) -> None:
-        """Stop what is under way."""
+        """Stop what is under way, and let go of the files."""
         await self._rendering.close()
+        self._known.clear()
 
     # --- one index ------------------------------------------------------------------------
 
@@ -153,7 +183,7 @@ class RootLists:
                     upstream, ROOT_LIST, record, answer.headers, None
                 )
             try:
-                etag = await _in_own_process(
+                etag = await in_own_process(
                     partial(
                         make_canonical,
                         raw,
@@ -186,35 +216,44 @@ class RootLists:
 
     # --- rendering ------------------------------------------------------------------------
 
-    async def _render_in_turn(
-        self, ready: ProjectList, parts: Sequence[tuple[str, ShownNames]]
-    ) -> None:
-        async with self._turns.take_or_go(f"render/{ready.etag}", _RENDERING_SECONDS):
-            if not ready.is_there():  # or another process has made it meanwhile
-                await self._render(ready, parts)
+    async def _bodies(self, etag: str, parts: Sequence[tuple[str, ShownNames]]) -> _Bodies:
+        """The bodies of that list, made if they are not here."""
+        try:
+            return await asyncio.to_thread(self._opened, etag)
+        except FileNotFoundError:
+            return await self._rendering.join(etag, lambda: self._render_in_turn(etag, parts))
 
-    async def _render(self, ready: ProjectList, parts: Sequence[tuple[str, ShownNames]]) -> None:
+    def _opened(self, etag: str) -> _Bodies:
+        return {name: OpenFile(self._rendered(etag, name)) for name in BODY_NAMES}
+
+    def _rendered(self, etag: str, name: str) -> Path:
+        return self._folder / f"{etag}.{name}"
+
+    async def _render_in_turn(self, etag: str, parts: Sequence[tuple[str, ShownNames]]) -> _Bodies:
+        async with self._turns.take_or_go(f"render/{etag}", _RENDERING_SECONDS):
+            with suppress(FileNotFoundError):  # or another process has made it meanwhile
+                return await asyncio.to_thread(self._opened, etag)
+            await self._render(etag, parts)
+            return await asyncio.to_thread(self._opened, etag)
+
+    async def _render(self, etag: str, parts: Sequence[tuple[str, ShownNames]]) -> None:
         sources = [
-            Source(self._canonical(etag), etag, None if names.are_all else names.shows)
-            for etag, names in parts
+            Source(self._canonical(part), part, None if names.are_all else names.shows)
+            for part, names in parts
         ]
         async with self._scratch() as scratch:
-            made = {Format.JSON: scratch / "json", Format.HTML: scratch / "html"}
             try:
-                await _in_own_process(
-                    partial(render_lists, sources, made[Format.JSON], made[Format.HTML])
-                )
+                await in_own_process(partial(render_lists, sources, scratch))
             except DamagedContent as problem:
-                for etag, _ in parts:
-                    self._canonical(etag).unlink(missing_ok=True)
-                    await self._cache.drop_body(etag, problem)
+                for part, _ in parts:
+                    self._canonical(part).unlink(missing_ok=True)
+                    await self._cache.drop_body(part, problem)
                 raise StoreUnavailable(
                     "page store", "a kept project list is damaged; the next request fetches it anew"
                 ) from problem
-            for format, path in made.items():
-                await asyncio.to_thread(path.replace, ready.gzipped(format))
-        keep = {ready.etag, *(etag for etag, _ in parts)}
-        await asyncio.to_thread(self._sweep, keep)
+            for name in BODY_NAMES:
+                await asyncio.to_thread((scratch / name).replace, self._rendered(etag, name))
+        await asyncio.to_thread(self._sweep, {etag, *(part for part, _ in parts)})
 
     def _sweep(self, keep: set[str]) -> None:
         """Remove files of lists that were replaced long ago, and what a crash left."""
@@ -244,30 +283,3 @@ def _merged_etag(parts: Sequence[tuple[str, ShownNames]]) -> str:
     if len(parts) == 1 and parts[0][1].are_all:
         return parts[0][0]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
-def _begin_process() -> None:
-    """In the new process: let the others go first, and end when the one that started it does."""
-    os.nice(5)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-async def _in_own_process(work: Callable[[], Result]) -> Result:
-    """Do it where it takes neither this process's interpreter lock nor its memory."""
-    # spawn: a fork of a process with threads may hold a lock that nobody will release.
-    pool = futures.ProcessPoolExecutor(  # which this name loads, hours after the start
-        1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_process
-    )
-    try:
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
-    except futures.BrokenExecutor as problem:
-        raise ProxyError("Converting the project list was killed (out of memory?)") from problem
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

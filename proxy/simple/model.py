@@ -25,6 +25,7 @@ ProjectName = NewType("ProjectName", str)
 
 # PyPA "Names and normalization"; \Z, because $ would let a trailing newline in.
 _NAME = re.compile(r"\A[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
+_NORMAL_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 _LONGEST_NAME = 255
 MADE_METADATA = "_made-metadata"
 """The key of an entry for what wheelkeep says of metadata; it never leaves the cache."""
@@ -44,7 +45,11 @@ VERIFIABLE = tuple(
 
 def normalize(name: str) -> ProjectName | None:
     """The normalised form of a project name, or None where it is not a valid name."""
-    if len(name) > _LONGEST_NAME or not _NAME.match(name):
+    if len(name) > _LONGEST_NAME:
+        return None
+    if _NORMAL_NAME.fullmatch(name):  # as most are: of a list of 700,000 that saves a second
+        return ProjectName(name)
+    if not _NAME.match(name):
         return None
     return ProjectName(canonicalize_name(name))
 

@@ -11,12 +11,13 @@ Read first: the "HTML serialization" and "JSON serialization" chapters of the Si
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from io import BytesIO
 from itertools import accumulate
-from typing import Any, Protocol, cast
+from typing import IO, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
 
 import msgspec
@@ -255,35 +256,21 @@ class PageTarget:
             self._anchor = None
 
 
-class FeedParser(Protocol):
-    """A parser that takes a page in pieces."""
-
-    def feed(self, data: bytes) -> None:
-        """Take the next piece."""
-
-    def close(self) -> None:
-        """Take note that this was all."""
-
-
-def read_html(chunks: Iterable[bytes], target: PageTarget, charset: str | None) -> None:
+def read_html(page: IO[bytes], target: PageTarget, charset: str | None) -> None:
     """Have what stands in a page reported to `target`; an unknown charset is taken for UTF-8.
 
-    Raises `MalformedPage`.
+    It is read in pieces, none of which is kept. Raises `MalformedPage`.
     """
     from lxml import etree  # noqa: PLC0415 - most indexes answer in JSON
 
-    def parser_for(encoding: str) -> FeedParser:
-        anything: Any = target  # the stubs ask for targets that they cannot describe
-        return cast("FeedParser", etree.HTMLParser(target=anything, encoding=encoding))
-
+    anything: Any = target  # the stubs ask for targets that they cannot describe
     try:
-        parser = parser_for(charset or "utf-8")
+        parser = etree.HTMLParser(target=anything, encoding=charset or "utf-8")
     except (LookupError, ValueError):
-        parser = parser_for("utf-8")
+        parser = etree.HTMLParser(target=anything, encoding="utf-8")
     try:
-        for chunk in chunks:
-            parser.feed(chunk)
-        parser.close()
+        # Not fed: a parser that is fed keeps all that it was given to the end.
+        etree.parse(page, parser)
     except (etree.LxmlError, AssertionError, ValueError) as problem:
         raise MalformedPage(f"its HTML cannot be read: {problem}") from None
 
@@ -291,7 +278,7 @@ def read_html(chunks: Iterable[bytes], target: PageTarget, charset: str | None) 
 def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName) -> Project:
     anchors: list[Anchor] = []
     target = PageTarget(anchors.append)
-    read_html([body], target, charset)
+    read_html(BytesIO(body), target, charset)
     check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
     base_url = _absolute(target.base_href or "", url) or url
     entries = [entry for anchor in anchors if (entry := _entry(anchor, base_url))]

@@ -1,38 +1,36 @@
 """The project list (`/simple/`): read, merged and rendered as streams between files.
 
-The public index has some 700,000 projects, 40 MB of JSON. Whoever calls these functions is
-expected to do so in a process of its own (see `root_list.py`), where holding the names in
-memory and the interpreter's lock for seconds disturbs nobody. Entries of the JSON form are
-kept as the bytes they came as, so keys we do not know pass through.
+The public index has some 700,000 projects, 40 MB of JSON. What is held of them at any time is a
+piece of each file, and which names were seen (`seen.py`). Whoever calls these functions is expected
+to do so in a process of its own (see `root_list.py`), where holding the interpreter's lock for
+seconds disturbs nobody.
 """
 
+import gzip
 import hashlib
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import unquote, urlsplit
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from proxy.simple.content import ETAG_DIGITS, GZIP_LEVEL, unpack
-from proxy.simple.model import normalize
-from proxy.simple.negotiate import Format
-from proxy.simple.parse import (
-    HTML_TYPES,
-    JSON_TYPES,
-    Anchor,
-    MalformedPage,
-    PageTarget,
-    check_version,
-    decode_json,
-    read_html,
-)
+from proxy.simple.content import ETAG_DIGITS, GZIP_LEVEL, DamagedContent
+from proxy.simple.list_html import read_html_list
+from proxy.simple.list_json import JsonList
+from proxy.simple.model import ProjectName, normalize
+from proxy.simple.negotiate import Coding, Format
+from proxy.simple.parse import HTML_TYPES, JSON_TYPES, MalformedPage
 from proxy.simple.render import render_list_entry, render_list_head, render_list_tail
+from proxy.simple.seen import SeenNames
 
-_CHUNK = 1 << 20
+_PIECE_BYTES = 1 << 18
+_BUFFER_BYTES = 1 << 20
+"""Written in such pieces, a file lies in larger ones in the kernel, which sends it the faster."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -41,8 +39,6 @@ class _Entry(msgspec.Struct):
 
 
 _ENTRY = msgspec.json.Decoder(_Entry)
-_TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +53,43 @@ class Source:
     shows: Callable[[str], bool] | None = None
 
 
+class _Project(NamedTuple):  # which is made in half the time of a frozen dataclass
+    """What an entry of a list says. `name` is None where what is shown is no name."""
+
+    name: ProjectName | None
+    shown: str
+    raw: bytes
+
+
+def body_name(format: Format, coding: Coding) -> str:
+    """What the file of a rendered list is called; both HTML formats have the same bytes."""
+    name = "json" if format is Format.JSON else "html"
+    return f"{name}.gz" if coding is Coding.GZIP else name
+
+
+BODY_NAMES = tuple(
+    body_name(format, coding) for format in (Format.JSON, Format.HTML) for coding in Coding
+)
+"""Of all files of a rendered list."""
+
+
 class GzipWriter:
     """Writes gzip without a time stamp, so the same names give the same bytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP)
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes, compressed in large pieces."""
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes >= _CHUNK:
-            self._flush()
+        """Take the next bytes; large pieces cost less."""
+        self._hash.update(data)
+        self._file.write(self._compressor.compress(data))
 
     def finish(self) -> str:
         """End the stream. Returns the sha256 of what went in."""
-        self._flush()
         self._file.write(self._compressor.flush())
         return self._hash.hexdigest()
-
-    def _flush(self) -> None:
-        data = b"".join(self._waiting)
-        self._hash.update(data)
-        self._file.write(self._compressor.compress(data))
-        self._waiting.clear()
-        self._waiting_bytes = 0
 
 
 def make_canonical(raw: Path, out: Path, *, content_type: str, charset: str | None) -> str:
@@ -93,108 +97,146 @@ def make_canonical(raw: Path, out: Path, *, content_type: str, charset: str | No
 
     Raises `MalformedPage` where `raw` is no project list.
     """
-    entries: Iterable[bytes]
-    if content_type in JSON_TYPES:
-        others, entries = _read_json(raw.read_bytes())
-    elif content_type in HTML_TYPES:
-        others, entries = _read_html(raw, charset)
-    else:
-        raise MalformedPage(f"its Content-Type is {content_type or 'missing'}")
-    with out.open("wb") as file:
-        writer = GzipWriter(file)
-        _write_json(writer, others, entries)
+    with (
+        raw.open("rb") as file,
+        # The other keys come first, and what they are is known at the end.
+        tempfile.TemporaryFile(dir=out.parent) as entries,
+        out.open("wb") as made,
+    ):
+        others = _copy_entries(file, _Separated(entries.write), content_type, charset)
+        entries.seek(0)
+        writer = GzipWriter(made)
+        writer.write(render_list_head(Format.JSON, others))
+        while piece := entries.read(_PIECE_BYTES):
+            writer.write(piece)
+        writer.write(render_list_tail(Format.JSON))
         return writer.finish()[:ETAG_DIGITS]
 
 
-def render_lists(sources: Sequence[Source], json_out: Path, html_out: Path) -> None:
-    """Merge canonical lists, first index first, and write both forms, gzipped.
+class _Separated:
+    """Writes entries of a JSON list, with commas between them."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._separator = b""
+
+    def add(self, entries: Sequence[bytes]) -> None:
+        if entries:
+            self._write(self._separator + b",".join(entries))
+            self._separator = b","
+
+
+def _copy_entries(
+    file: IO[bytes], into: _Separated, content_type: str, charset: str | None
+) -> dict[str, Any]:
+    """Write the entries of a list as they are in JSON, and return its other keys."""
+    if content_type in JSON_TYPES:
+        source = JsonList(file)
+        for entries in source.pieces():
+            into.add(entries)
+        return source.others
+    if content_type in HTML_TYPES:
+        encode = msgspec.json.encode
+        return read_html_list(
+            file, charset, lambda names: into.add([encode({"name": name}) for name in names])
+        )
+    raise MalformedPage(f"its Content-Type is {content_type or 'missing'}")
+
+
+class _Bodies:
+    """The files of a list that is being rendered: in both formats, as they are and gzipped."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        def opened(format: Format, coding: Coding) -> IO[bytes]:
+            path = folder / body_name(format, coding)
+            return stack.enter_context(path.open("wb", buffering=_BUFFER_BYTES))
+
+        self._writers = {
+            format: (opened(format, Coding.IDENTITY), GzipWriter(opened(format, Coding.GZIP)))
+            for format in (Format.JSON, Format.HTML)
+        }
+        self._json = _Separated(partial(self._write, Format.JSON))
+
+    def begin(self, others: dict[str, Any]) -> None:
+        for format in self._writers:
+            self._write(format, render_list_head(format, others))
+
+    def add(self, projects: Sequence[_Project]) -> None:
+        self._json.add([project.raw for project in projects])
+        lines = [
+            render_list_entry(project.name, project.shown)
+            for project in projects
+            if project.name is not None
+        ]
+        self._write(Format.HTML, b"".join(lines))
+
+    def end(self) -> None:
+        for format, (_, gzipped) in self._writers.items():
+            self._write(format, render_list_tail(format))
+            gzipped.finish()
+
+    def _write(self, format: Format, data: bytes) -> None:
+        plain, gzipped = self._writers[format]
+        plain.write(data)
+        gzipped.write(data)
+
+
+def render_lists(sources: Sequence[Source], folder: Path) -> None:
+    """Merge canonical lists, first index first; write all of `BODY_NAMES` into the folder.
 
     Raises `DamagedContent` where a list is not the one that its ETag names.
     """
-    read = [_read_json(unpack(source.path.read_bytes(), source.etag)) for source in sources]
-    others = read[0][0] if len(read) == 1 else {"meta": {"api-version": "1.0"}}
-    merged = _merge([entries for _, entries in read], [source.shows for source in sources])
-    with json_out.open("wb") as json_file, html_out.open("wb") as html_file:
-        json_writer, html_writer = GzipWriter(json_file), GzipWriter(html_file)
-        _write_json(json_writer, others, (raw for _, raw in merged))
-        html_writer.write(render_list_head(Format.HTML, others))
-        for shown, _ in merged:
-            if (name := normalize(shown)) is not None:
-                html_writer.write(render_list_entry(name, shown))
-        html_writer.write(render_list_tail(Format.HTML))
-        json_writer.finish()
-        html_writer.finish()
-
-
-def _merge(
-    lists: Sequence[Iterable[bytes]], shown: Sequence[Callable[[str], bool] | None]
-) -> list[tuple[str, bytes]]:
-    """Name and JSON entry of each project, each normalised name once."""
-    seen: set[str] = set()
-    merged = []
-    for entries, shows in zip(lists, shown, strict=True):
-        for raw in entries:
+    seen = SeenNames()
+    with ExitStack() as stack:
+        bodies = _Bodies(stack, folder)
+        if len(sources) > 1:
+            bodies.begin({"meta": {"api-version": "1.0"}})
+        for source in sources:
+            file = stack.enter_context(source.path.open("rb"))
+            unpacked = _Unpacked(file)
             try:
-                name = _ENTRY.decode(raw).name
-            except msgspec.DecodeError:
-                continue
-            normalised = normalize(name)
-            if normalised is None and shows is not None:
-                continue  # what is no name is covered by no rule, and means another to some
-            key = normalised or name
-            if key not in seen and (shows is None or shows(key)):
-                seen.add(key)
-                merged.append((name, raw))
-    return merged
+                listed = JsonList(unpacked)
+                if len(sources) == 1:
+                    bodies.begin(listed.others)
+                for entries in listed.pieces():
+                    bodies.add(list(_shown(entries, source.shows, seen)))
+            except (gzip.BadGzipFile, EOFError, zlib.error, MalformedPage) as problem:
+                raise DamagedContent(f"it cannot be read: {problem}") from None
+            unpacked.check(source.etag)
+        bodies.end()
 
 
-def _read_json(body: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    try:
-        top = _TOP.decode(body)
-        raws = _RAWS.decode(top.pop("projects"))
-        others = {key: decode_json(bytes(value)) for key, value in top.items()}
-    except KeyError:
-        raise MalformedPage("its JSON is not a project list: there is no `projects`") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise MalformedPage(f"its JSON is not a project list: {problem}") from None
-    check_version(others.get("meta"))
-    return others, [bytes(raw) for raw in raws]
-
-
-def _read_html(raw: Path, charset: str | None) -> tuple[dict[str, Any], Iterator[bytes]]:
-    names: list[str] = []
-    agreeing = 0
-
-    def on_anchor(anchor: Anchor) -> None:
-        nonlocal agreeing
-        try:
-            path = unquote(urlsplit(anchor.attributes["href"].strip()).path).rstrip("/")
-        except ValueError:  # no URL at all
-            return
-        # A server that lists its folders writes the slash into the text as well.
-        in_link, in_text = path.rpartition("/")[2], anchor.text.strip().rstrip("/")
-        if normalize(in_link) is None:
-            return
-        same = normalize(in_link) == normalize(in_text)
-        agreeing += same
-        names.append(in_text if same else in_link)
-
-    target = PageTarget(on_anchor)
-    with raw.open("rb") as file:
-        read_html(iter(partial(file.read, _CHUNK), b""), target, charset)
-    check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
-    if not agreeing and not target.is_headed_as_listing:
-        raise MalformedPage("its HTML is not a project list: no link is named like its target")
-    meta: dict[str, Any] = {"api-version": "1.0"}
-    if (serial := target.serial) is not None:
-        meta["_last-serial"] = serial
-    return {"meta": meta}, (msgspec.json.encode({"name": name}) for name in names)
-
-
-def _write_json(writer: GzipWriter, others: dict[str, Any], entries: Iterable[bytes]) -> None:
-    writer.write(render_list_head(Format.JSON, others))
-    separator = b""
+def _shown(
+    entries: Iterable[bytes], shows: Callable[[str], bool] | None, seen: SeenNames
+) -> Iterator[_Project]:
+    """The projects of these entries, each normalised name once."""
     for raw in entries:
-        writer.write(separator + raw)
-        separator = b","
-    writer.write(render_list_tail(Format.JSON))
+        try:
+            shown = _ENTRY.decode(raw).name
+        except msgspec.DecodeError:
+            continue
+        name = normalize(shown)
+        if name is None and shows is not None:
+            continue  # what is no name is covered by no rule, and means another to some
+        key = name or shown
+        if (shows is None or shows(key)) and seen.add(key):
+            yield _Project(name, shown, raw)
+
+
+class _Unpacked:
+    """What a gzipped file holds, and the hash of what was read of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = gzip.GzipFile(fileobj=file)
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """See `Readable`."""
+        data = self._file.read(size)
+        self._hash.update(data)
+        return data
+
+    def check(self, etag: str) -> None:
+        """Raise `DamagedContent` unless what was read, to its end, is what the ETag names."""
+        if self._hash.hexdigest()[:ETAG_DIGITS] != etag:
+            raise DamagedContent("its hash is another")

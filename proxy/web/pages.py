@@ -8,21 +8,21 @@ with every page, and would turn the cache off.
 """
 
 import asyncio
-import gzip
 import math
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import BinaryIO
 from urllib.parse import quote
 
 from aiohttp import web
 
 from proxy.catalog import Catalog
+from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
 from proxy.journey import Journey, Outcome
 from proxy.merged import Page
+from proxy.openfile import OpenFile
 from proxy.root_list import ProjectList, RootLists
 from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
 from proxy.simple.render import View
@@ -30,10 +30,10 @@ from proxy.web.access import NOTE
 from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
-from proxy.web.ready import ReadyPages, etag_for, representation_tag, seen_from
+from proxy.web.ready import Body, ReadyPages, etag_for, representation_tag, seen_from
 from proxy.web.sending import sent_by_kernel
 
-_CHUNK = 1 << 18
+_PIECE_BYTES = 1 << 18
 
 
 class PageHandlers:
@@ -126,6 +126,28 @@ class PageHandlers:
         )
         self._answers.offer(request.raw_path, representation, answer)
 
+    def _offer_unmodified(
+        self,
+        request: web.Request,
+        listing: ProjectList,
+        representation: str,
+        etag: str,
+        headers_at: Callable[[datetime], Mapping[str, str]],
+    ) -> None:
+        """Who has the list already need not come by here; its bytes are not held in memory."""
+        if listing.standing is None:
+            return
+        answer = ReadyAnswer(
+            standing=listing.standing,
+            route=request[NOTE].route,
+            project=None,
+            etag=etag,
+            body=Body(None),
+            headers=headers_at,
+            journey=listing.journey_at,
+        )
+        self._answers.offer(request.raw_path, representation, answer)
+
     async def project_list(self, request: web.Request) -> web.StreamResponse:
         """The list of projects."""
         note = request[NOTE]
@@ -133,18 +155,19 @@ class PageHandlers:
         format, coding = _representation(request)
         listing = await self._root_lists.project_list(request.match_info.get("index"))
         note.journey = listing.journey
-        record = listing.record
-        headers = headers_of(
-            record.stamp, record.serial, format.content_type, self._now(), coding=coding
-        )
+        stamp, serial = listing.record.stamp, listing.record.serial
+        headers_at = partial(headers_of, stamp, serial, format.content_type, coding=coding)
         etag = etag_for(listing.etag, "", format, coding)
+        self._offer_unmodified(
+            request, listing, representation_tag(format, coding), etag, headers_at
+        )
+        headers = headers_at(self._now())
         if matches(request.headers.get("If-None-Match"), etag):
             return not_modified(etag, headers)
         headers["Cache-Status"] = listing.journey.cache_status
         headers["X-Request-Id"] = note.request_id
-        return await _stream_list(
-            request, listing, format, coding, {**headers, "ETag": f'"{etag}"'}
-        )
+        headers["ETag"] = f'"{etag}"'
+        return await _send_list(request, listing.body(format, coding), headers)
 
 
 def headers_of(
@@ -197,33 +220,28 @@ def not_modified(etag: str, headers: Mapping[str, str]) -> web.Response:
     return web.Response(status=304, headers={**kept, "ETag": f'"{etag}"'})
 
 
-async def _stream_list(
-    request: web.Request,
-    listing: ProjectList,
-    format: Format,
-    coding: Coding,
-    headers: Mapping[str, str],
+async def _send_list(
+    request: web.Request, body: OpenFile, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """The list from its file, decompressed on the way for whoever takes no gzip."""
-    with listing.open(format) as file:
-        response = web.StreamResponse(headers=headers)
-        if coding is Coding.GZIP:
-            response.content_length = os.fstat(file.fileno()).st_size
-        await response.prepare(request)
-        is_sent = request.method == "HEAD" or await sent_by_kernel(
-            request, file.fileno(), 0, response.content_length
-        )
-        if not is_sent:
-            source = file if coding is Coding.GZIP else gzip.GzipFile(fileobj=file)
-            request[NOTE].sent_bytes = await _copy(source, response)
-        await response.write_eof()
-        return response
+    """A body of the list from its file, which the caller's list may let go of meanwhile."""
+    response = web.StreamResponse(headers=headers)
+    response.content_length = body.size_bytes
+    await response.prepare(request)
+    is_sent = request.method == "HEAD" or await sent_by_kernel(
+        request, body.descriptor, 0, body.size_bytes
+    )
+    if not is_sent:
+        await _copy(request, body, response)
+    await response.write_eof()
+    return response
 
 
-async def _copy(source: BinaryIO | gzip.GzipFile, response: web.StreamResponse) -> int:
-    """Send all that there is to read. Returns how many bytes that were."""
-    sent_bytes = 0
-    while piece := await asyncio.to_thread(source.read, _CHUNK):
+async def _copy(request: web.Request, body: OpenFile, response: web.StreamResponse) -> None:
+    """Send it through this process: where it is to be encrypted, say."""
+    at = 0
+    while piece := await asyncio.to_thread(os.pread, body.descriptor, _PIECE_BYTES, at):
         await response.write(piece)
-        sent_bytes += len(piece)
-    return sent_bytes
+        at += len(piece)
+        request[NOTE].sent_bytes = at
+    if at != body.size_bytes:
+        raise StoreUnavailable("page store", "a kept project list is shorter than it was")

@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from proxy.simple.content import DamagedContent
 from proxy.simple.parse import MalformedPage
 from proxy.simple.project_list import Source, make_canonical, render_lists
 
@@ -29,9 +32,12 @@ def canonical(
 
 
 def render(folder: Path, *sources: Source) -> tuple[bytes, str]:
-    render_lists(sources, folder / "json", folder / "html")
+    """Both formats, after a look whether gzip holds the same."""
+    render_lists(sources, folder)
     as_json, as_html = ((folder / name).read_bytes() for name in ("json", "html"))
-    return gzip.decompress(as_json), gzip.decompress(as_html).decode()
+    assert gzip.decompress((folder / "json.gz").read_bytes()) == as_json
+    assert gzip.decompress((folder / "html.gz").read_bytes()) == as_html
+    return as_json, as_html.decode()
 
 
 def test_json_keeps_its_bytes(tmp_path: Path) -> None:
@@ -112,3 +118,110 @@ def test_broken_json(tmp_path: Path, body: bytes) -> None:
     """No list, no page."""
     with pytest.raises(MalformedPage):
         canonical(tmp_path, "one", body)
+
+
+def test_what_a_page_says_of_itself_may_stand_at_its_end(tmp_path: Path) -> None:
+    """Names are passed on before all of it is read; what else is said still comes first."""
+    body = (
+        b'<a href="six/">six</a><a href="attrs/">attrs'
+        b'<meta name="pypi:last-serial" content="7"><meta name="pypi:last-serial" content="8">'
+    )
+    as_json, _ = render(tmp_path, canonical(tmp_path, "one", body, HTML))
+
+    assert as_json.startswith(b'{"meta":{"api-version":"1.0","_last-serial":7},"projects":[')
+    assert json.loads(as_json)["projects"] == [{"name": "six"}, {"name": "attrs"}]
+    version = b'<a href="six/">six</a><meta name="pypi:repository-version" content="2.0">'
+    with pytest.raises(MalformedPage, match="version"):
+        canonical(tmp_path, "two", version, HTML)
+
+
+@pytest.mark.parametrize(
+    ("link", "name"),
+    [
+        ("/simple/six/", "six"),
+        ("six", "six"),
+        ("../six/?x=/y/#z", "six"),
+        (" https://index.example/simple/six/ ", "six"),
+        ("/simple/%73ix/", "six"),
+        ("//six/", None),
+        ("six://", None),
+        ("/", None),
+        ("../", None),
+        ("six//", "six"),
+        ("ſix/", None),
+    ],
+)
+def test_the_name_in_a_link(tmp_path: Path, link: str, name: str | None) -> None:
+    """Is the last part of its path, whatever form the link has."""
+    body = f'<title>Simple index</title><a href="{link}">This one</a>'.encode()
+    as_json, _ = render(tmp_path, canonical(tmp_path, "one", body, HTML))
+
+    listed = [project["name"] for project in json.loads(as_json)["projects"]]
+    assert listed == ([name] if name else [])
+
+
+def test_names_keep_their_order_and_come_once(tmp_path: Path) -> None:
+    """In the order of their first appearance, over pieces of any size and several indexes."""
+    one = [{"name": f"{number * 7919 % 30_000}-x"} for number in range(30_000)]
+    two = [{"name": f"{number}.X"} for number in range(31_000)]
+    sources = [
+        canonical(tmp_path, name, json.dumps({"projects": projects + projects}).encode())
+        for name, projects in (("one", one), ("two", two))
+    ]
+    as_json, as_html = render(tmp_path, *sources)
+
+    assert json.loads(as_json)["projects"] == one + two[30_000:]
+    assert as_html.count("<a ") == 31_000
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b'{"projects":[{"name":"six"}]}')[:-12],
+        gzip.compress(b'{"meta":{"api-version":"1.0"},"projects":[{"name":"evil"}]}'),
+        gzip.compress(b'{"projects":[{"name":"six"}'),
+    ],
+)
+def test_a_damaged_list_is_not_rendered(tmp_path: Path, stored: bytes) -> None:
+    """Neither what cannot be read nor what is another."""
+    source = canonical(tmp_path, "one", b'{"projects":[{"name":"six"}]}')
+    source.path.write_bytes(stored)
+
+    with pytest.raises(DamagedContent):
+        render(tmp_path, source)
+
+
+_PEAK = """
+import sys
+from pathlib import Path
+from proxy.simple.project_list import Source, make_canonical, render_lists
+
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+folder, raw, content_type = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+before = peak()
+etag = make_canonical(raw, folder / "canonical", content_type=content_type, charset=None)
+render_lists([Source(folder / "canonical", etag)], folder)
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("content_type", [JSON, HTML])
+def test_a_long_list_takes_little_memory(tmp_path: Path, content_type: str) -> None:
+    """Not half of what it is long: a copy of the whole anywhere would show."""
+    names, padding = [f"project-{number}" for number in range(150_000)], "x" * 300
+    raw = tmp_path / "raw"
+    if content_type == JSON:
+        projects = [{"name": name, "x": padding} for name in names]
+        raw.write_text(json.dumps({"projects": projects}))
+    else:
+        raw.write_text("".join(f'<a href="/{padding}/{name}/">{name}</a>\n' for name in names))
+    arguments = [sys.executable, "-c", _PEAK, tmp_path, raw, content_type]
+    taken = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+
+    size = raw.stat().st_size
+    assert size > 45_000_000
+    assert int(taken) < size / 2

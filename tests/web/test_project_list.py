@@ -1,16 +1,24 @@
 """The project list: one index's, all merged, in every representation."""
 
+import asyncio
+import errno
 import gzip
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
+from proxy.app import application
+from proxy.settings import load
+from proxy.web import kernel
 from tests.conftest import MakeProxy
 from tests.fakes import HTML, JSON, Clock, FakeUpstream
 
@@ -43,6 +51,33 @@ async def test_a_list_in_every_representation(
     etag = {"If-None-Match": coded.headers["ETag"], "Accept-Encoding": "gzip"}
     assert (await proxy.get("/simple/", headers=etag)).status == 304
     assert upstream.count("/simple/") == 1
+
+
+REPRESENTATIONS = [
+    {"Accept": accept, "Accept-Encoding": coding}
+    for accept in (JSON, HTML)
+    for coding in ("gzip", "identity")
+]
+
+
+async def bodies(proxy: TestClient) -> list[bytes]:
+    """The list in every representation, from answers that say how long they are."""
+    found = []
+    for headers in REPRESENTATIONS:
+        answer = await proxy.get("/simple/", headers=headers)
+        assert answer.status == 200
+        found.append(await answer.read())
+        head = await proxy.head("/simple/", headers=headers)
+        assert answer.headers["Content-Length"] == str(len(found[-1]))
+        assert head.headers["Content-Length"] == answer.headers["Content-Length"]
+    return found
+
+
+def open_lists(folder: Path) -> list[str]:
+    """The files of lists that this process has open, by where they lie."""
+    links = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    targets = [os.readlink(link) for link in links if link.is_symlink()]
+    return [target for target in targets if target.startswith(str(folder / "cache/lists"))]
 
 
 async def test_unknown_keys_pass_through(proxy: TestClient, upstream: FakeUpstream) -> None:
@@ -199,3 +234,160 @@ async def test_what_is_no_name_is_not_listed_where_names_are_reserved(
     ]
 
     assert await names(await make_proxy(index=indexes)) == ["acme-x", "six"]
+
+
+async def test_a_list_that_is_known_is_answered_without_a_look_at_the_disk(
+    proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Its files are open."""
+    upstream.add("six", "six-1.0.tar.gz")
+    before = await bodies(proxy)
+    shutil.rmtree(tmp_path / "cache/lists")
+
+    assert await bodies(proxy) == before
+    assert not (tmp_path / "cache/lists").exists()
+    assert upstream.count("/simple/") == 1
+
+
+async def test_a_list_whose_files_were_made_in_part_is_made_again(
+    make_proxy: MakeProxy, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Earlier versions left no uncompressed files; somebody may have made room."""
+    upstream.add("six", "six-1.0.tar.gz")
+    before = await bodies(await make_proxy())
+    rendered = [
+        path
+        for path in (tmp_path / "cache/lists").iterdir()
+        if path.name.endswith((".json", ".html"))
+    ]
+    assert len(rendered) == 2
+    for path in rendered:
+        path.unlink()
+
+    assert await bodies(await make_proxy()) == before
+    assert upstream.count("/simple/") == 1
+
+
+async def test_who_is_being_sent_a_list_gets_the_whole_of_it_when_another_replaces_it(
+    proxy: TestClient,
+    upstream: FakeUpstream,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its files are closed when the last one has it, and not before."""
+    send, is_asked, may_go_on = kernel.send, asyncio.Event(), asyncio.Event()
+
+    async def held(*arguments: Any) -> int | None:
+        is_asked.set()
+        await may_go_on.wait()
+        return await send(*arguments)
+
+    upstream.add("six", "six-1.0.tar.gz")
+    before = await names(proxy)
+    monkeypatch.setattr("proxy.web.kernel.send", held)
+    being_sent = asyncio.create_task(names(proxy))
+    await is_asked.wait()
+    upstream.add("attrs", "attrs-1.0.tar.gz")
+    clock.advance(hours=1)
+    await proxy.head("/simple/")
+    open_meanwhile = open_lists(tmp_path)
+    may_go_on.set()
+
+    assert await being_sent == before
+    assert len(open_meanwhile) == 8
+    assert await names(proxy) == ["six", "attrs"]
+    assert len(open_lists(tmp_path)) == 4
+
+
+async def test_an_unchanged_list_keeps_its_files_open(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock, tmp_path: Path
+) -> None:
+    """However often it is looked for upstream."""
+    upstream.add("six", "six-1.0.tar.gz")
+    for _ in range(3):
+        assert await names(proxy) == ["six"]
+        clock.advance(hours=1)
+
+    assert len(open_lists(tmp_path)) == 4
+
+
+async def test_nothing_stays_open_when_the_application_ends(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Which may be one of several in a process."""
+    upstream.add("six", "six-1.0.tar.gz")
+    index = [{"name": "pypi", "url": upstream.url}]
+    settings = load(flags={"cache": {"dir": str(tmp_path / "cache")}, "index": index})
+    async with application(settings) as app, TestClient(TestServer(app)) as client:
+        await names(client)
+        assert len(open_lists(tmp_path)) == 4
+
+    assert not open_lists(tmp_path)
+
+
+async def test_a_purge_is_noticed_by_every_process(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """However well each knows the list."""
+    upstream.add("six", "six-1.0.tar.gz")
+    one, other = await make_proxy(), await make_proxy()
+    for proxy in (one, other):
+        assert await names(proxy) == ["six"]
+    upstream.add("attrs", "attrs-1.0.tar.gz")
+    await one.delete("/cache/")
+
+    assert await names(other) == ["six", "attrs"]
+    assert await names(one) == ["six", "attrs"]
+
+
+async def test_where_the_kernel_cannot_send_it(
+    proxy: TestClient,
+    upstream: FakeUpstream,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answers are the same; and from a file that is cut, they are cut."""
+    upstream.add("six", "six-1.0.tar.gz")
+    before = await bodies(proxy)
+
+    def cannot(*_: object) -> int:
+        raise OSError(errno.EINVAL, "not from here")
+
+    monkeypatch.setattr("os.sendfile", cannot)
+    assert await bodies(proxy) == before
+    for path in (tmp_path / "cache/lists").glob("*.json"):
+        os.truncate(path, 20)
+    answer = await proxy.get("/simple/", headers={"Accept": JSON})
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await answer.read()
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/index/pypi/simple/"])
+@pytest.mark.parametrize("headers", REPRESENTATIONS)
+async def test_who_has_the_list_is_told_so_ahead_of_the_framework(
+    proxy: TestClient,
+    upstream: FakeUpstream,
+    clock: Clock,
+    hot_path: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    headers: dict[str, str],
+) -> None:
+    """With the same headers as by it, for as long as the list is known to be the same."""
+    upstream.add("six", "six-1.0.tar.gz")
+    etag = (await proxy.head(path, headers=headers)).headers["ETag"]
+    asked = {**headers, "If-None-Match": etag}
+    await proxy.get(path, headers=asked)
+    with monkeypatch.context() as patch:
+        if hot_path:
+            patch.setattr("proxy.root_list.RootLists.project_list", None)
+        clock.advance(seconds=5)
+        answer = await proxy.get(path, headers=asked)
+    assert (answer.status, answer.headers["ETag"], answer.headers["Age"]) == (304, etag, "5")
+    assert answer.headers["Cache-Status"] == "wheelkeep; hit; ttl=595"
+    assert "Content-Type" not in answer.headers
+    upstream.add("attrs", "attrs-1.0.tar.gz")
+    clock.advance(hours=1)
+
+    assert (await proxy.get(path, headers=asked)).status == 200
