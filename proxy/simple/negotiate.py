@@ -7,6 +7,7 @@ client sends makes these functions fail: a part that cannot be read counts as ab
 import re
 from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 
 from proxy.errors import NotAcceptable
 
@@ -44,9 +45,12 @@ _ALIASES = {
 _OFFERS = {format.value: format for format in Format} | _ALIASES
 OFFERED_TYPES = tuple(_OFFERS)
 
+_MOST_REMEMBERED = 256
+"""Clients are of a few kinds, and to read what one sends costs as much as the rest of an answer."""
 _QUALITY = re.compile(r"\A(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z")
 
 
+@lru_cache(_MOST_REMEMBERED)
 def choose_format(accept: str | None, requested: str | None = None) -> Format:
     """The format of the answer. `requested` is the value of `?format=` and beats `accept`.
 
@@ -67,6 +71,7 @@ def choose_format(accept: str | None, requested: str | None = None) -> Format:
     return best
 
 
+@lru_cache(_MOST_REMEMBERED)
 def choose_coding(accept_encoding: str | None) -> Coding:
     """The content coding of the answer: gzip where it is welcome, else identity.
 

@@ -61,6 +61,7 @@ class _Sending:
         if self.over.done():
             return
         count = min(_CHUNK_BYTES, self._stop - self._position)
+        sent = 0
         try:
             with suppress(BlockingIOError, InterruptedError):
                 sent = os.sendfile(self._out, self._descriptor, self._position, count)
@@ -72,6 +73,10 @@ class _Sending:
                 self.over.set_result(None)
             else:
                 self.over.set_exception(problem)
-        if not self._is_waiting and not self.over.done():
+        if self.over.done() or self._is_waiting:
+            return
+        if sent == count:  # there may be room for more: to ask the kernel for that costs as much
+            self._loop.call_soon(self._go_on)
+        else:
             self._is_waiting = True
             self._loop.add_writer(self._out, self._go_on)
