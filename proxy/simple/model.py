@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, NewType
 
 from packaging.utils import canonicalize_name
@@ -122,7 +122,8 @@ class File:
     @property
     def sha256(self) -> str | None:
         """The sha256 that the index gives, in lower case."""
-        return self.hashes.get("sha256")
+        given = self.entry.get("hashes")
+        return _digest(given, "sha256") if isinstance(given, dict) else None
 
     @property
     def weaker_hashes(self) -> frozenset[tuple[str, str]]:
@@ -172,12 +173,14 @@ class File:
 
         `is_index_aware`: whether the index has metadata of other files, and knows what it says.
         """
-        entry = {key: value for key, value in self.entry.items() if key != MADE_METADATA}
-        said = [entry[key] for key in METADATA_KEYS if key in entry]
+        said = [self.entry[key] for key in METADATA_KEYS if key in self.entry]
         lacks_it = not said or (not is_index_aware and not any(said))
         if self.filename.endswith(".whl") and lacks_it:
-            entry[MADE_METADATA] = True
-        return File(entry)
+            return File({**self.entry, MADE_METADATA: True})
+        if MADE_METADATA not in self.entry:
+            return self
+        # Nobody else says that.
+        return File({key: value for key, value in self.entry.items() if key != MADE_METADATA})
 
     @property
     def size_bytes(self) -> int | None:
@@ -364,13 +367,22 @@ def _texts(value: object) -> tuple[str, ...]:
 def _digests(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
-    return {
-        name: digest.lower()
-        for name in VERIFIABLE
-        if isinstance(digest := value.get(name), str) and is_digest(name, digest.lower())
-    }
+    found = ((name, _digest(value, name)) for name in VERIFIABLE if name in value)
+    return {name: digest for name, digest in found if digest is not None}
+
+
+def _digest(given: Mapping[str, object], algorithm: str) -> str | None:
+    digest = given.get(algorithm)
+    if isinstance(digest, str) and is_digest(algorithm, digest := digest.lower()):
+        return digest
+    return None
 
 
 def is_digest(algorithm: str, value: str) -> bool:
     """Whether `value` is the lower-case hexadecimal form of a digest of `algorithm`."""
-    return len(value) == hashlib.new(algorithm).digest_size * 2 and bool(_HEXADECIMAL.match(value))
+    return len(value) == _digits_of(algorithm) and bool(_HEXADECIMAL.match(value))
+
+
+@cache
+def _digits_of(algorithm: str) -> int:
+    return hashlib.new(algorithm).digest_size * 2

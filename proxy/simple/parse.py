@@ -109,7 +109,10 @@ def _linkable(entry: object, base_url: str) -> dict[str, Any] | None:
 
 # A segment of a path that means itself: nothing to decode, to resolve or to trim.
 _SEGMENT = r"[A-Za-z0-9_~!$&'()*+,=:@%-][A-Za-z0-9._~!$&'()*+,=:@%-]*"
-_PLAIN_URL = re.compile(rf"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?:/{_SEGMENT})+")
+_HOST = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
+# Up to 64999: what is left of the ports is not worth a longer pattern.
+_PORT = r":(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3})"
+_PLAIN_URL = re.compile(rf"https?://{_HOST}(?:{_PORT})?(?:/{_SEGMENT})+")
 _PLAIN_PATH = re.compile(rf"(?:/{_SEGMENT})+")
 _PARENT = "../"
 

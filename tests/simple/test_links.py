@@ -22,6 +22,13 @@ LINKS = (
     "https://files.example.org/packages/aa/bb/six-1.0-py3-none-any.whl",
     "https://files.example.org:0/x",
     "https://files.example.org:x/y",
+    "http://127.0.0.1:3141/x",
+    "http://h:1/x",
+    "http://h:01/x",
+    "http://h:59999/x",
+    "http://h:65535/x",
+    "http://h:65536/x",
+    "http://h:/x",
     "http://h/x;",
     "http://h/x?y#z",
     "http://h",
@@ -66,3 +73,12 @@ def test_a_link_leads_where_the_parser_says(base: str, link: str) -> None:
 def test_any_link_leads_where_the_parser_says(base: str, link: str) -> None:
     """Of pieces that mean something to it."""
     assert _absolute(link, base) == _joined(link, base)
+
+
+@pytest.mark.parametrize("port", ["", ":80", ":8081", ":59999", ":64999"])
+def test_links_to_files_need_no_parser(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those to an index of one's own, which as a rule has a port."""
+    monkeypatch.setattr("proxy.simple.parse._joined", None)
+    link = f"http://files.example.org{port}/packages/aa/six-1.0-py3-none-any.whl"
+
+    assert _absolute(link, BASES[0]) == link
