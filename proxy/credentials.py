@@ -7,8 +7,10 @@ Credentials that a link has of its own come first; the HTTP client keeps them to
 """
 
 import asyncio
+import math
 import netrc
 import os
+import time
 from pathlib import Path
 
 import aiohttp
@@ -20,6 +22,9 @@ from proxy.telemetry import Telemetry
 from proxy.watched import WatchedFile
 
 UserAndPassword = tuple[str, str]
+
+_LOOK_SECONDS = 1.0
+"""How long netrc is taken to be what it was: to read it takes longer than to send a request."""
 
 
 class Credentials:
@@ -34,6 +39,8 @@ class Credentials:
             setting = f"index.password_file of the index {index.name}"
             self._file = WatchedFile(index.password_file, _one_line, setting, telemetry)
         self._complaint = ""
+        self._netrc: netrc.netrc | None = None
+        self._read_at = -math.inf
 
     def __repr__(self) -> str:
         return f"<Credentials of {self._index.name}>"
@@ -64,13 +71,21 @@ class Credentials:
         is_own = plain_host(url.raw_host or "") == plain_host(self._url.raw_host or "")
         if not is_own and not is_named(url.raw_host or "", self._index.link_hosts):
             return None
-        found = await asyncio.to_thread(self._read_netrc)
+        found = await self._current_netrc()
         host = url.host or ""
         if found is None:
             return None
         # The entry for whatever host there is (`default`) is not for one that a pattern names.
         entry = found.authenticators(host) if is_own else found.hosts.get(host)
         return (entry[0] or entry[1] or "", entry[2] or "") if entry else None
+
+    async def _current_netrc(self) -> netrc.netrc | None:
+        """What netrc says; read once a second at the most."""
+        now = time.monotonic()
+        if now - self._read_at >= _LOOK_SECONDS:
+            self._netrc = await asyncio.to_thread(self._read_netrc)
+            self._read_at = now
+        return self._netrc
 
     def _read_netrc(self) -> netrc.netrc | None:
         """What netrc says by now. One that cannot be read is told of once, and is none."""

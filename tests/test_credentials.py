@@ -211,6 +211,7 @@ async def test_netrc_does_not_leave_in_the_clear(
 
 async def test_netrc_of_the_home_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where $NETRC names none; a host without an entry is asked without."""
+    monkeypatch.setattr("proxy.credentials._LOOK_SECONDS", 0.0)
     monkeypatch.delenv("NETRC", raising=False)
     index = await world.open()
     await index.page(SIX)
@@ -222,6 +223,20 @@ async def test_netrc_of_the_home_folder(world: World, monkeypatch: pytest.Monkey
     await index.page(SIX)
 
     assert [password for _, password in world.told] == ["", "us:secret", ""]
+
+
+async def test_netrc_is_not_read_for_each_request(
+    world: World, netrc: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for all that come within a second."""
+    monkeypatch.setattr("proxy.credentials._LOOK_SECONDS", 60.0)
+    path = netrc("machine index.example login us password secret")
+    index = await world.open()
+    await index.page(SIX)
+    path.unlink()
+    await index.page(SIX)
+
+    assert [password for _, password in world.told] == ["us:secret", "us:secret"]
 
 
 @pytest.mark.parametrize("text", ["machine index.example password secret secret", "\udcff secret"])
