@@ -125,6 +125,12 @@ class Beliefs:
         if belief is not None:
             belief.until = -math.inf
 
+    def doubt_unless_watched(self, key: Key) -> None:
+        """Likewise, where nothing but a look can tell whether the page has changed."""
+        belief = self._held.get(key)
+        if belief is not None and belief.is_unchanged is None:
+            self.doubt(key)
+
     def forget(self, key: Key) -> None:
         """The page is being deleted."""
         self.doubt(key)

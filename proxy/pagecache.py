@@ -175,7 +175,7 @@ class PageCache(Generic[Content]):
         """
         key = (upstream.name, project)
         async with self._turns.take(page_key(*key), PATIENCE_SECONDS):
-            self._beliefs.doubt(key)
+            self._beliefs.doubt_unless_watched(key)
             record = await self.recall(upstream, project)
             belief = self._beliefs.get(key)
             changed = await change(record) if record is not None else None
@@ -197,8 +197,9 @@ class PageCache(Generic[Content]):
         try:
             async with self._turns.take(page_key(*key), patience) as waited_seconds:
                 # Looked at again also without having waited: another may have been done with it
-                # between our look and our turn, or may have learned something of its files.
-                self._beliefs.doubt(key)
+                # between our look and our turn, or may have learned something of its files. Whoever
+                # has a turn marks what it writes before it gives the turn on.
+                self._beliefs.doubt_unless_watched(key)
                 record = await self.recall(upstream, project)
                 if record == useless:
                     record = None

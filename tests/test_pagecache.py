@@ -1,6 +1,7 @@
 """One page record over time: whose word counts, and what is remembered while a store is away."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from proxy.journey import Journey
 from proxy.pagecache import Answer, PageCache
 from proxy.settings import Cache, Index
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import PageRecord
+from proxy.storage.pages import PageRecord, page_key
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.upstream import Upstream
@@ -31,14 +32,24 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: PageRecord | None = None
         self.is_away = False
+        self.looks = 0
 
     async def record(self, index: str, project: ProjectName) -> PageRecord | None:
         if self.is_away:
             raise StoreUnavailable("shelf", "for the test")
+        self.looks += 1
         return self.kept
 
     def watch(self, *_: str) -> None:
         """Only a look can tell."""
+
+
+class WatchedShelf(Shelf):
+    """One that says whether its page has changed."""
+
+    def watch(self, *_: str) -> Callable[[], bool]:
+        seen = self.kept
+        return lambda: self.kept == seen
 
 
 @pytest.fixture
@@ -103,6 +114,32 @@ async def test_upstream_is_asked_about_the_page_as_it_is_then(
         await task
 
     assert asked_about == [learned, None]
+
+
+async def test_a_store_that_says_what_changes_is_looked_at_once(
+    upstream: Upstream, clock: Clock, tmp_path: Path
+) -> None:
+    """But for what others write between that look and the turn to ask."""
+    turns = Turns(tmp_path, None, Telemetry())
+    shelf = WatchedShelf()
+    store: Any = shelf
+    cache = PageCache[str](store, Cache(), Telemetry(), clock, turns)
+    asked_about: list[PageRecord | None] = []
+
+    async def refresh(known: PageRecord | None) -> Answer[str]:
+        asked_about.append(known)
+        return Answer(record=record(clock, "new", 10), journey=Journey())
+
+    await cache.answer(upstream, SIX, refresh)
+    assert (shelf.looks, asked_about) == (1, [None])
+    async with turns.take(page_key("pypi", SIX), 1):
+        asking = asyncio.ensure_future(cache.answer(upstream, SIX, refresh))
+        await asyncio.sleep(0.05)
+        shelf.kept = record(clock, "of another", -1)
+        await asyncio.sleep(0.05)
+
+    assert (await asking).record == shelf.kept
+    assert asked_about == [None]
 
 
 async def test_a_record_whose_body_is_gone_is_no_answer(
