@@ -24,6 +24,7 @@ from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 
 _KEY_DIGITS = 16
+_LOOK_IN_THREAD_FILES = 100
 _PATIENCE_SECONDS = 2.0
 _MOST_UNLISTED = 10_000
 """How many files that are listed no more are remembered of a project."""
@@ -60,7 +61,8 @@ class Sightings:
     ) -> Callable[[File], datetime | None]:
         """Note the files that were not seen before. Returns when each was seen first."""
         key = (index, project)
-        undated = await asyncio.to_thread(_undated, files)
+        is_long = len(files) > _LOOK_IN_THREAD_FILES
+        undated = await asyncio.to_thread(_undated, files) if is_long else _undated(files)
         seen = self._known.get(key, {})
         if key in self._unwritten or any(_seen(names, seen) is None for names in undated):
             seen = self._known[key] = await self._noted(key, undated, seen)
