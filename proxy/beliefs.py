@@ -115,9 +115,12 @@ class Beliefs:
         self._believe(key, record, is_unchanged)
         return record
 
-    def put(self, key: Key, record: PageRecord) -> None:
-        """Believe a record that is about to be written to the store."""
-        self._believe(key, record, self._store.watch(*key))
+    def put(self, key: Key, record: PageRecord) -> Belief:
+        """Believe a record that is about to be written to the store.
+
+        When it is written, `is_unchanged` may become what the store says of that.
+        """
+        return self._believe(key, record, self._store.watch(*key))
 
     def doubt(self, key: Key) -> None:
         """Look at the store the next time."""
@@ -143,7 +146,8 @@ class Beliefs:
 
     def _believe(
         self, key: Key, record: PageRecord | None, is_unchanged: Callable[[], bool] | None
-    ) -> None:
+    ) -> Belief:
         self.doubt(key)  # answers may rest on what was believed before
         until = math.inf if is_unchanged is not None else time.monotonic() + TRUST_SECONDS
-        self._held[key] = Belief(record, until, is_unchanged)
+        belief = self._held[key] = Belief(record, until, is_unchanged)
+        return belief

@@ -341,7 +341,14 @@ class Catalog:
         records = {belief.record for belief in beliefs if belief is not None}
         if any(part.record not in records for part in parts):
             return None  # changed while the answer was made
+        if not all(self._is_settled(project, part) for part in parts):
+            return None
         return Standing.of(beliefs, next_change(parts))
+
+    def _is_settled(self, project: ProjectName, part: Part) -> bool:
+        """Whether it says what policy hides now, also when the store is back that is away."""
+        is_settled = self._sightings.is_settled(part.index, project)
+        return is_settled or not self.policy.needs_first_seen(project, part.index, part.project)
 
     def _locations(self, part: Part, project: ProjectName) -> set[str]:
         """Everywhere the project is by the word of one of its pages, that page included."""

@@ -260,9 +260,10 @@ class PageCache(Generic[Content]):
     ) -> None:
         """Keep a record, and its body where that is new. A store that is away is no failure."""
         key = (upstream.name, project)
-        self._beliefs.put(key, record)
+        belief = self._beliefs.put(key, record)
         try:
-            await self._store.write(*key, record, body)
+            is_unchanged = await self._store.write(*key, record, body)
+            belief.is_unchanged = is_unchanged or belief.is_unchanged
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
 

@@ -49,7 +49,13 @@ class WatchedShelf(Shelf):
 
     def watch(self, *_: str) -> Callable[[], bool]:
         seen = self.kept
-        return lambda: self.kept == seen
+        return lambda: self.kept is seen
+
+    async def write(
+        self, index: str, project: ProjectName, record: PageRecord, body: bytes | None
+    ) -> Callable[[], bool]:
+        self.kept = record
+        return self.watch()
 
 
 @pytest.fixture
@@ -140,6 +146,24 @@ async def test_a_store_that_says_what_changes_is_looked_at_once(
 
     assert (await asking).record == shelf.kept
     assert asked_about == [None]
+
+
+async def test_what_was_written_here_is_not_looked_up(
+    upstream: Upstream, clock: Clock, tmp_path: Path
+) -> None:
+    """Until others write it."""
+    shelf = WatchedShelf()
+    store: Any = shelf
+    turns = Turns(tmp_path, None, Telemetry())
+    cache = PageCache[str](store, Cache(), Telemetry(), clock, turns)
+    await cache.write(upstream, SIX, record(clock, "ours", 10))
+    assert await cache.recall(upstream, SIX) == shelf.kept
+    assert cache.belief(upstream, SIX) is not None
+    assert shelf.looks == 0
+    shelf.kept = record(clock, "of another", 10)
+
+    assert cache.belief(upstream, SIX) is None
+    assert await cache.recall(upstream, SIX) == shelf.kept
 
 
 async def test_a_record_whose_body_is_gone_is_no_answer(

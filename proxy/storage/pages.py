@@ -96,8 +96,12 @@ class PageStore(Protocol):
 
     async def write(
         self, index: str, project: ProjectName, record: PageRecord, body: bytes | None = None
-    ) -> None:
-        """Keep the record, and its body where that is new."""
+    ) -> Callable[[], bool] | None:
+        """Keep the record, and its body where that is new.
+
+        Says, whenever what it returns is called, whether the page is still as it was written here;
+        None where only a look at the record can tell.
+        """
 
     async def delete(self, index: str, project: ProjectName) -> bool:
         """Forget the page, and what is kept below its name; say whether there was one."""

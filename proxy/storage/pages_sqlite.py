@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS facts (
     key TEXT PRIMARY KEY, value BLOB NOT NULL, expires_at REAL NOT NULL
 ) WITHOUT ROWID;
 """
+_RECORD = "SELECT record FROM pages WHERE key = ?"
 _DROP_UNUSED = """
 DELETE FROM bodies WHERE key = ? AND NOT EXISTS (SELECT 1 FROM pages WHERE etag = ?)
 """
@@ -105,7 +107,7 @@ class SqlitePages:
 
     async def record(self, index: str, project: ProjectName) -> PageRecord | None:
         """See `PageStore`."""
-        row = await self._row("SELECT record FROM pages WHERE key = ?", page_key(index, project))
+        row = await self._row(_RECORD, page_key(index, project))
         return decode_record(row) if row is not None else None
 
     def watch(self, index: str, project: ProjectName) -> Callable[[], bool]:
@@ -126,9 +128,9 @@ class SqlitePages:
 
     async def write(
         self, index: str, project: ProjectName, record: PageRecord, body: bytes | None = None
-    ) -> None:
+    ) -> Callable[[], bool]:
         """See `PageStore`."""
-        key = page_key(index, project)
+        key, stored = page_key(index, project), encode_record(record)
         expires_at = time.time() + kept_seconds(record, self._keep)
 
         def write(connection: sqlite3.Connection, changed: set[str]) -> None:
@@ -140,12 +142,19 @@ class SqlitePages:
                 )
             connection.execute(
                 "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)",
-                (key, record.etag, encode_record(record), expires_at),
+                (key, record.etag, stored, expires_at),
             )
             if row is not None and row[0] is not None and row[0] != record.etag:
                 connection.execute(_DROP_UNUSED, (body_key(row[0]), row[0]))
 
-        await self._write(write)
+        def write_and_look(connection: sqlite3.Connection) -> Callable[[], bool]:
+            self._transaction(connection, write)
+            # In this order, like all who read: what others have written since is seen.
+            is_unchanged = self._changes.watch(key)
+            row = connection.execute(_RECORD, (key,)).fetchone()
+            return is_unchanged if row == (stored,) else _has_changed
+
+        return await self._in_turn(write_and_look)
 
     async def delete(self, index: str, project: ProjectName) -> bool:
         """See `PageStore`."""
@@ -226,25 +235,31 @@ class SqlitePages:
 
     async def _write(self, work: Callable[[sqlite3.Connection, set[str]], Result]) -> Result:
         """One transaction. `work` is handed where to put the keys of the pages that it changes."""
+        return await self._in_turn(partial(self._transaction, work=work))
 
-        def transaction(connection: sqlite3.Connection) -> Result:
-            changed: set[str] = set()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection, changed)
-                connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
-            finally:
-                # Here, and not where the result is waited for: nobody may wait any more.
-                for key in changed:
-                    self._changes.note(key)
-            return result
+    def _transaction(
+        self,
+        connection: sqlite3.Connection,
+        work: Callable[[sqlite3.Connection, set[str]], Result],
+    ) -> Result:
+        changed: set[str] = set()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection, changed)
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            # Here, and not where the result is waited for: nobody may wait any more.
+            for key in changed:
+                self._changes.note(key)
+        return result
 
+    async def _in_turn(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
         async with self._turn():
             with _as_ours(self._path):
-                return await self._writing.run(transaction)
+                return await self._writing.run(job)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -287,6 +302,11 @@ def _opened(path: Path, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Connecti
     # With WAL, NORMAL can lose the last commits at a power cut and never the rest.
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
+
+
+def _has_changed() -> bool:
+    """What watches a page that is another already."""
+    return False
 
 
 @contextmanager

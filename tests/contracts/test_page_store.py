@@ -144,6 +144,39 @@ async def test_sqlite_survives_a_restart_and_drops_unused_bodies(tmp_path: Path)
     await store.close()
 
 
+async def test_sqlite_says_whether_a_page_is_as_it_was_written(tmp_path: Path) -> None:
+    """It is until it is written again or deleted, by whichever process."""
+    path = tmp_path / "pages.sqlite"
+    one, other = await SqlitePages.open(path, KEEP), await SqlitePages.open(path, KEEP)
+    is_unchanged = await one.write("pypi", SIX, record("e1"), b"1")
+    assert is_unchanged()
+    is_unchanged_again = await other.write("pypi", SIX, record("e2"), b"2")
+    assert (is_unchanged(), is_unchanged_again()) == (False, True)
+    await one.delete("pypi", SIX)
+
+    assert not is_unchanged_again()
+    await one.close()
+    await other.close()
+
+
+async def test_sqlite_sees_who_wrote_between_writing_and_telling(tmp_path: Path) -> None:
+    """What is marked then is the mark of a page that is another already."""
+    path = tmp_path / "pages.sqlite"
+    store = await SqlitePages.open(path, KEEP)
+    note = store._changes.note
+
+    def note_late(key: str) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as another:
+            another.execute("UPDATE pages SET record = 'of another'")
+        note(key)
+
+    store._changes.note = note_late
+    is_unchanged = await store.write("pypi", SIX, record("e1"), b"1")
+
+    assert not is_unchanged()
+    await store.close()
+
+
 async def test_sqlite_that_another_process_holds_is_not_waited_for_long(tmp_path: Path) -> None:
     """Reading goes on; ten who write give up together after two seconds, not one by one."""
     path = tmp_path / "pages.sqlite"
