@@ -50,6 +50,7 @@ _BYTES_PER_BYTE_OF_JSON = 4
 """What a content takes in memory, roughly, for each byte of its JSON."""
 _PARSE_IN_THREAD_BYTES = 1 << 18
 _JUDGE_IN_THREAD_FILES = 200
+_NAME_IN_THREAD_FILES = 500
 _SELECTED_FILES = 1_000_000
 """How many verdicts on files are remembered."""
 _LESSON_SECONDS = 0.2
@@ -100,6 +101,12 @@ class Catalog:
 
         Raises `ProjectNotFound`, `UpstreamError`, `IndexNotConfigured`.
         """
+        page = await self.page_being_kept(project, index)
+        await page.kept()
+        return page
+
+    async def page_being_kept(self, project: ProjectName, index: str | None = None) -> Page:
+        """Likewise, for whoever makes the answer meanwhile and awaits `Page.kept` then."""
         candidates = self._candidates(project, index)
         for at, upstream in enumerate(candidates, 1):
             try:
@@ -109,7 +116,8 @@ class Catalog:
             others = self._named_by(first, project, candidates[at:])
             parts = (first, *await self._same_project(first, project, others))
             asked = (*candidates[:at], *others)
-            return Page(name=project, parts=parts, standing=self._standing(project, asked, parts))
+            standing = partial(self._standing, project, asked, parts)
+            return Page(name=project, parts=parts, standing=standing)
         raise ProjectNotFound(project, self.policy.reserved_for(project))
 
     async def file(
@@ -143,6 +151,7 @@ class Catalog:
                 if refusal is not None:
                     break
                 raise
+            await part.kept()
             is_known = True
             file, hidden = part.find(filename, sha256)
             if file is not None:
@@ -208,8 +217,8 @@ class Catalog:
             after = before.with_lessons(lessons) if before else None
             if after is None or after is before:
                 return None
-            etag, body = await self._pack(after)
-            return replace(record, etag=etag), body
+            etag, body = await self._named(after)
+            return replace(record, etag=etag), await asyncio.to_thread(pack, body)
 
         await self._cache.amend(upstream, project, with_lessons)
 
@@ -260,7 +269,8 @@ class Catalog:
             raise ProjectNotFound(project)
         if content is None:
             raise StoreUnavailable("page store", f"it lost the page of {project} just now")
-        return await self._judged(upstream, project, answer.record, content, answer.journey)
+        part = await self._judged(upstream, project, answer.record, content, answer.journey)
+        return replace(part, kept=answer.kept)
 
     async def _judged(
         self,
@@ -377,8 +387,10 @@ class Catalog:
                 await self._sightings.note(upstream.name, project, content.files)
                 if previous is not None:
                     content = content.with_sha256s_of(previous)
-                etag, body = await self._pack(content)
-                return await self._cache.note_new(upstream, project, answer, etag, body, content)
+                etag, body = await self._named(content)
+                return self._cache.note_new_behind(
+                    upstream, project, answer, etag, partial(pack, body), content
+                )
 
     async def _parse(self, upstream: Upstream, project: ProjectName, page: NewPage) -> Project:
         def parse() -> Project:
@@ -416,16 +428,17 @@ class Catalog:
         self._hold(record.etag, size, content)
         return content
 
-    async def _pack(self, content: Project) -> tuple[str, bytes]:
-        """ETag and stored form of a content."""
+    async def _named(self, content: Project) -> tuple[str, bytes]:
+        """The ETag of a content, and the JSON that it names."""
 
-        def write() -> tuple[int, str, bytes]:
+        def write() -> tuple[str, bytes]:
             body = canonical(content)
-            return len(body), etag_of(body), pack(body)
+            return etag_of(body), body
 
-        size, etag, stored = await asyncio.to_thread(write)
-        self._hold(etag, size, content)
-        return etag, stored
+        is_long = len(content.files) > _NAME_IN_THREAD_FILES
+        etag, body = await asyncio.to_thread(write) if is_long else write()
+        self._hold(etag, len(body), content)
+        return etag, body
 
     def _hold(self, etag: str, size: int, content: Project) -> None:
         if size * _BYTES_PER_BYTE_OF_JSON <= self._contents.maxsize:

@@ -4,7 +4,7 @@ Pure: what an index has and what policy hides of it come in, and what is shown g
 ETag that names just that.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,10 @@ from proxy.simple.versions import joined, without_files
 from proxy.storage.pages import PageRecord
 
 
+async def _was_kept() -> None:
+    """It is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """A project's page as one index has it, and what policy hides of it now."""
@@ -27,6 +31,8 @@ class Part:
     record: PageRecord
     journey: Journey
     selection: Selection
+    kept: Callable[[], Awaitable[None]] = _was_kept
+    """Waits until it is kept: no client may have an answer before."""
 
     @property
     def etag(self) -> str:
@@ -64,8 +70,8 @@ class Page:
 
     name: ProjectName
     parts: tuple[Part, ...]
-    standing: Standing | None = None
-    """While it holds, whoever asks gets this page."""
+    standing: Callable[[], Standing | None] = lambda: None
+    """Whoever asks gets this page while that holds which it returns, once all parts are kept."""
 
     @property
     def index(self) -> str:
@@ -103,6 +109,11 @@ class Page:
     def changes_at(self) -> datetime | None:
         """When it will show more by itself, since a file comes of age."""
         return next_change(self.parts)
+
+    async def kept(self) -> None:
+        """Wait until all parts are kept: no client may have an answer before."""
+        for part in self.parts:
+            await part.kept()
 
     def hidden(self) -> Iterator[tuple[File, Hidden]]:
         """The files that clients do not see, and why."""

@@ -8,18 +8,20 @@ and return what is to be kept.
    (`beliefs.py`).
 2. `freshness` says what the record is good for. Fresh: that is the answer.
 3. Otherwise upstream is asked: once, however many ask, here, in other processes and on other
-   machines, in a task that outlives them.
+   machines, in a task that outlives them. What it says is written while the answer is made of it,
+   and the turn to ask is over when that is done.
 4. If upstream fails, or is slow while there is something to show, a page that is not too old
    stands in. What upstream said is absent never stands in: that could be an outage's word.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from proxy.beliefs import Belief, Beliefs
+from proxy.beliefs import Belief, Beliefs, Key
 from proxy.errors import Offline, StoreUnavailable, UpstreamError, UpstreamTimeout
 from proxy.flight import Flight
 from proxy.freshness import ABSENCE_LIFETIME, Stamp, Verdict, judge, lifetime_of
@@ -50,6 +52,16 @@ class Answer(Generic[Content]):
     record: PageRecord
     journey: Journey
     content: Content | None = None
+    writing: asyncio.Task[None] | None = None
+    """Ends when the record is kept. None: it is."""
+
+    async def kept(self) -> None:
+        """Wait until the record is kept.
+
+        No client may have the answer before: a purge that follows has to find the page.
+        """
+        if self.writing is not None:
+            await asyncio.shield(self.writing)
 
 
 Refresh = Callable[[PageRecord | None], Awaitable[Answer[Content]]]
@@ -73,6 +85,7 @@ class PageCache(Generic[Content]):
         self._now = now
         self._flight: Flight[Answer[Content]] = Flight()
         self._beliefs = Beliefs(store, telemetry)
+        self._behind: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<PageCache over {self._store!r}: {self._flight!r}>"
@@ -195,7 +208,9 @@ class PageCache(Generic[Content]):
         before = await self.recall(upstream, project)
         patience = PAGE_DEADLINE_SECONDS if project != ROOT_LIST else LIST_DEADLINE_SECONDS
         try:
-            async with self._turns.take(page_key(*key), patience) as waited_seconds:
+            async with AsyncExitStack() as turn:
+                taking = self._turns.take(page_key(*key), patience)
+                waited_seconds = await turn.enter_async_context(taking)
                 # Looked at again also without having waited: another may have been done with it
                 # between our look and our turn, or may have learned something of its files. Whoever
                 # has a turn marks what it writes before it gives the turn on.
@@ -212,11 +227,26 @@ class PageCache(Generic[Content]):
                     return Answer(record=record, journey=journey)
                 if waited_seconds > patience / 2:
                     raise TimeoutError  # to ask again would outlast every client's patience
-                return await refresh(record)
+                answer = await refresh(record)
+                if answer.writing is not None:
+                    self._start(self._end_of_turn(turn.pop_all(), answer))
+                return answer
         except TimeoutError as problem:
             raise UpstreamTimeout(
                 upstream.name, upstream.index.url, "another process waited long for its answer"
             ) from problem
+
+    @staticmethod
+    async def _end_of_turn(turn: AsyncExitStack, answer: Answer[Content]) -> None:
+        """Whoever is next finds the record in the store."""
+        async with turn:
+            await answer.kept()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name="page kept")
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+        return task
 
     def judge(self, record: PageRecord | None) -> Verdict:
         """What the record is good for now."""
@@ -260,7 +290,11 @@ class PageCache(Generic[Content]):
     ) -> None:
         """Keep a record, and its body where that is new. A store that is away is no failure."""
         key = (upstream.name, project)
-        belief = self._beliefs.put(key, record)
+        await self._write(key, self._beliefs.put(key, record), record, body)
+
+    async def _write(
+        self, key: Key, belief: Belief, record: PageRecord, body: bytes | None
+    ) -> None:
         try:
             is_unchanged = await self._store.write(*key, record, body)
             belief.is_unchanged = is_unchanged or belief.is_unchanged
@@ -279,8 +313,9 @@ class PageCache(Generic[Content]):
         return deleted
 
     async def close(self) -> None:
-        """Stop asking."""
+        """Stop asking, and write what was answered."""
         await self._flight.close()
+        await asyncio.gather(*self._behind, return_exceptions=True)
 
     # --- what refreshing ends in ----------------------------------------------------------
 
@@ -314,7 +349,31 @@ class PageCache(Generic[Content]):
         content: Content,
     ) -> Answer[Content]:
         """Upstream sent a page that was read as `content`; `body` is its stored form."""
-        record = PageRecord(
+        record = self._new_record(upstream, page, etag)
+        await self.write(upstream, project, record, body)
+        return self._answer(upstream, record, Outcome.MISS, 200, content)
+
+    def note_new_behind(
+        self,
+        upstream: Upstream,
+        project: ProjectName,
+        page: NewPage,
+        etag: str,
+        pack: Callable[[], bytes],
+        content: Content,
+    ) -> Answer[Content]:
+        """Likewise, without waiting until it is kept; `pack` makes the stored form, in a thread."""
+        key, record = (upstream.name, project), self._new_record(upstream, page, etag)
+        belief = self._beliefs.put(key, record)
+
+        async def write() -> None:
+            await self._write(key, belief, record, await asyncio.to_thread(pack))
+
+        answer = self._answer(upstream, record, Outcome.MISS, 200, content)
+        return replace(answer, writing=self._start(write()))
+
+    def _new_record(self, upstream: Upstream, page: NewPage, etag: str) -> PageRecord:
+        return PageRecord(
             source=upstream.index.url,
             stamp=self._stamp(self._lifetime(upstream, page.headers)),
             etag=etag,
@@ -322,8 +381,6 @@ class PageCache(Generic[Content]):
             last_modified=page.validators.last_modified,
             serial=page.header("X-PyPI-Last-Serial"),
         )
-        await self.write(upstream, project, record, body)
-        return self._answer(upstream, record, Outcome.MISS, 200, content)
 
     def _lifetime(self, upstream: Upstream, headers: Mapping[str, str]) -> timedelta:
         if upstream.lifetime is not None:

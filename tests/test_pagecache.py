@@ -12,13 +12,13 @@ import pytest
 from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
 from proxy.journey import Journey
-from proxy.pagecache import Answer, PageCache
+from proxy.pagecache import Answer, PageCache, Refresh
 from proxy.settings import Cache, Index
 from proxy.simple.model import ProjectName
 from proxy.storage.pages import PageRecord, page_key
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
-from proxy.upstream import Upstream
+from proxy.upstream import NewPage, Upstream
 from proxy.upstream_http import HttpUpstream
 from tests.fakes import Clock
 
@@ -47,6 +47,11 @@ class Shelf:
 class WatchedShelf(Shelf):
     """One that says whether its page has changed."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
     def watch(self, *_: str) -> Callable[[], bool]:
         seen = self.kept
         return lambda: self.kept is seen
@@ -54,6 +59,7 @@ class WatchedShelf(Shelf):
     async def write(
         self, index: str, project: ProjectName, record: PageRecord, body: bytes | None
     ) -> Callable[[], bool]:
+        await self.gate.wait()
         self.kept = record
         return self.watch()
 
@@ -164,6 +170,59 @@ async def test_what_was_written_here_is_not_looked_up(
 
     assert cache.belief(upstream, SIX) is None
     assert await cache.recall(upstream, SIX) == shelf.kept
+
+
+def refreshing(cache: PageCache[str], upstream: Upstream, content: str) -> Refresh[str]:
+    """Ask an index that has this page, and write it behind the answer."""
+
+    async def refresh(_: PageRecord | None) -> Answer[str]:
+        page = NewPage(body=b"", headers={}, content_type="", charset=None, url=URL)
+        return cache.note_new_behind(upstream, SIX, page, "e1", content.encode, content)
+
+    return refresh
+
+
+async def test_the_turn_is_over_when_the_answer_is_written(
+    upstream: Upstream, clock: Clock, tmp_path: Path
+) -> None:
+    """Who asked can go on before; who asks in another process finds it then, and asks nobody."""
+    shelf = WatchedShelf()
+    store: Any = shelf
+    turns = Turns(tmp_path, None, Telemetry())
+    one, other = (
+        PageCache[str](store, Cache(), Telemetry(), clock, turns) for _ in ("one", "other")
+    )
+    shelf.gate.clear()
+    answer = await one.answer(upstream, SIX, refreshing(one, upstream, "page"))
+    asking = asyncio.ensure_future(other.answer(upstream, SIX, refreshing(other, upstream, "no")))
+    await asyncio.sleep(0.1)
+    assert (answer.content, shelf.kept, asking.done()) == ("page", None, False)
+    shelf.gate.set()
+
+    assert await asking == replace(await asking, record=answer.record, content=None)
+    assert shelf.kept == answer.record
+    await answer.kept()
+    assert not list(tmp_path.iterdir())
+
+
+async def test_what_was_answered_is_written_also_at_the_stop(
+    upstream: Upstream, clock: Clock, tmp_path: Path
+) -> None:
+    """A client may have it."""
+    shelf = WatchedShelf()
+    store: Any = shelf
+    turns = Turns(tmp_path, None, Telemetry())
+    cache = PageCache[str](store, Cache(), Telemetry(), clock, turns)
+    shelf.gate.clear()
+    answer = await cache.answer(upstream, SIX, refreshing(cache, upstream, "page"))
+    closing = asyncio.ensure_future(cache.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    shelf.gate.set()
+    await closing
+
+    assert shelf.kept == answer.record
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_record_whose_body_is_gone_is_no_answer(

@@ -81,7 +81,7 @@ class PageHandlers:
             return moved(request, f"../{name}/" if has_slash else f"{name}/")
         note.project = name
         format, coding = _representation(request)
-        page = await self._catalog.page(name, index)
+        page = await self._catalog.page_being_kept(name, index)
         note.journey = page.journey
         view = View(index)
         # Of the page itself nothing is held in these: ready answers outlive it in memory.
@@ -97,9 +97,11 @@ class PageHandlers:
         etag = etag_for(page.etag, seen_from(page, view), format, coding)
         tag = representation_tag(format, coding)
         if matches(request.headers.get("If-None-Match"), etag):
+            await page.kept()
             self._offer(request, page, tag, etag, headers_at)
             return not_modified(etag, headers)
         body = await self._ready.body(page, view, format, coding, etag)
+        await page.kept()
         self._offer(request, page, tag, etag, headers_at)
         return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
 
@@ -112,11 +114,12 @@ class PageHandlers:
         headers_at: Callable[[datetime], Mapping[str, str]],
     ) -> None:
         """Who asks for it while nothing changes need not come by here."""
-        if page.standing is None:
+        standing = page.standing()
+        if standing is None:
             return
         fresh_until, index = page.parts[0].record.stamp.fresh_until, page.index
         answer = ReadyAnswer(
-            standing=page.standing,
+            standing=standing,
             route=request[NOTE].route,
             project=page.name,
             etag=etag,

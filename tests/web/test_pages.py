@@ -7,12 +7,15 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
+from proxy.storage.pages_sqlite import SqlitePages
+from proxy.web.ready import ReadyPages
 from tests.conftest import MakeProxy
 from tests.fakes import HTML, JSON, Clock, FakeUpstream, eventually, gated
 from tests.servers import RedisServer
@@ -370,6 +373,36 @@ async def test_offline_asks_nobody(
     assert (await get(proxy)).status == 200
     assert (await get(proxy, "/simple/other/")).status == 504
     assert len(upstream.requests) == asked
+
+
+async def test_a_new_page_is_made_while_it_is_written(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has it can purge it: no answer is out before the page is kept, to whatever question."""
+    sha256 = upstream.add("six", "six-1.0.tar.gz")
+    written, made = asyncio.Event(), asyncio.Event()
+    write, body = SqlitePages.write, ReadyPages.body
+
+    async def write_later(self: SqlitePages, *page: Any) -> Any:
+        await written.wait()
+        return await write(self, *page)
+
+    async def body_that_tells(self: ReadyPages, *of: Any) -> bytes:
+        data = await body(self, *of)
+        made.set()
+        return data
+
+    monkeypatch.setattr(SqlitePages, "write", write_later)
+    monkeypatch.setattr(ReadyPages, "body", body_that_tells)
+    paths = ("/simple/six/", f"/files/six/{sha256}/six-1.0.tar.gz", "/why/six")
+    asking = [asyncio.ensure_future(get(proxy, path)) for path in paths]
+    async with asyncio.timeout(5):
+        await made.wait()
+    await asyncio.sleep(0.05)
+    assert not any(one.done() for one in asking)
+    written.set()
+
+    assert [(await one).status for one in asking] == [200] * 3
 
 
 async def test_pages_survive_a_restart(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
