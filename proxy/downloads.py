@@ -22,7 +22,6 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -41,7 +40,7 @@ from proxy.fleet import Fleet, Search
 from proxy.parts import Parts
 from proxy.receive import Receiving, Source
 from proxy.simple.model import ProjectName
-from proxy.storage.blobs import BlobKey, DiskBlobs
+from proxy.storage.blobs import Blob, BlobKey, DiskBlobs
 from proxy.storage.drafts import Draft, Followed
 from proxy.telemetry import Telemetry
 from proxy.transport import Fetch
@@ -237,22 +236,51 @@ class Downloads:
 
     async def _write_or_follow(self, name: str, fill: Fill, upstream: Upstream | None) -> None:
         while not fill.is_over:
-            beginning = partial(self._store.draft, name, fill.wanted.digests)
-            draft = await asyncio.to_thread(beginning)
-            if draft is not None:
-                await self._write(name, fill, draft, upstream)
-                return
-            followed = await asyncio.to_thread(self._store.follow, name)
-            if followed is None:
-                await asyncio.sleep(_LOOK_SECONDS)  # it is about to begin, or just ended
-                continue
-            try:
-                await self._follow(fill, followed)
-            finally:
-                followed.close()
+            match await asyncio.to_thread(self._draft_or_blob, name, fill.wanted):
+                case Draft() as draft:
+                    await self._write(name, fill, draft, upstream)
+                    return
+                case Blob() as blob:
+                    fill.begin(blob.fileno)
+                    blob.close()
+                    fill.is_from_index = False
+                    fill.complete(blob.key, blob.size_bytes)
+                case None:
+                    await self._follow_if_any(name, fill)
         self._end(name, fill)
 
+    def _draft_or_blob(self, name: str, wanted: Wanted) -> Draft | Blob | None:
+        """What to write the file into, or the file itself; None: another process writes it.
+
+        One hop to a thread for both: another process may have ended its fill since we looked.
+        """
+        draft = self._store.draft(name, wanted.digests)
+        if draft is None:
+            return None
+        try:
+            sha256 = wanted.sha256 or self._store.remembered(name)
+            blob = sha256 and self._store.find(wanted.project, wanted.filename, sha256)
+        except BaseException:
+            draft.close()
+            raise
+        if not blob:
+            return draft
+        # We say nothing of an end: our part is empty, and those who follow it look at the disk
+        # once it is gone.
+        draft.close()
+        return blob
+
     # --- another process writes -----------------------------------------------------------
+
+    async def _follow_if_any(self, name: str, fill: Fill) -> None:
+        followed = await asyncio.to_thread(self._store.follow, name)
+        if followed is None:
+            await asyncio.sleep(_LOOK_SECONDS)  # it is about to begin, or just ended
+            return
+        try:
+            await self._follow(fill, followed)
+        finally:
+            followed.close()
 
     async def _only_follow(self, fill: Fill, followed: Followed) -> None:
         try:
@@ -313,16 +341,6 @@ class Downloads:
 
     async def _fetch(self, name: str, fill: Fill, draft: Draft, upstream: Upstream | None) -> None:
         wanted = fill.wanted
-        # Another process may have ended its fill since we looked. We say nothing of an end: our
-        # part is empty, and those who follow it look at the disk once it is gone.
-        if kept := await self._ended_meanwhile(name, wanted):
-            with kept:
-                fill.begin(kept.fileno)
-            assert kept.key is not None, "what is on disk has a name"
-            fill.is_from_index = False
-            fill.complete(kept.key, await kept.completed())
-            self._end(name, fill)
-            return
         fill.begin(draft.fileno)
         fill.reveal(draft.size_bytes)
         search = Search()
@@ -361,15 +379,6 @@ class Downloads:
         draft.say(kept=key.sha256, bytes=draft.size_bytes)
         fill.complete(key, draft.size_bytes)
         self._end(name, fill)
-
-    async def _ended_meanwhile(self, name: str, wanted: Wanted) -> Download | None:
-        """The file, if a fill of it has just ended."""
-        if wanted.sha256 is None:
-            found = await asyncio.to_thread(self._store.remembered, name)
-            if found is None:
-                return None
-            wanted = replace(wanted, digests={"sha256": found})
-        return await self.on_disk(wanted)
 
     async def _verified(self, wanted: Wanted, draft: Draft, source: Source | None) -> BlobKey:
         """What to call the file. Raises `DigestMismatch`.
