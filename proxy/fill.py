@@ -2,8 +2,9 @@
 
 Pure waiting and reading: who fetches the bytes and decides that they are right is the
 business of `downloads.py`. A reader follows the draft on disk at its own pace, so a slow
-client slows nobody and holds nothing in memory; it sees only what was revealed. A part that
-lies far ahead of what has arrived is asked for at the far side by itself.
+client slows nobody and holds nothing in memory; it sees only what was revealed. One that keeps
+up gets the newest piece from memory, and waits for no disk. A part that lies far ahead of what has
+arrived is asked for at the far side by itself.
 """
 
 import asyncio
@@ -81,6 +82,9 @@ class Fill:
         self.is_followed = False
         """Whether another process writes it, or did."""
         self.readable_bytes = 0
+        self.written_bytes = 0
+        """So much is on disk. Where more is readable, the rest is in memory."""
+        self._newest = b""
         self._fileno: int | None = None
         self._held = 0
         self._failure: ProxyError | None = None
@@ -105,6 +109,11 @@ class Fill:
         if self._failure is not None and self.readable_bytes <= position:
             raise self._failure
         return self.readable_bytes
+
+    def in_memory(self, start: int, stop: int) -> bytes:
+        """That part of the newest piece; nothing, where it is to be read from disk."""
+        begins_at = self.written_bytes
+        return self._newest[start - begins_at : stop - begins_at] if start >= begins_at else b""
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -133,15 +142,21 @@ class Fill:
             os.close(self._fileno)
         self._fileno = os.dup(file_descriptor)
 
-    def reveal(self, written_bytes: int) -> None:
-        """Let readers see what is there: all but the end, wherever that may turn out to be."""
-        end = written_bytes if self.size_bytes is None else self.size_bytes
-        self._reveal(min(written_bytes, end - WITHHELD_BYTES))
+    def reveal(self, written_bytes: int, newest: bytes = b"") -> None:
+        """Let readers see what is there: all but the end, wherever that may turn out to be.
+
+        `newest` is what comes behind those bytes. If it cannot be written, the fill must fail.
+        """
+        self.written_bytes, self._newest = written_bytes, newest
+        there = written_bytes + len(newest)
+        end = there if self.size_bytes is None else self.size_bytes
+        self._reveal(min(there, end - WITHHELD_BYTES))
 
     def complete(self, key: BlobKey, size_bytes: int) -> None:
         """The whole file is there and verified."""
         self.key = key
-        self.size_bytes = size_bytes
+        self.size_bytes = self.written_bytes = size_bytes
+        self._newest = b""
         self._reveal(size_bytes)
         self._close_if_unused()
 
@@ -244,12 +259,20 @@ class Download:
             end = readable if stop is None else min(stop, readable)
             if end <= position:
                 return
-            count = min(READ_BYTES, end - position)
-            data = await asyncio.to_thread(os.pread, self.fileno, count, position)
-            if not data:
-                raise StoreUnavailable("blob store", "a kept file is shorter than it was")
+            data = await self._piece(position, min(end, position + READ_BYTES))
             position += len(data)
             yield data
+
+    async def _piece(self, start: int, stop: int) -> bytes:
+        """The beginning of a part that is readable, or all of it."""
+        if self._fill is not None:
+            if piece := self._fill.in_memory(start, stop):
+                return piece
+            stop = min(stop, self._fill.written_bytes)
+        data = await asyncio.to_thread(os.pread, self.fileno, stop - start, start)
+        if not data:
+            raise StoreUnavailable("blob store", "a kept file is shorter than it was")
+        return data
 
     async def _readable(self, position: int) -> int:
         if self._fill is not None:

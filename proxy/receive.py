@@ -131,8 +131,15 @@ class Receiving:
         most = wanted.size_bytes or wanted.most_bytes
         if draft.size_bytes + len(data) > most:
             raise self._malformed(f"it sends more than the {most} bytes that it may have")
+        start = draft.size_bytes
+        # Whoever keeps up waits for no disk. But one that takes nothing at all is to be told of
+        # in an answer of its own, so the first piece must be written before any of it is sent.
+        if start:
+            self._fill.reveal(start, newest=data)
         await asyncio.to_thread(self._write, draft, data)
-        self._fill.reveal(draft.size_bytes)
+        if not start:
+            self._fill.reveal(start, newest=data)
+            await asyncio.sleep(0)  # to those who wait for it, before the next takes its place
 
     def _malformed(self, problem: str) -> UpstreamMalformed:
         return UpstreamMalformed(self._source.name, self._fill.wanted.url, problem)

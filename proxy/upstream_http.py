@@ -68,6 +68,8 @@ LARGEST_PAGE_BYTES = 64 << 20
 LARGEST_LIST_BYTES = 1 << 30
 _CHUNK = 1 << 18
 _FILE_BUFFER = 1 << 20
+_FIRST_BUFFER = 1 << 16
+"""It grows with what has come: to fill a large one first would keep the first reader waiting."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MOST_REDIRECTS = 10
 
@@ -187,7 +189,7 @@ class HttpUpstream:
                 headers=headers,
                 timeout=timeout,
                 auto_decompress=False,
-                read_bufsize=_FILE_BUFFER,
+                read_bufsize=_FIRST_BUFFER,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
                 self._telemetry.upstream_answered(self.name, "file", response.status)
@@ -206,7 +208,7 @@ class HttpUpstream:
                     size_bytes=size,
                     is_delimited=response.content_length is not None or is_chunked,
                     validator=validator_of(response.headers),
-                    chunks=self._counted(response),
+                    chunks=self._counted(response, _FILE_BUFFER),
                 )
 
     # --- one request ----------------------------------------------------------------------
@@ -293,10 +295,15 @@ class HttpUpstream:
         async for chunk in self._read(response, LARGEST_LIST_BYTES):
             await asyncio.to_thread(file.write, chunk)
 
-    async def _counted(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    async def _counted(
+        self, response: aiohttp.ClientResponse, largest_buffer: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        received = 0
         while chunk := await response.content.readany():
             self._telemetry.upstream_sent(self.name, len(chunk))
             yield chunk
+            received += len(chunk)
+            response.content.set_read_chunk_size(min(largest_buffer, received // 4))
 
     def _refuse_when_offline(self, url: str) -> None:
         if self._offline:

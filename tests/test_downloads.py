@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -150,6 +151,33 @@ async def test_a_full_disk_is_nobody_elses_fault(
 
     assert index.asked == 0
     assert not (tmp_path / "blobs" / KEY.path).exists()
+
+
+async def test_whoever_keeps_up_waits_for_no_disk(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has come is sent while it is written, but for the beginning."""
+    index = Index(sending(CONTENT[:200_000], CONTENT[200_000:400_000], CONTENT[400_000:]))
+    downloads = make()
+    write, is_free = Draft.write, threading.Event()
+
+    def hanging(draft: Draft, data: bytes) -> None:
+        if draft.size_bytes:
+            is_free.wait(10)
+        write(draft, data)
+
+    monkeypatch.setattr(Draft, "write", hanging)
+    with await downloads.open(WANTED, index) as download:  # type: ignore[arg-type]
+        pieces = download.read(0, None)
+        try:
+            async with asyncio.timeout(5):
+                begun = await anext(pieces) + await anext(pieces)
+        finally:
+            is_free.set()
+        rest = b"".join([piece async for piece in pieces])
+
+    assert begun == CONTENT[:400_000]
+    assert begun + rest == CONTENT
 
 
 async def test_a_disk_that_is_full_before_its_bound_lets_others_go(

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import StoreUnavailable
-from proxy.fill import WITHHELD_BYTES, Fill, Wanted
+from proxy.fill import WITHHELD_BYTES, Download, Fill, Wanted
 from proxy.simple.model import ProjectName
+from proxy.storage.blobs import BlobKey
 
 
 def fill() -> Fill:
@@ -30,3 +31,25 @@ def test_readers_of_one_file_are_never_given_another(tmp_path: Path) -> None:
                 growing.begin(another.fileno())
 
         assert growing.readable_bytes == 200_000 - WITHHELD_BYTES
+
+
+async def test_the_newest_piece_is_in_memory(tmp_path: Path) -> None:
+    """Up to the end that is withheld, and until the whole is on disk; what is older is read."""
+    path = tmp_path / "file"
+    path.write_bytes(b"a" * 100_000)
+    growing, piece = fill(), b"b" * 100_000
+    with path.open() as file, growing.held():
+        growing.begin(file.fileno())
+        growing.size_bytes = 230_000
+        growing.reveal(100_000, newest=piece)
+        with Download(growing) as download:
+            pieces = download.read(0, None)
+            assert await anext(pieces) == b"a" * 100_000
+            assert await anext(pieces) == piece[: 130_000 - WITHHELD_BYTES]
+            path.write_bytes(b"a" * 100_000 + piece + b"c" * 30_000)
+            key = BlobKey(project=ProjectName("six"), filename="six.tar.gz", sha256="0" * 64)
+            growing.complete(key, 230_000)
+            rest = b"".join([one async for one in pieces])
+
+    assert rest == (piece + b"c" * 30_000)[130_000 - WITHHELD_BYTES :]
+    assert growing.in_memory(0, 230_000) == b""

@@ -67,6 +67,23 @@ async def test_a_page_is_recognised_by_its_date_where_it_has_no_etag(
     assert upstream.requests[-1].headers["If-Modified-Since"] == moment
 
 
+async def test_the_beginning_of_a_file_comes_in_small_pieces(
+    index: HttpUpstream, upstream: FakeUpstream
+) -> None:
+    """However fast it comes: its first reader waits for no buffer to fill. Then they grow."""
+    upstream.handlers[FILE] = answering(bytes(16 << 20))
+    sizes = []
+    async with index.file(upstream.root + FILE) as stream:
+        await asyncio.sleep(0.1)
+        async for chunk in stream.chunks:
+            sizes.append(len(chunk))
+            await asyncio.sleep(0.02)
+
+    assert sum(sizes) == 16 << 20
+    assert sizes[0] <= 512 << 10
+    assert max(sizes) >= 1 << 20
+
+
 async def test_validators_that_cannot_be_sent_back_are_none(
     index: HttpUpstream, upstream: FakeUpstream
 ) -> None:
