@@ -33,6 +33,7 @@ from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import Hidden, Policy, Selection, quarantine
 from proxy.sightings import Sightings
 from proxy.simple.content import (
+    QUICK_GZIP_LEVEL,
     DamagedContent,
     canonical,
     etag_of,
@@ -218,7 +219,7 @@ class Catalog:
             if after is None or after is before:
                 return None
             etag, body = await self._named(after)
-            return replace(record, etag=etag), await asyncio.to_thread(pack, body)
+            return replace(record, etag=etag), await asyncio.to_thread(pack, body, QUICK_GZIP_LEVEL)
 
         await self._cache.amend(upstream, project, with_lessons)
 
@@ -389,7 +390,7 @@ class Catalog:
                     content = content.with_sha256s_of(previous)
                 etag, body = await self._named(content)
                 return self._cache.note_new_behind(
-                    upstream, project, answer, etag, partial(pack, body), content
+                    upstream, project, answer, etag, partial(pack, body, QUICK_GZIP_LEVEL), content
                 )
 
     async def _parse(self, upstream: Upstream, project: ProjectName, page: NewPage) -> Project:

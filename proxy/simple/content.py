@@ -14,6 +14,8 @@ from proxy.simple.model import Project
 from proxy.simple.parse import MalformedPage, parse_canonical
 
 GZIP_LEVEL = 6
+QUICK_GZIP_LEVEL = 3
+"""For what no client is sent: in half the time a twelfth more bytes."""
 ETAG_DIGITS = 32
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -37,9 +39,9 @@ def etag_of(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()[:ETAG_DIGITS]
 
 
-def pack(body: bytes) -> bytes:
+def pack(body: bytes, level: int = GZIP_LEVEL) -> bytes:
     """The stored form of a content."""
-    return gzip.compress(body, GZIP_LEVEL, mtime=0)
+    return gzip.compress(body, level, mtime=0)
 
 
 def unpack(stored: bytes, etag: str) -> bytes:
