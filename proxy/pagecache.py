@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from proxy.beliefs import Belief, Beliefs, Key
@@ -86,6 +87,7 @@ class PageCache(Generic[Content]):
         self._flight: Flight[Answer[Content]] = Flight()
         self._beliefs = Beliefs(store, telemetry)
         self._behind: set[asyncio.Task[None]] = set()
+        self._writing: dict[Key, asyncio.Task[None]] = {}
 
     def __repr__(self) -> str:
         return f"<PageCache over {self._store!r}: {self._flight!r}>"
@@ -103,7 +105,8 @@ class PageCache(Generic[Content]):
         if record is not None and verdict is Verdict.FRESH:
             ttl = record.stamp.fresh_until - now
             journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
-            return Answer(record=record, journey=journey)
+            writing = self._writing.get((upstream.name, project))
+            return Answer(record=record, journey=journey, writing=writing)
         stands_in = record is not None and record.etag is not None and verdict is Verdict.STALE
         try:
             return await self.ask(upstream, project, refresh, impatient=stands_in)
@@ -136,6 +139,9 @@ class PageCache(Generic[Content]):
         """
         answer = await self.answer(upstream, project, refresh)
         content = answer.content or await load(answer.record)
+        if content is None and answer.writing is not None:
+            await answer.kept()  # its body is still on its way to the store
+            content = await load(answer.record)
         if content is None and answer.record.etag is not None:
             answer = await self.ask(upstream, project, refresh, useless=answer.record)
             content = answer.content or await load(answer.record)
@@ -369,8 +375,14 @@ class PageCache(Generic[Content]):
         async def write() -> None:
             await self._write(key, belief, record, await asyncio.to_thread(pack))
 
+        writing = self._writing[key] = self._start(write())
+        writing.add_done_callback(partial(self._has_written, key))
         answer = self._answer(upstream, record, Outcome.MISS, 200, content)
-        return replace(answer, writing=self._start(write()))
+        return replace(answer, writing=writing)
+
+    def _has_written(self, key: Key, task: asyncio.Task[None]) -> None:
+        if self._writing.get(key) is task:
+            del self._writing[key]
 
     def _new_record(self, upstream: Upstream, page: NewPage, etag: str) -> PageRecord:
         return PageRecord(

@@ -205,6 +205,33 @@ async def test_the_turn_is_over_when_the_answer_is_written(
     assert not list(tmp_path.iterdir())
 
 
+async def test_a_page_that_is_being_written_is_asked_for_once(
+    upstream: Upstream, clock: Clock, tmp_path: Path
+) -> None:
+    """Also where its content is too large to be held; and nobody has it before it is kept."""
+    shelf = WatchedShelf()
+    store: Any = shelf
+    turns = Turns(tmp_path, None, Telemetry())
+    cache = PageCache[str](store, Cache(), Telemetry(), clock, turns)
+
+    async def load(record: PageRecord) -> str | None:
+        return "stored" if shelf.kept == record else None
+
+    shelf.gate.clear()
+    await cache.answer(upstream, SIX, refreshing(cache, upstream, "page"))
+    second = await cache.answer(upstream, SIX, refreshing(cache, upstream, "again"))
+    keeping = asyncio.ensure_future(second.kept())
+    third = asyncio.ensure_future(
+        cache.whole_answer(upstream, SIX, refreshing(cache, upstream, "again"), load)
+    )
+    await asyncio.sleep(0.05)
+    assert not keeping.done()
+    shelf.gate.set()
+    await keeping
+
+    assert (await third).content == "stored"
+
+
 async def test_what_was_answered_is_written_also_at_the_stop(
     upstream: Upstream, clock: Clock, tmp_path: Path
 ) -> None:
