@@ -15,18 +15,18 @@ and return what is to be kept.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from proxy.beliefs import Belief, Beliefs, Key
+from proxy.beliefs import Belief, Beliefs
 from proxy.errors import Offline, StoreUnavailable, UpstreamError, UpstreamTimeout
 from proxy.flight import Flight
 from proxy.freshness import ABSENCE_LIFETIME, Stamp, Verdict, judge, lifetime_of
 from proxy.journey import Journey, Outcome
+from proxy.keeping import Keeping
 from proxy.settings import Cache
 from proxy.simple.model import ProjectName
 from proxy.storage.pages import ROOT_LIST, PageRecord, PageStore, page_key
@@ -86,8 +86,7 @@ class PageCache(Generic[Content]):
         self._now = now
         self._flight: Flight[Answer[Content]] = Flight()
         self._beliefs = Beliefs(store, telemetry)
-        self._behind: set[asyncio.Task[None]] = set()
-        self._writing: dict[Key, asyncio.Task[None]] = {}
+        self._keeping = Keeping(store, self._beliefs, telemetry)
 
     def __repr__(self) -> str:
         return f"<PageCache over {self._store!r}: {self._flight!r}>"
@@ -105,7 +104,7 @@ class PageCache(Generic[Content]):
         if record is not None and verdict is Verdict.FRESH:
             ttl = record.stamp.fresh_until - now
             journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
-            writing = self._writing.get((upstream.name, project))
+            writing = self._keeping.under_way((upstream.name, project))
             return Answer(record=record, journey=journey, writing=writing)
         stands_in = record is not None and record.etag is not None and verdict is Verdict.STALE
         try:
@@ -235,7 +234,7 @@ class PageCache(Generic[Content]):
                     raise TimeoutError  # to ask again would outlast every client's patience
                 answer = await refresh(record)
                 if answer.writing is not None:
-                    self._start(self._end_of_turn(turn.pop_all(), answer))
+                    self._keeping.start(self._end_of_turn(turn.pop_all(), answer))
                 return answer
         except TimeoutError as problem:
             raise UpstreamTimeout(
@@ -247,12 +246,6 @@ class PageCache(Generic[Content]):
         """Whoever is next finds the record in the store."""
         async with turn:
             await answer.kept()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name="page kept")
-        self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
-        return task
 
     def judge(self, record: PageRecord | None) -> Verdict:
         """What the record is good for now."""
@@ -295,17 +288,7 @@ class PageCache(Generic[Content]):
         body: bytes | None = None,
     ) -> None:
         """Keep a record, and its body where that is new. A store that is away is no failure."""
-        key = (upstream.name, project)
-        await self._write(key, self._beliefs.put(key, record), record, body)
-
-    async def _write(
-        self, key: Key, belief: Belief, record: PageRecord, body: bytes | None
-    ) -> None:
-        try:
-            is_unchanged = await self._store.write(*key, record, body)
-            belief.is_unchanged = is_unchanged or belief.is_unchanged
-        except StoreUnavailable as problem:
-            self._telemetry.store_failed("pages", problem)
+        await self._keeping.write((upstream.name, project), record, body)
 
     async def forget(self, project: ProjectName | None, indexes: list[str]) -> int:
         """Forget the project's pages, or all; say how many. Raises `StoreUnavailable`."""
@@ -321,7 +304,7 @@ class PageCache(Generic[Content]):
     async def close(self) -> None:
         """Stop asking, and write what was answered."""
         await self._flight.close()
-        await asyncio.gather(*self._behind, return_exceptions=True)
+        await self._keeping.close()
 
     # --- what refreshing ends in ----------------------------------------------------------
 
@@ -369,20 +352,10 @@ class PageCache(Generic[Content]):
         content: Content,
     ) -> Answer[Content]:
         """Likewise, without waiting until it is kept; `pack` makes the stored form, in a thread."""
-        key, record = (upstream.name, project), self._new_record(upstream, page, etag)
-        belief = self._beliefs.put(key, record)
-
-        async def write() -> None:
-            await self._write(key, belief, record, await asyncio.to_thread(pack))
-
-        writing = self._writing[key] = self._start(write())
-        writing.add_done_callback(partial(self._has_written, key))
+        record = self._new_record(upstream, page, etag)
+        writing = self._keeping.write_behind((upstream.name, project), record, pack)
         answer = self._answer(upstream, record, Outcome.MISS, 200, content)
         return replace(answer, writing=writing)
-
-    def _has_written(self, key: Key, task: asyncio.Task[None]) -> None:
-        if self._writing.get(key) is task:
-            del self._writing[key]
 
     def _new_record(self, upstream: Upstream, page: NewPage, etag: str) -> PageRecord:
         return PageRecord(
