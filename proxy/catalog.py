@@ -50,6 +50,8 @@ _CONTENTS_BYTES = 64 << 20
 _BYTES_PER_BYTE_OF_JSON = 4
 """What a content takes in memory, roughly, for each byte of its JSON."""
 _PARSE_IN_THREAD_BYTES = 1 << 18
+_READ_IN_THREAD_BYTES = 1 << 14
+"""Compressed, that is a page of a hundred files."""
 _JUDGE_IN_THREAD_FILES = 200
 _NAME_IN_THREAD_FILES = 500
 _SELECTED_FILES = 1_000_000
@@ -422,7 +424,9 @@ class Catalog:
         if stored is None:
             return None
         try:
-            size, content = await asyncio.to_thread(_read, stored, record.etag)
+            is_long = len(stored) > _READ_IN_THREAD_BYTES
+            read = partial(_read, stored, record.etag)
+            size, content = await asyncio.to_thread(read) if is_long else read()
         except DamagedContent as problem:
             await self._cache.drop_body(record.etag, problem)
             return None
