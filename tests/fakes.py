@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -27,6 +28,21 @@ async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
         while not await check():
             await asyncio.sleep(0.02)
+
+
+class Hops:
+    """Counts the jobs that are given to threads: each keeps its request waiting for a while."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        loop = asyncio.get_running_loop()
+        run = loop.run_in_executor
+
+        def counting(*job: Any) -> Any:
+            self.count += 1
+            return run(*job)
+
+        monkeypatch.setattr(loop, "run_in_executor", counting)
 
 
 class Clock:

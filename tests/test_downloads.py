@@ -25,7 +25,7 @@ from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.drafts import Draft
 from proxy.telemetry import Telemetry
 from proxy.transport import Fetch, FileStream
-from tests.fakes import eventually
+from tests.fakes import Hops, eventually
 
 SIX = ProjectName("six")
 NAME = "six-1.0.tar.gz"
@@ -178,6 +178,20 @@ async def test_whoever_keeps_up_waits_for_no_disk(
 
     assert begun == CONTENT[:400_000]
     assert begun + rest == CONTENT
+
+
+async def test_the_first_bytes_wait_for_three_hops_to_threads(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the disk, the beginning of a draft, and the first piece into it."""
+    index, downloads = Index(sending(CONTENT)), make()
+    hops = Hops(monkeypatch)
+    with await downloads.open(WANTED, index) as download:  # type: ignore[arg-type]
+        await anext(download.read(0, None))
+        count = hops.count
+        await download.completed()
+
+    assert count == 3
 
 
 async def test_a_disk_that_is_full_before_its_bound_lets_others_go(

@@ -14,10 +14,11 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
+from proxy.maintenance import Maintenance
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.web.ready import ReadyPages
 from tests.conftest import MakeProxy
-from tests.fakes import HTML, JSON, Clock, FakeUpstream, eventually, gated
+from tests.fakes import HTML, JSON, Clock, FakeUpstream, Hops, eventually, gated
 from tests.servers import RedisServer
 
 ACCEPT_JSON = {"Accept": JSON}
@@ -403,6 +404,22 @@ async def test_a_new_page_is_made_while_it_is_written(
     written.set()
 
     assert [(await one).status for one in asking] == [200] * 3
+
+
+async def test_a_new_page_takes_three_hops_to_threads(
+    make_proxy: MakeProxy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look it up, to compress what is kept, and to write that; a short one needs no more."""
+    monkeypatch.setattr(Maintenance, "start", lambda _: None)
+    monkeypatch.setattr("proxy.credentials._LOOK_SECONDS", 60.0)
+    proxy = await make_proxy()
+    for project in ("six", "attrs"):
+        upstream.add(project, f"{project}-1.0.tar.gz", **{"upload-time": "2026-01-01T00:00:00Z"})
+    await get(proxy, "/simple/attrs/")
+    hops = Hops(monkeypatch)
+    await get(proxy)
+
+    assert hops.count == 3
 
 
 async def test_pages_survive_a_restart(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
