@@ -201,8 +201,8 @@ async def test_the_turn_is_over_when_the_answer_is_written(
 
     assert await asking == replace(await asking, record=answer.record, content=None)
     assert shelf.kept == answer.record
-    await answer.kept()
-    assert not list(tmp_path.iterdir())
+    async with turns.take(page_key("pypi", SIX), 1):
+        pass
 
 
 async def test_a_page_that_is_being_written_is_asked_for_once(
@@ -249,7 +249,8 @@ async def test_what_was_answered_is_written_also_at_the_stop(
     await closing
 
     assert shelf.kept == answer.record
-    assert not list(tmp_path.iterdir())
+    async with turns.take(page_key("pypi", SIX), 1):
+        pass
 
 
 async def test_a_record_whose_body_is_gone_is_no_answer(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import fakeredis
@@ -32,11 +33,12 @@ async def overlaps(one: Turns, other: Turns) -> bool:
 
 
 async def test_two_processes_take_turns(tmp_path: Path) -> None:
-    """Whoever waited is told; another name is nobody's business; nothing is left."""
+    """Whoever waited is told; another name is nobody's business; no file comes and goes for it."""
     one, other = turns(tmp_path / "turns"), turns(tmp_path / "turns")
     assert not await overlaps(one, other)
     async with one.take("six", 1) as waited, other.take("attrs", 1) as waited_too:
         assert (waited, waited_too) == (0, 0)
+        assert os.listdir(tmp_path / "turns") == ["held"]
 
     async def wait() -> bool:
         async with other.take("six", 5) as waited_seconds:
@@ -46,7 +48,30 @@ async def test_two_processes_take_turns(tmp_path: Path) -> None:
         waiting = asyncio.ensure_future(wait())
         await asyncio.sleep(0.1)
     assert await waiting
-    assert os.listdir(tmp_path / "turns") == []
+    assert os.listdir(tmp_path / "turns") == ["held"]
+    assert (tmp_path / "turns" / "held").stat().st_size == 0
+
+
+async def test_the_turn_of_a_process_that_dies_is_free(tmp_path: Path) -> None:
+    """Whatever it was in the middle of; and one that starts meanwhile sweeps no turn away."""
+    one = turns(tmp_path / "turns")
+    code = (
+        "import sys, time; from pathlib import Path; from proxy.storage.locks import take_named\n"
+        "held = take_named(Path(sys.argv[1]), 'six'); print('has it', flush=True); time.sleep(60)"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, str(tmp_path / "turns"), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    with pytest.raises(TimeoutError):
+        async with turns(tmp_path / "turns").take("six", 0.1):
+            pass
+    process.kill()
+    await process.wait()
+
+    async with one.take("six", 1):
+        pass
 
 
 async def test_two_machines_take_turns(tmp_path: Path, redis: RedisServer) -> None:
@@ -143,8 +168,8 @@ async def test_whoever_gives_up_waiting_holds_nothing(
             return
 
     await asyncio.gather(*(impatient(0.001 * number) for number in range(100)))
-    async with one.take("six", 2):
-        assert len(os.listdir(tmp_path / "turns")) == 1
+    async with one.take("six", 2) as waited_seconds:
+        assert waited_seconds < 1
     await client.close()
 
 

@@ -1,11 +1,17 @@
 """Locks between the processes of one machine, which the kernel lets go of when a holder dies.
 
-A lock is a file: whoever has it locked (flock) has the lock, and removes the file before
+A `FileLock` is a file: whoever has it locked (flock) has the lock, and removes the file before
 letting go of it, so that nothing is left but what a crash leaves, and that is unlocked.
+
+A `ByteLock` is a byte of a file that stays: for locks that are taken often and tell nothing, since
+to make and remove a file may take longer than what is done meanwhile.
 """
 
 import fcntl
+import hashlib
 import os
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,6 +47,48 @@ class FileLock:
         if is_at(self.fileno, self.path):
             self.path.unlink(missing_ok=True)
         os.close(self.fileno)
+
+
+class ByteLock:
+    """A lock that is held. Get one with `take`."""
+
+    def __init__(self, file_descriptor: int) -> None:
+        self._fileno = file_descriptor
+
+    @classmethod
+    def take(cls, path: Path, number: int) -> "ByteLock | None":
+        """That of the byte with this number, or None where another holds it. Raises `OSError`."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with closed_on_failure(descriptor):
+            if _lock_byte(descriptor, number):
+                return cls(descriptor)
+        os.close(descriptor)
+        return None
+
+    def release(self) -> None:
+        """Let go of it."""
+        os.close(self._fileno)
+
+
+def take_named(folder: Path, name: str) -> FileLock | ByteLock | None:
+    """The lock of that name, or None where another holds it. Raises `OSError`."""
+    digest = hashlib.sha256(name.encode())
+    if sys.platform == "linux":
+        return ByteLock.take(folder / "held", int.from_bytes(digest.digest()[:8]) >> 2)
+    return FileLock.take(folder / f"{digest.hexdigest()}.lock")
+
+
+def _lock_byte(file_descriptor: int, number: int) -> bool:
+    """Lock a byte for this opening of a file, be it there or not; say whether that succeeded."""
+    if sys.platform != "linux":  # the lock would be of the process, and its tasks would share it
+        raise NotImplementedError
+    # struct flock: type, whence, start, length, process
+    wanted = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0)
+    try:
+        fcntl.fcntl(file_descriptor, fcntl.F_OFD_SETLK, wanted)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def lock(file_descriptor: int, *, exclusive: bool) -> bool:

@@ -6,7 +6,6 @@ done more than once, and nothing breaks.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.errors import StoreUnavailable
-from proxy.storage.locks import FileLock, sweep
+from proxy.storage.locks import ByteLock, FileLock, sweep, take_named
 from proxy.telemetry import Telemetry
 
 if TYPE_CHECKING:  # what only some configurations need is not loaded for all
@@ -63,12 +62,11 @@ class Turns:
             yield
 
     async def _lock(self, stack: AsyncExitStack, name: str) -> bool:
-        path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.lock"
         had_to_wait = False
         while True:
             try:
                 # Not in a thread: whoever is cancelled meanwhile would never let go of it.
-                held = self._take(path)
+                held = self._take(name)
             except OSError as problem:
                 self._telemetry.store_failed("locks", problem)
                 return had_to_wait
@@ -78,12 +76,12 @@ class Turns:
             had_to_wait = True
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _take(self, path: Path) -> FileLock | None:
+    def _take(self, name: str) -> FileLock | ByteLock | None:
         try:
-            return FileLock.take(path)
+            return take_named(self._folder, name)
         except FileNotFoundError:  # somebody has emptied the cache
             self._folder.mkdir(parents=True, exist_ok=True)
-            return FileLock.take(path)
+            return take_named(self._folder, name)
 
     async def _lease(self, stack: AsyncExitStack, leases: "Leases", name: str) -> bool:
         had_to_wait = False
