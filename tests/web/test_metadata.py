@@ -204,17 +204,17 @@ async def test_what_is_learned_brings_no_purged_page_back(
     link = add(upstream)
     await claims(proxy)
     is_over = asyncio.Event()
-    packed, applied = Catalog._pack, Catalog._apply
+    named, applied = Catalog._named, Catalog._apply
 
-    async def packing(catalog: Catalog, content: Project) -> tuple[str, bytes]:
-        result = await packed(catalog, content)
+    async def naming(catalog: Catalog, content: Project) -> tuple[str, bytes]:
+        result = await named(catalog, content)
         assert (await proxy.delete("/cache/six")).status == 200
         return result
 
     async def applying(*given: Any) -> None:
-        monkeypatch.setattr(Catalog, "_pack", packing)
+        monkeypatch.setattr(Catalog, "_named", naming)
         await applied(*given)
-        monkeypatch.setattr(Catalog, "_pack", packed)
+        monkeypatch.setattr(Catalog, "_named", named)
         is_over.set()
 
     monkeypatch.setattr(Catalog, "_apply", applying)
