@@ -19,7 +19,7 @@ from proxy.web.memory import MemoryFile, in_memory
 
 _GZIP_LEVEL = 6
 _RENDER_IN_THREAD_FILES = 50
-MOST_COPIED_BYTES = 64 << 10
+MOST_COPIED_BYTES = 32 << 10
 """Up to here a copy costs less than what it takes to do without."""
 _MOST_FILES = 2_048
 _SHARE_OF_DESCRIPTORS = 8
