@@ -52,6 +52,7 @@ _BYTES_PER_BYTE_OF_JSON = 4
 _PARSE_IN_THREAD_BYTES = 1 << 18
 _READ_IN_THREAD_BYTES = 1 << 14
 """Compressed, that is a page of a hundred files."""
+_PACK_IN_THREAD_BYTES = 1 << 16
 _JUDGE_IN_THREAD_FILES = 200
 _NAME_IN_THREAD_FILES = 500
 _SELECTED_FILES = 1_000_000
@@ -391,8 +392,14 @@ class Catalog:
                 if previous is not None:
                     content = content.with_sha256s_of(previous)
                 etag, body = await self._named(content)
+                stored = partial(pack, body, QUICK_GZIP_LEVEL)
                 return self._cache.note_new_behind(
-                    upstream, project, answer, etag, partial(pack, body, QUICK_GZIP_LEVEL), content
+                    upstream,
+                    project,
+                    answer,
+                    etag,
+                    stored if len(body) > _PACK_IN_THREAD_BYTES else stored(),
+                    content,
                 )
 
     async def _parse(self, upstream: Upstream, project: ProjectName, page: NewPage) -> Project:

@@ -34,13 +34,14 @@ class Keeping:
         await self._write(key, self._beliefs.put(key, record), record, body)
 
     def write_behind(
-        self, key: Key, record: PageRecord, pack: Callable[[], bytes]
+        self, key: Key, record: PageRecord, body: bytes | Callable[[], bytes]
     ) -> asyncio.Task[None]:
-        """Likewise, in a task; `pack` makes the body, in a thread."""
+        """Likewise, in a task. A body that takes long to make is made in a thread."""
         belief = self._beliefs.put(key, record)
 
         async def write() -> None:
-            await self._write(key, belief, record, await asyncio.to_thread(pack))
+            made = body if isinstance(body, bytes) else await asyncio.to_thread(body)
+            await self._write(key, belief, record, made)
 
         task = self._under_way[key] = self.start(write())
         task.add_done_callback(partial(self._has_written, key))

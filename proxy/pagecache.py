@@ -348,12 +348,12 @@ class PageCache(Generic[Content]):
         project: ProjectName,
         page: NewPage,
         etag: str,
-        pack: Callable[[], bytes],
+        body: bytes | Callable[[], bytes],
         content: Content,
     ) -> Answer[Content]:
-        """Likewise, without waiting until it is kept; `pack` makes the stored form, in a thread."""
+        """Likewise, without waiting until it is kept; see `Keeping.write_behind`."""
         record = self._new_record(upstream, page, etag)
-        writing = self._keeping.write_behind((upstream.name, project), record, pack)
+        writing = self._keeping.write_behind((upstream.name, project), record, body)
         answer = self._answer(upstream, record, Outcome.MISS, 200, content)
         return replace(answer, writing=writing)
 

@@ -9,13 +9,16 @@ import hashlib
 import zlib
 
 import msgspec
+from zlib_ng import zlib_ng
 
 from proxy.simple.model import Project
 from proxy.simple.parse import MalformedPage, parse_canonical
 
-GZIP_LEVEL = 6
-QUICK_GZIP_LEVEL = 3
-"""For what no client is sent: in half the time a twelfth more bytes."""
+GZIP_LEVEL = 5
+"""For what clients are sent: fewer bytes than zlib's 6, in less than half of its time."""
+QUICK_GZIP_LEVEL = 2
+"""For what no client is sent: in two thirds of the time a twelfth more bytes."""
+GZIP_WINDOW = 16 + zlib_ng.MAX_WBITS
 ETAG_DIGITS = 32
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -40,8 +43,8 @@ def etag_of(body: bytes) -> str:
 
 
 def pack(body: bytes, level: int = GZIP_LEVEL) -> bytes:
-    """The stored form of a content."""
-    return gzip.compress(body, level, mtime=0)
+    """Gzipped without a time stamp, so the same content gives the same bytes."""
+    return zlib_ng.compress(body, level, GZIP_WINDOW)
 
 
 def unpack(stored: bytes, etag: str) -> bytes:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import msgspec
+from zlib_ng import zlib_ng
 
-from proxy.simple.content import ETAG_DIGITS, GZIP_LEVEL, DamagedContent
+from proxy.simple.content import ETAG_DIGITS, GZIP_LEVEL, GZIP_WINDOW, DamagedContent
 from proxy.simple.list_html import read_html_list
 from proxy.simple.list_json import JsonList
 from proxy.simple.model import ProjectName, normalize
@@ -31,7 +32,6 @@ from proxy.simple.seen import SeenNames
 _PIECE_BYTES = 1 << 18
 _BUFFER_BYTES = 1 << 20
 """Written in such pieces, a file lies in larger ones in the kernel, which sends it the faster."""
-_GZIP = 16 + zlib.MAX_WBITS
 
 
 class _Entry(msgspec.Struct):
@@ -78,7 +78,7 @@ class GzipWriter:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP)
+        self._compressor = zlib_ng.compressobj(GZIP_LEVEL, zlib_ng.DEFLATED, GZIP_WINDOW)
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes) -> None:

@@ -193,10 +193,11 @@ def headers_of(
         "Vary": "Accept, Accept-Encoding",
         "Cache-Control": f"public, max-age={lifetime}",
         "Age": str(age),
-        # A name in a hostile page must not be run as a script by a browser.
         "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'",
     }
+    if content_type.startswith("text/html"):
+        # A name in a hostile page must not be run as a script by a browser.
+        headers["Content-Security-Policy"] = "default-src 'none'"
     if coding is Coding.GZIP:
         headers["Content-Encoding"] = coding.value
     if serial is not None and serial.isdecimal():

@@ -6,19 +6,18 @@ bytes that are found are right, and nothing ever needs to be invalidated.
 """
 
 import asyncio
-import gzip
 import resource
 
 from cachetools import FIFOCache
 
 from proxy.flight import Flight
 from proxy.merged import Page
+from proxy.simple.content import pack
 from proxy.simple.negotiate import Coding, Format
 from proxy.simple.render import REVISION, View, render_project
 from proxy.web.memory import MemoryFile, in_memory
 
-_GZIP_LEVEL = 6
-_RENDER_IN_THREAD_FILES = 50
+_RENDER_IN_THREAD_FILES = 100
 MOST_COPIED_BYTES = 32 << 10
 """Up to here a copy costs less than what it takes to do without."""
 _MOST_FILES = 2_048
@@ -164,7 +163,7 @@ class ReadyPages:
     async def _make(page: Page, view: View, format: Format, coding: Coding) -> bytes:
         def make() -> bytes:
             body = render_project(page.seen(), page.name, page.index, view, format)
-            return gzip.compress(body, _GZIP_LEVEL, mtime=0) if coding is Coding.GZIP else body
+            return pack(body) if coding is Coding.GZIP else body
 
         if sum(len(part.project.files) for part in page.parts) < _RENDER_IN_THREAD_FILES:
             return make()
