@@ -196,6 +196,8 @@ class File:
             return None
         try:
             moment = datetime.fromisoformat(value)
+            if moment.tzinfo is UTC:  # as nearly all are
+                return moment
             return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
         except (ValueError, OverflowError):
             return None

@@ -5,6 +5,7 @@ a client came. The same model gives the same bytes on every machine: what wheelk
 ready, and what an ETag stands for, rests on that.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -22,6 +23,8 @@ REVISION = 4
 NO_SHA256 = "-"
 """Stands in a link for the sha256 of a file whose index gives none."""
 
+_SAFE = "~+!"
+_PLAIN = re.compile(rf"[A-Za-z0-9_.{_SAFE}-]*")
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -48,8 +51,10 @@ class View:
 
 def link_to(project: ProjectName, file: File, root: str) -> str:
     """The link to the file. `root`: the relative way to the root of all URLs."""
-    path = "/".join((str(project), file.sha256 or NO_SHA256, quote(file.filename, safe="~+!")))
-    return f"{root}files/{path}"
+    filename = file.filename
+    if not _PLAIN.fullmatch(filename):  # a page has thousands of names, and few need to be quoted
+        filename = quote(filename, safe=_SAFE)
+    return f"{root}files/{project}/{file.sha256 or NO_SHA256}/{filename}"
 
 
 def render_project(
