@@ -33,7 +33,6 @@ from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import Hidden, Policy, Selection, quarantine
 from proxy.sightings import Sightings
 from proxy.simple.content import (
-    QUICK_GZIP_LEVEL,
     DamagedContent,
     canonical,
     etag_of,
@@ -52,7 +51,7 @@ _BYTES_PER_BYTE_OF_JSON = 4
 _PARSE_IN_THREAD_BYTES = 1 << 18
 _READ_IN_THREAD_BYTES = 1 << 14
 """Compressed, that is a page of a hundred files."""
-_PACK_IN_THREAD_BYTES = 1 << 16
+_PACK_IN_THREAD_BYTES = 1 << 18
 _JUDGE_IN_THREAD_FILES = 200
 _NAME_IN_THREAD_FILES = 500
 _SELECTED_FILES = 1_000_000
@@ -222,7 +221,7 @@ class Catalog:
             if after is None or after is before:
                 return None
             etag, body = await self._named(after)
-            return replace(record, etag=etag), await asyncio.to_thread(pack, body, QUICK_GZIP_LEVEL)
+            return replace(record, etag=etag), await asyncio.to_thread(pack, body)
 
         await self._cache.amend(upstream, project, with_lessons)
 
@@ -392,7 +391,7 @@ class Catalog:
                 if previous is not None:
                     content = content.with_sha256s_of(previous)
                 etag, body = await self._named(content)
-                stored = partial(pack, body, QUICK_GZIP_LEVEL)
+                stored = partial(pack, body)
                 return self._cache.note_new_behind(
                     upstream,
                     project,

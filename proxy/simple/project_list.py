@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import msgspec
-from zlib_ng import zlib_ng
+from isal import isal_zlib
 
 from proxy.simple.content import ETAG_DIGITS, GZIP_LEVEL, GZIP_WINDOW, DamagedContent
 from proxy.simple.list_html import read_html_list
@@ -78,7 +78,7 @@ class GzipWriter:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._compressor = zlib_ng.compressobj(GZIP_LEVEL, zlib_ng.DEFLATED, GZIP_WINDOW)
+        self._compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW)
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes) -> None:
