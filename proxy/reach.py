@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
@@ -79,6 +79,7 @@ def literal_address(host: str) -> Address | None:
     return None
 
 
+@lru_cache(1024)  # the same few hosts are asked for with each request
 def plain_host(host: str) -> str:
     """The one form of a URL's host by which it is compared."""
     host = host.lower().rstrip(".")
