@@ -54,7 +54,7 @@ Asker = tuple[str | None, str]
 class LinesAlike(Protocol):
     """Takes the lines of requests of which the same is told."""
 
-    def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
+    def write(self, seconds: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
         """These were answered, in that time. `AccessLog.flush` is to follow."""
 
 
@@ -133,7 +133,7 @@ class LogForNobody:
 
 
 class _AlikeForNobody:
-    def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
+    def write(self, seconds: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
         """See `LinesAlike`."""
 
 
@@ -142,8 +142,9 @@ class _AlikeForPeople:
         self._log = log
         self._told = msgspec.structs.asdict(told)
 
-    def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
+    def write(self, seconds: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
         """See `LinesAlike`."""
+        ms = milliseconds(seconds)
         for client, id in askers:
             line = AccessLine(**self._told, ms=ms, client=client, id=id, timestamp=timestamp)
             self._log.write(line)
@@ -154,14 +155,20 @@ class _AlikeForMachines:
         self._texts = texts
         self._beginning = _json(told).removesuffix("}")
 
-    def write(self, ms: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
+    def write(self, seconds: float, timestamp: datetime, askers: Iterable[Asker]) -> None:
         """See `LinesAlike`."""
-        beginning, time = f'{self._beginning},"ms":{ms},"client":', _json(timestamp)
+        time = _json(timestamp)
+        beginning = f'{self._beginning},"ms":{milliseconds(seconds)},"client":'
         # What requests are called has none of the characters that JSON would escape.
         self._texts += [
             f'{beginning}{_json_of_name(client)},"id":"{id}","timestamp":{time}}}\n'
             for client, id in askers
         ]
+
+
+def milliseconds(seconds: float) -> float:
+    """As they are said: of less than a tenth nobody wants to know."""
+    return round(seconds * 1000, 1)
 
 
 def _json(value: msgspec.Struct | datetime) -> str:

@@ -191,6 +191,7 @@ class Download:
         self._key = source.key
         self._size_bytes = source.size_bytes
         self._elsewhere = elsewhere
+        self._data = None if isinstance(source, Fill) else source.data
         self.joined = joined
         """Whether another request had begun the fill."""
         self.was_kept = not (isinstance(source, Fill) and source.is_from_index)
@@ -232,6 +233,11 @@ class Download:
         return self._fill.wanted.sha256 if self._fill else None
 
     @property
+    def is_in_memory(self) -> bool:
+        """Whether all of it has been read already."""
+        return self._data is not None
+
+    @property
     def kept_since(self) -> datetime:
         """Since when the file is on this disk."""
         return datetime.fromtimestamp(os.fstat(self.fileno).st_mtime, UTC)
@@ -265,6 +271,8 @@ class Download:
 
     async def _piece(self, start: int, stop: int) -> bytes:
         """The beginning of a part that is readable, or all of it."""
+        if self._data is not None:
+            return self._data[start:stop]
         if self._fill is not None:
             if piece := self._fill.in_memory(start, stop):
                 return piece

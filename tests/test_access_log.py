@@ -96,7 +96,7 @@ async def test_lines_alike_are_the_ones_that_would_be_written_one_by_one() -> No
     log = LogForMachines(alike)
     whole = msgspec.structs.asdict(line(agent='a "quoted" ü'))
     told = Told(**{field.name: whole[field.name] for field in msgspec.structs.fields(Told)})
-    log.alike(told).write(0.1, whole["timestamp"], askers)
+    log.alike(told).write(0.0001, whole["timestamp"], askers)
     assert alike.getvalue() == ""
     log.flush()
 

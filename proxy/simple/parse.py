@@ -121,9 +121,9 @@ def _absolute(url: str, base_url: str) -> str | None:
     """The absolute form of a link, or None where it leads where the page must not link to."""
     # A page has thousands of links, and nearly all are of three forms that need no parser.
     base = _base(base_url)
+    if (base is not None or not base_url) and _PLAIN_URL.fullmatch(url):
+        return url
     if base is not None:
-        if _PLAIN_URL.fullmatch(url):
-            return url
         if url.startswith("/") and _PLAIN_PATH.fullmatch(url):
             return base.origin + url
         above = 0

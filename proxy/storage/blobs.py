@@ -33,6 +33,7 @@ _WALKED_AT_ONCE = 1000
 _REMEMBERED_SECONDS = 3.0
 """Longer than it takes until the page of a file without a sha256 names it in all processes."""
 _ATTEMPTS = 5
+_SMALL_BYTES = 64 << 10
 _ROOM_BYTES = 16 << 20
 """How much goes at once where the disk is full: not each piece of a file shall have to wait."""
 _ROOM_SECONDS = 1.0
@@ -68,6 +69,8 @@ class Blob:
     key: BlobKey
     size_bytes: int
     fileno: int
+    data: bytes | None
+    """All of it, where it is small: to read it costs less than to come back for that."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -155,7 +158,9 @@ class DiskBlobs:
             with closed_on_failure(descriptor):
                 # Refused only while the blob is being evicted: being open, it can be read.
                 lock(descriptor, exclusive=False)
-                blob = Blob(key=key, size_bytes=os.fstat(descriptor).st_size, fileno=descriptor)
+                size = os.fstat(descriptor).st_size
+                data = os.pread(descriptor, size, 0) if size <= _SMALL_BYTES else None
+                blob = Blob(key=key, size_bytes=size, fileno=descriptor, data=data)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as problem:

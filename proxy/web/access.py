@@ -17,7 +17,7 @@ from itertools import chain, count
 
 from aiohttp import web
 
-from proxy.access_log import AccessLine
+from proxy.access_log import AccessLine, milliseconds
 from proxy.errors import (
     DigestMismatch,
     HiddenByPolicy,
@@ -127,7 +127,7 @@ def access_middleware(
                 path=request.raw_path.partition("?")[0],
                 status=status,
                 bytes=note.sent_bytes,
-                ms=round(seconds * 1000, 1),
+                ms=milliseconds(seconds),
                 cache=str(note.journey.outcome),
                 index=note.journey.index,
                 project=note.project,

@@ -6,7 +6,7 @@ next to nothing, since little of the work is done for it alone:
 
 - once a second: an answer's heads, which say Age and Date (`_Moment`);
 - once a second, for all who ask in the same bytes: what goes to them and into the log (`_Reply`);
-- once a turn of the event loop: whether it still holds, and what is counted and logged (`_Turn`).
+- once a turn of the event loop: whether it still holds, and what is counted and logged.
 
 What holds when a turn begins was right for all who ask in it: they had asked by then.
 
@@ -69,16 +69,6 @@ class ReadyAnswer:
     """Of the last question."""
 
 
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """What happens in one turn of the event loop."""
-
-    now: datetime
-    begun: float
-    """By the monotonic clock."""
-    replies: "list[_Reply]" = field(default_factory=list)
-
-
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Reply:
     """What goes to all who ask in the same bytes, while one moment lasts."""
@@ -92,17 +82,18 @@ class _Reply:
     body: Body
     tally: Tally
     lines: LinesAlike
-    turn: _Turn | None = None
+    turn: int = -1
     """The last one in which it was found to hold."""
     askers: list[Asker] = field(default_factory=list)
     """Those of that turn."""
 
-    def holds(self, turn: _Turn) -> bool:
-        """Whether it is right in that turn, but for who may ask."""
+    def holds(self, now: datetime, monotonic: float) -> bool:
+        """Whether it is right now, by the clock and the monotonic one, but for who may ask."""
+        moment, body = self.moment, self.body
         return (
-            self.moment.begins <= turn.now < self.moment.ends
-            and self.body.is_kept
-            and self.found.standing.holds(turn.now, turn.begun)
+            moment.begins <= now < moment.ends
+            and (body.data is not None or body.file is not None)
+            and self.found.standing.holds(now, monotonic)
         )
 
 
@@ -123,7 +114,10 @@ class ReadyAnswers:
         self._answers: dict[str, dict[str | None, ReadyAnswer]] = {}
         self._replies: dict[bytes, _Reply] = {}
         self._request_ids = iter(REQUEST_IDS)
-        self._turn: _Turn | None = None
+        self._turn = 0
+        """Of the event loop, among those in which there were answers."""
+        self._given: list[_Reply] = []
+        """In this turn."""
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -154,7 +148,7 @@ class ReadyAnswers:
         None where there is no answer ready. What is given is counted and logged.
         """
         reply = self._replies.get(head)
-        if reply is None or reply.turn is not self._turn:
+        if reply is None or reply.turn != self._turn:
             reply = self._look(head, reply)
             if reply is None:
                 return None
@@ -169,41 +163,39 @@ class ReadyAnswers:
 
     def _look(self, head: bytes, last: _Reply | None) -> _Reply | None:
         """The reply to that head in this turn; `last` was given before."""
-        turn = self._turn or self._begin_turn()
-        reply = last if last is not None and last.holds(turn) else self._reply(head, turn)
+        now, monotonic = self._now(), time.monotonic()
+        is_last = last is not None and last.holds(now, monotonic)
+        reply = last if is_last else self._reply(head, now, monotonic)
         if reply is None or self._is_refused(reply.token_hash):
             return None
         reply.found.body.is_wanted = True
-        reply.turn = turn
-        turn.replies.append(reply)
+        reply.turn = self._turn
+        if not self._given:
+            asyncio.get_running_loop().call_soon(self._end_turn, now, monotonic)
+        self._given.append(reply)
         return reply
 
     def _is_refused(self, token_hash: str | None) -> bool:
         return self._gate.is_closed and self._gate.known(token_hash) is None
 
-    def _begin_turn(self) -> _Turn:
-        asyncio.get_running_loop().call_soon(self._end_turn)
-        self._turn = _Turn(self._now(), time.monotonic())
-        return self._turn
-
-    def _end_turn(self) -> None:
+    def _end_turn(self, now: datetime, begun: float) -> None:
         """Count and log what was answered: all of it leaves now."""
-        turn, self._turn = self._turn, None
-        assert turn is not None, "it ends once"
-        seconds = time.monotonic() - turn.begun
-        for reply in turn.replies:
+        self._turn += 1
+        given, self._given = self._given, []
+        seconds = time.monotonic() - begun
+        for reply in given:
             askers, reply.askers = reply.askers, []
             reply.tally.add(seconds, reply.body.size, len(askers))
-            reply.lines.write(round(seconds * 1000, 1), turn.now, askers)
+            reply.lines.write(seconds, now, askers)
         self._log.flush()
 
     # --- once a second --------------------------------------------------------------------
 
-    def _reply(self, head: bytes, turn: _Turn) -> _Reply | None:
+    def _reply(self, head: bytes, now: datetime, monotonic: float) -> _Reply | None:
         """A new reply to that head."""
         read = read_head(head)
         found = None if read is None else self._found(*read)
-        if read is None or found is None or not found.standing.holds(turn.now, turn.begun):
+        if read is None or found is None or not found.standing.holds(now, monotonic):
             return None
         asked, fields = read
         status, body = _OK, found.body
@@ -214,8 +206,8 @@ class ReadyAnswers:
         elif asked.method == "HEAD":
             body = _NOTHING
         moment = found.moment
-        if moment is None or not moment.begins <= turn.now < moment.ends:
-            moment = found.moment = self._moment(found, turn.now)
+        if moment is None or not moment.begins <= now < moment.ends:
+            moment = found.moment = self._moment(found, now)
         told = Told(
             method=asked.method,
             path=asked.target,

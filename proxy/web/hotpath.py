@@ -101,10 +101,11 @@ class HotProtocol(RequestHandler):
 
     def _is_answered(self, head: bytes) -> bool:
         transport, waiter = self.transport, self._waiter
-        # Whether aiohttp has answered all that it was given, and waits for more.
+        # Whether aiohttp has answered all that it was given, and waits for more: or has been
+        # given nothing, and will wait as soon as it comes to that.
+        is_waiting = not waiter.done() if waiter is not None else not self._request_count
         is_idle = (
-            waiter is not None
-            and not waiter.done()
+            is_waiting
             and not self._messages
             and not self._buffer_paused
             and not self._reading_paused

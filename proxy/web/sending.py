@@ -96,7 +96,7 @@ async def _stream(
     passed = []
     try:
         await response.prepare(request)
-        is_whole = download.is_complete and stop is not None
+        is_whole = download.is_complete and stop is not None and not download.is_in_memory
         if not (is_whole and await sent_by_kernel(request, download.fileno, start, stop)):
             async with aclosing(download.read(start, stop)) as pieces:
                 async for piece in pieces:

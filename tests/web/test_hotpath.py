@@ -459,3 +459,37 @@ async def test_what_turns_out_to_be_wrong_is_not_ready(both: Both, upstream: Fak
             assert await answer.read() != METADATA.swapcase()
 
     assert both.counted.given == 0
+
+
+class Written(asyncio.Transport):
+    """A transport whose bytes go nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None: ...
+
+
+async def test_the_first_request_of_a_connection_need_not_wait(both: Both) -> None:
+    """It may come before the framework has begun to wait for one: loops differ in that."""
+    await both.warm(get(PAGE))
+    transport, protocol = Written(), both.hot.server.runner.server()
+    protocol.connection_made(transport)
+    protocol.data_received(get(PAGE))
+    assert both.counted.given == 1
+    assert transport.data.startswith(b"HTTP/1.1 200 OK")
+    await asyncio.sleep(0)
+    protocol.data_received(get(PAGE))
+    protocol.connection_lost(None)
+
+    assert both.counted.given == 2
