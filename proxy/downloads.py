@@ -42,6 +42,7 @@ from proxy.receive import Receiving, Source
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import Blob, BlobKey, DiskBlobs
 from proxy.storage.drafts import Draft, Followed
+from proxy.storage.recent import RecentBlobs
 from proxy.telemetry import Telemetry
 from proxy.transport import Fetch
 from proxy.upstream import Upstream
@@ -63,6 +64,7 @@ class Downloads:
         self._fills: dict[str, Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._parts = Parts()
+        self._recent = RecentBlobs(store)
 
     def __repr__(self) -> str:
         return f"<Downloads: {len(self._fills)} fills under way>"
@@ -131,8 +133,7 @@ class Downloads:
         """The file, if it is here by now. Raises `StoreUnavailable`."""
         if wanted.sha256 is None:
             return None
-        find = self._store.find
-        kept = await asyncio.to_thread(find, wanted.project, wanted.filename, wanted.sha256)
+        kept = await self._recent.find(wanted.project, wanted.filename, wanted.sha256)
         return None if kept is None else Download(kept)
 
     async def elsewhere(self, wanted: Wanted, upstream: Upstream) -> Fetch:

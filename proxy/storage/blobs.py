@@ -10,7 +10,7 @@ its folder were synced: whatever moment the machine stops at, a path under `blob
 whole file. Blobs are bounded in bytes (`eviction.py`); what somebody reads is locked (flock) for
 as long as it is open, and stays.
 
-Methods are blocking, and are called in a thread.
+Methods are blocking, and are called in a thread; those that are not say so.
 """
 
 import os
@@ -165,8 +165,12 @@ class DiskBlobs:
             return None
         except OSError as problem:
             raise StoreUnavailable("blob store", str(problem)) from problem
-        self._ledger.used(key.path, blob.size_bytes)
+        self.used(key, blob.size_bytes)
         return blob
+
+    def used(self, key: BlobKey, size_bytes: int) -> None:
+        """The blob was used just now: others are evicted first. Never blocks."""
+        self._ledger.used(key.path, size_bytes)
 
     def all(self) -> Iterator[tuple[BlobKey, Path]]:
         """Every blob, in no order. Walks the whole store."""

@@ -198,29 +198,15 @@ class ReadyAnswers:
         if read is None or found is None or not found.standing.holds(now, monotonic):
             return None
         asked, fields = read
-        status, body = _OK, found.body
-        if fields.if_none_match is not None and matches(fields.if_none_match, found.etag):
-            status, body = _NOT_MODIFIED, _NOTHING
-        elif not body.is_kept:
+        status, body = _chosen(found, asked, fields)
+        if not body.is_kept:
             return None
-        elif asked.method == "HEAD":
-            body = _NOTHING
         moment = found.moment
         if moment is None or not moment.begins <= now < moment.ends:
             moment = found.moment = self._moment(found, now)
-        told = Told(
-            method=asked.method,
-            path=asked.target,
-            status=status,
-            bytes=body.size,
-            cache=moment.outcome,
-            index=moment.journey.index,
-            project=found.project,
-            upstream_status=None,
-            token=self._gate.known(fields.token_hash),
-            agent=fields.agent,
-        )
-        reply = _Reply(
+        if len(self._replies) >= _MOST_REPLIES:
+            self._replies.clear()
+        reply = self._replies[head] = _Reply(
             found=found,
             moment=moment,
             token_hash=fields.token_hash,
@@ -228,11 +214,21 @@ class ReadyAnswers:
             head=moment.heads[status],
             body=body,
             tally=self._telemetry.requests.tally(found.route, status, moment.outcome),
-            lines=self._log.alike(told),
+            lines=self._log.alike(
+                Told(
+                    method=asked.method,
+                    path=asked.target,
+                    status=status,
+                    bytes=body.size,
+                    cache=moment.outcome,
+                    index=moment.journey.index,
+                    project=found.project,
+                    upstream_status=None,
+                    token=self._gate.known(fields.token_hash),
+                    agent=fields.agent,
+                )
+            ),
         )
-        if len(self._replies) >= _MOST_REPLIES:
-            self._replies.clear()
-        self._replies[head] = reply
         return reply
 
     def _found(self, asked: Asked, fields: Fields) -> ReadyAnswer | None:
@@ -262,6 +258,13 @@ class ReadyAnswers:
                 _NOT_MODIFIED: _head("304 Not Modified", unmodified),
             },
         )
+
+
+def _chosen(found: ReadyAnswer, asked: Asked, fields: Fields) -> tuple[int, Body]:
+    """Status and body of the answer; a body that is gone where there is none to be given."""
+    if fields.if_none_match is not None and matches(fields.if_none_match, found.etag):
+        return _NOT_MODIFIED, _NOTHING
+    return _OK, _NOTHING if asked.method == "HEAD" and found.body.is_kept else found.body
 
 
 def _head(status: str, headers: Mapping[str, str]) -> bytes:

@@ -15,7 +15,7 @@ from proxy.web.access import agent_of, request_id_of
 from proxy.web.ready import representation_tag
 from proxy.web.tokens import hash_in
 
-LONGEST_HEAD_BYTES = 8 << 10
+LONGEST_HEAD_BYTES = 4 << 10
 """Longer heads are the framework's."""
 END = b"\r\n\r\n"
 METHODS = (b"GET ", b"HEAD ")
