@@ -10,11 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ByteSize
 from yarl import URL
 
 from proxy.rules import Rule
 
+_SMALLEST_BYTES = 10**6
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -44,6 +45,13 @@ def usable_cores() -> int:
         return max(1, min(cores or 1, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroups, or "max"
         return cores or 1
+
+
+def _has_a_unit(value: ByteSize) -> ByteSize:
+    # 20 would be bytes, and drive out all that is kept.
+    if 0 < value < _SMALLEST_BYTES:
+        raise ValueError("is less than 1MB; write it with its unit, like 20GiB, or 0: keep none")
+    return value
 
 
 def _not_negative(value: timedelta) -> timedelta:
@@ -97,6 +105,9 @@ ProjectPattern = Annotated[str, AfterValidator(_is_pattern)]
 RuleLine = Annotated[str, AfterValidator(_is_rule)]
 TokenHash = Annotated[str, AfterValidator(token_hash)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none), AfterValidator(_with_home)]
+Size = Annotated[ByteSize, AfterValidator(_has_a_unit)]
+"""How many bytes are kept at the most; 0: none are."""
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
 OptionalDuration = Annotated[Duration | None, BeforeValidator(_empty_is_none)]
 Directory = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_with_home)]

@@ -44,6 +44,7 @@ from proxy.setting_types import (
     OptionalFile,
     ProjectPattern,
     RuleLine,
+    Size,
     TokenHash,
     is_origin,
     usable_cores,
@@ -53,7 +54,6 @@ CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
 DEFAULT_FILE = Path("wheelkeep.toml")
 
 _CREDENTIAL_KEYS = ("username", "password", "password_file")
-_SMALLEST_CACHE_BYTES = 10**6
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)*")
 
 
@@ -77,7 +77,7 @@ class Server(Section):
         description="where machines that share Redis reach this one; empty: its address there",
     )
     hot_path: bool = Field(True, description="ready answers ahead of the framework")
-    ready_size: ByteSize = Field(
+    ready_size: Size = Field(
         ByteSize(128 * 1024**2),
         ge=0,
         description="of pages and small files kept ready in memory, by each worker",
@@ -136,7 +136,7 @@ class Cache(Section):
     blobs: str = Field(
         "", description="s3://bucket/prefix, gs://… or az://…: blobs shared between machines"
     )
-    max_size: ByteSize = Field(ByteSize(20 * 1024**3), ge=0, description="of blobs on disk")
+    max_size: Size = Field(ByteSize(20 * 1024**3), ge=0, description="of blobs on disk")
     page_ttl: OptionalDuration = Field(
         None, description="how long a page is fresh; empty: what upstream's Cache-Control says"
     )
@@ -144,16 +144,6 @@ class Cache(Section):
         timedelta(days=30), description="serve the last good page this long while upstream fails"
     )
     offline: bool = Field(False, description="never ask upstream")
-
-    @field_validator("max_size", mode="after")
-    @classmethod
-    def _has_a_unit(cls, value: ByteSize) -> ByteSize:
-        # 20 would be bytes, and drive out all that is kept.
-        if 0 < value < _SMALLEST_CACHE_BYTES:
-            raise ValueError(
-                "is less than 1MB; write it with its unit, like 20GiB, or 0: keep none"
-            )
-        return value
 
     @field_validator("blobs", mode="after")
     @classmethod

@@ -176,6 +176,7 @@ def test_lists_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[cache]\nmax_size = 20", r"cache\.max_size: 20: is less than 1MB; .* like 20GiB"),
         ("[cache]\nmax_size = '999kB'", r"cache\.max_size: '999kB': is less than 1MB"),
         ("[cache]\nmax_size = -1", r"cache\.max_size: -1"),
+        ("[server]\nready_size = 20", r"server\.ready_size: 20: is less than 1MB"),
         ("[server]\nworkers = 0", r"server\.workers: 0"),
         ("[cache]\nblobs = 'http://x'", r"cache\.blobs: must be like s3://"),
         ('[index]\npassword = "secret"', r"index: must be \[\[index\]\]"),
