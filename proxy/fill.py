@@ -271,13 +271,14 @@ class Download:
 
     async def _piece(self, start: int, stop: int) -> bytes:
         """The beginning of a part that is readable, or all of it."""
-        if self._data is not None:
-            return self._data[start:stop]
         if self._fill is not None:
             if piece := self._fill.in_memory(start, stop):
                 return piece
             stop = min(stop, self._fill.written_bytes)
-        data = await asyncio.to_thread(os.pread, self.fileno, stop - start, start)
+        if self._data is not None:
+            data = self._data[start:stop]
+        else:
+            data = await asyncio.to_thread(os.pread, self.fileno, stop - start, start)
         if not data:
             raise StoreUnavailable("blob store", "a kept file is shorter than it was")
         return data
