@@ -28,9 +28,7 @@ class Changes:
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            # What other processes have written stays: a file only ever grows to its size.
-            if os.fstat(descriptor).st_size < _FILE_BYTES:
-                os.ftruncate(descriptor, _FILE_BYTES)
+            _have_on_disk(descriptor)
             self._numbers = memoryview(mmap.mmap(descriptor, _FILE_BYTES)).cast("Q")
         finally:
             os.close(descriptor)
@@ -49,6 +47,19 @@ class Changes:
     def note_all(self) -> None:
         """All pages have been deleted."""
         self._numbers[_ALL] = secrets.randbits(64)
+
+
+def _have_on_disk(descriptor: int) -> None:
+    """Make the file as large as it is to be, and what other processes have written stays.
+
+    All of it lies on the disk from now on: the kernel ends a process that writes into a part which
+    does not, once the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, _FILE_BYTES)
+        return
+    size = os.fstat(descriptor).st_size
+    os.pwrite(descriptor, bytes(max(0, _FILE_BYTES - size)), size)
 
 
 def _group(key: str) -> int:

@@ -62,3 +62,13 @@ def test_a_process_that_starts_later_changes_nothing(path: Path) -> None:
     Changes(path)
 
     assert is_unchanged()
+
+
+def test_the_file_has_no_holes(path: Path) -> None:
+    """To write into one, once the disk is full, would end the process by SIGBUS."""
+    with path.open("wb") as file:
+        file.truncate(1 << 16)  # as earlier versions made it
+    Changes(path)
+    made = path.stat()
+
+    assert made.st_blocks * 512 >= made.st_size
