@@ -248,12 +248,13 @@ class SqlitePages:
             result = work(connection, changed)
             connection.commit()
         except BaseException:
+            # Nothing has changed, and what is believed stays: once the disk is full, it is all
+            # there is.
             connection.rollback()
             raise
-        finally:
-            # Here, and not where the result is waited for: nobody may wait any more.
-            for key in changed:
-                self._changes.note(key)
+        # Here, and not where the result is waited for: nobody may wait any more.
+        for key in changed:
+            self._changes.note(key)
         return result
 
     async def _in_turn(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
