@@ -32,7 +32,8 @@ async def in_own_process(work: Callable[[], Result]) -> Result:
     assert process.stdin is not None, "it was asked for"
     assert process.stdout is not None, "it was asked for"
     try:
-        with suppress(ConnectionError):  # what it died of is told below
+        # What it died of is told below. uvloop says RuntimeError where it knows of that already.
+        with suppress(ConnectionError, RuntimeError):
             process.stdin.write(given)
             await process.stdin.drain()
         answer = await process.stdout.read()

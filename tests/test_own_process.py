@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from proxy.errors import ProxyError
 from proxy.own_process import in_own_process
@@ -47,6 +48,20 @@ async def test_a_process_that_dies_is_an_error(end: partial) -> None:
     """Killed for its memory, say."""
     with pytest.raises(ProxyError, match="ended with status"):
         await in_own_process(end)
+
+
+def test_a_process_that_dies_before_it_hears_of_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop knows that its stdin is closed, and says so in its own way."""
+
+    async def dead(*_: str, **pipes: int) -> asyncio.subprocess.Process:
+        process = await started(sys.executable, "-c", "", **pipes)
+        await process.wait()
+        return process
+
+    started = asyncio.create_subprocess_exec
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", dead)
+    with pytest.raises(ProxyError, match="ended with status 0"):
+        uvloop.run(in_own_process(os.getpid))
 
 
 async def test_who_is_cancelled_leaves_no_process() -> None:
