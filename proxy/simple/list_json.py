@@ -27,6 +27,8 @@ _FLAT = re.compile(
     re.DOTALL,
 )
 _KEY_OF_ENTRIES = "projects"
+_SPACE = b" \t\r\n"
+"""Of JSON, which takes less for that than Python does."""
 
 
 class Readable(Protocol):
@@ -60,7 +62,7 @@ class JsonList:
             if not self._read_on():
                 raise MalformedPage("its JSON is not a project list: it is cut short")
         last = self._text[:end]
-        if is_owed or last.strip():  # there is nothing in a list without entries
+        if is_owed or last.strip(_SPACE):  # there is nothing in a list without entries
             yield _entries(last)
         self._finish(end)
 
@@ -138,7 +140,7 @@ def _end_of_value(text: bytes, at: int) -> int | None:
 
 def _entries(text: bytes) -> list[bytes]:
     """The entries, of which there is at least one."""
-    if not text.strip():
+    if not text.strip(_SPACE):
         raise MalformedPage("its JSON is not a project list: a comma stands behind no entry")
     try:
         return [bytes(raw) for raw in _RAWS.decode(b"[%b]" % text)]

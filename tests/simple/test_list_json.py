@@ -92,6 +92,7 @@ def test_the_key_may_be_escaped_and_may_stand_deeper_as_well() -> None:
         b'{"projects":[{"name":"six}]}',
         b'{"projects":[{"name" "six"}]}',
         b'{"projects":[,{"name":"six"}]}',
+        b'{"projects":[\x0b]}',
         b'{"projects":[{"name":"six"} {"name":"six"}]}',
         b'{"projects":[1],"projects":[2]}',
         b'{"a":1"projects":[1]}',
