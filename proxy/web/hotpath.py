@@ -32,7 +32,15 @@ from proxy.web.memory import Line, MemoryFile
 class HotProtocol(RequestHandler):
     """One connection of a client."""
 
-    __slots__ = ("_answers", "_client", "_held", "_is_foreign", "_is_half_closed", "_line")
+    __slots__ = (
+        "_answered_count",
+        "_answers",
+        "_client",
+        "_held",
+        "_is_foreign",
+        "_is_half_closed",
+        "_line",
+    )
 
     def __init__(self, answers: ReadyAnswers, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -40,6 +48,8 @@ class HotProtocol(RequestHandler):
         self._held = b""
         self._is_foreign = False
         self._is_half_closed = False
+        self._answered_count = 0
+        """Requests that aiohttp was given and has answered."""
         self._client: str | None = None
         self._line: Line | None = None
 
@@ -60,6 +70,8 @@ class HotProtocol(RequestHandler):
                 return
             head = data[at:end]
             if not self._is_answered(head):
+                if self.transport is None or self.transport.is_closing():
+                    return  # the client is gone: what was just written has told
                 if len(head) > LONGEST_HEAD_BYTES or read_head(head) is None:
                     self._is_foreign = True
                     super().data_received(data[at:])
@@ -78,14 +90,16 @@ class HotProtocol(RequestHandler):
         is_encrypted = self.ssl_context is not None
         if self._is_foreign or is_encrypted or self._force_close or self._close:
             return False
-        is_waiting = self._waiter is not None and not self._waiter.done()
-        has_work = bool(self._messages) or (not is_waiting and self._request_count > 0)
+        # Not whether aiohttp waits already: what is answered is not answered once more, and nobody
+        # would come by to close the connection.
+        has_work = self._answered_count < self._request_count
         self._is_half_closed = has_work
         return has_work
 
     def log_access(self, *answered: Any) -> None:
         """What was asked is answered: after the last one, a half-closed connection ends."""
         super().log_access(*answered)
+        self._answered_count += 1
         if self._is_half_closed and not self._messages:
             self.close()
 

@@ -5,13 +5,16 @@ import contextlib
 import json
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import ClientPayloadError
 from aiohttp.test_utils import TestClient
+from aiohttp.web_protocol import RequestHandler
 
 from proxy.app import READY_ANSWERS
 from proxy.web.answers import ReadyAnswers
+from proxy.web.hotpath import HotProtocol
 from proxy.web.tokens import hash_of
 from tests.conftest import MakeProxy
 from tests.fakes import Clock, FakeUpstream
@@ -493,3 +496,43 @@ async def test_the_first_request_of_a_connection_need_not_wait(both: Both) -> No
     protocol.connection_lost(None)
 
     assert both.counted.given == 2
+
+
+async def test_a_client_that_leaves_as_soon_as_it_has_its_answer(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end comes when aiohttp has answered, and does not wait for more yet."""
+    logged = HotProtocol.log_access
+
+    def leaving(self: HotProtocol, *answered: object) -> None:
+        logged(self, *answered)
+        if not self.eof_received() and self.transport is not None:
+            self.transport.close()
+
+    monkeypatch.setattr(HotProtocol, "log_access", leaving)
+    async with connection(both.hot) as client:
+        assert (await client.ask(get("/healthz"))).status == 200
+        assert await client.rest() == b""
+
+
+def test_a_client_that_is_gone_when_its_ready_answer_is_written() -> None:
+    """aiohttp, which would stumble over a connection that is lost, is not given the rest."""
+    ready, unready = get("/simple/six/"), get("/healthz")
+    given: list[bytes] = []
+
+    class Leaving(HotProtocol):
+        __slots__ = ()
+
+        def _is_answered(self, head: bytes) -> bool:
+            if head == ready:
+                transport.is_closing.return_value = True
+            return head == ready
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RequestHandler, "data_received", lambda _, data: given.append(data))
+        protocol = Leaving.__new__(Leaving)
+        protocol._held, protocol._is_foreign = b"", False
+        protocol.transport = transport = Mock(is_closing=Mock(return_value=False))
+        protocol.data_received(unready + ready + unready)
+
+    assert given == [unready]
