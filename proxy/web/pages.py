@@ -26,6 +26,7 @@ from proxy.openfile import OpenFile
 from proxy.root_list import ProjectList, RootLists
 from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
 from proxy.simple.render import View
+from proxy.storage.pages import PageRecord
 from proxy.web.access import NOTE
 from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
@@ -117,7 +118,6 @@ class PageHandlers:
         standing = page.standing()
         if standing is None:
             return
-        fresh_until, index = page.parts[0].record.stamp.fresh_until, page.index
         answer = ReadyAnswer(
             standing=standing,
             route=request[NOTE].route,
@@ -125,7 +125,7 @@ class PageHandlers:
             etag=etag,
             body=self._ready.kept(etag),
             headers=headers_at,
-            journey=lambda now: Journey(outcome=Outcome.HIT, ttl=fresh_until - now, index=index),
+            journey=_hits_of(page.parts[0].record, page.index),
         )
         self._answers.offer(request.raw_path, representation, answer)
 
@@ -147,7 +147,7 @@ class PageHandlers:
             etag=etag,
             body=Body(None),
             headers=headers_at,
-            journey=listing.journey_at,
+            journey=_hits_of(listing.record, listing.journey.index),
         )
         self._answers.offer(request.raw_path, representation, answer)
 
@@ -171,6 +171,15 @@ class PageHandlers:
         headers["X-Request-Id"] = note.request_id
         headers["ETag"] = f'"{etag}"'
         return await _send_list(request, listing.body(format, coding), headers)
+
+
+def _hits_of(record: PageRecord, index: str | None) -> Callable[[datetime], Journey]:
+    """The journey of whoever finds it here, by when that is; holds nothing but the record."""
+
+    def journey_at(now: datetime) -> Journey:
+        return Journey(outcome=Outcome.HIT, ttl=record.stamp.fresh_until - now, index=index)
+
+    return journey_at
 
 
 def headers_of(

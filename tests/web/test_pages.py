@@ -406,10 +406,10 @@ async def test_a_new_page_is_made_while_it_is_written(
     assert [(await one).status for one in asking] == [200] * 3
 
 
-async def test_a_new_page_takes_three_hops_to_threads(
+async def test_a_new_page_takes_two_hops_to_threads(
     make_proxy: MakeProxy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To look it up, to compress what is kept, and to write that; a short one needs no more."""
+    """To look it up, and to write what is kept; a short one needs no more."""
     monkeypatch.setattr(Maintenance, "start", lambda _: None)
     monkeypatch.setattr("proxy.credentials._LOOK_SECONDS", 60.0)
     proxy = await make_proxy()
@@ -419,7 +419,7 @@ async def test_a_new_page_takes_three_hops_to_threads(
     hops = Hops(monkeypatch)
     await get(proxy)
 
-    assert hops.count == 3
+    assert hops.count == 2
 
 
 async def test_pages_survive_a_restart(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
