@@ -4,8 +4,9 @@ Pure. Read first: RFC 9211 (the Cache-Status header).
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
 CACHE_NAME = "wheelkeep"
 
@@ -35,6 +36,11 @@ class Journey:
     collapsed: bool = False
     """Whether the question to upstream was another request's already."""
     index: str | None = None
+
+    @classmethod
+    def hit(cls, fresh_until: datetime, index: str | None, now: datetime) -> Self:
+        """That of who finds the answer kept, and fresh until then."""
+        return cls(outcome=Outcome.HIT, ttl=fresh_until - now, index=index)
 
     @property
     def cache_status(self) -> str:

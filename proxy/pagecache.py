@@ -102,8 +102,7 @@ class PageCache(Generic[Content]):
         now = self._now()
         verdict = self.judge(record)
         if record is not None and verdict is Verdict.FRESH:
-            ttl = record.stamp.fresh_until - now
-            journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
+            journey = Journey.hit(record.stamp.fresh_until, upstream.name, now)
             writing = self._keeping.under_way((upstream.name, project))
             return Answer(record=record, journey=journey, writing=writing)
         stands_in = record is not None and record.etag is not None and verdict is Verdict.STALE

@@ -28,7 +28,7 @@ from proxy.errors import (
     UpstreamMalformed,
 )
 from proxy.flight import Flight
-from proxy.journey import Journey, Outcome
+from proxy.journey import Journey
 from proxy.openfile import OpenFile
 from proxy.own_process import in_own_process
 from proxy.pagecache import Answer, PageCache, validators_of
@@ -65,11 +65,6 @@ class ProjectList:
     def body(self, format: Format, coding: Coding) -> OpenFile:
         """Its body in that representation."""
         return self.bodies[body_name(format, coding)]
-
-    def journey_at(self, now: datetime) -> Journey:
-        """Of a request that finds the list here, and fresh."""
-        ttl = self.record.stamp.fresh_until - now
-        return Journey(outcome=Outcome.HIT, ttl=ttl, index=self.journey.index)
 
 
 class RootLists:
@@ -114,7 +109,8 @@ class RootLists:
         if known is not None and known.standing is not None:
             now = self._now()
             if known.standing.holds(now, time.monotonic()):
-                return replace(known, journey=known.journey_at(now))
+                fresh_until = known.record.stamp.fresh_until
+                return replace(known, journey=Journey.hit(fresh_until, known.journey.index, now))
         catalog = self._catalog
         upstreams = [catalog.upstream(index)] if index else list(catalog.upstreams)
         answers = await asyncio.gather(*(self._answer(upstream) for upstream in upstreams))

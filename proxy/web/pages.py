@@ -17,16 +17,15 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from proxy.beliefs import Standing
 from proxy.catalog import Catalog
 from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
-from proxy.journey import Journey, Outcome
-from proxy.merged import Page
+from proxy.journey import Journey
 from proxy.openfile import OpenFile
-from proxy.root_list import ProjectList, RootLists
+from proxy.root_list import RootLists
 from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
 from proxy.simple.render import View
-from proxy.storage.pages import PageRecord
 from proxy.web.access import NOTE
 from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
 from proxy.web.names import project_named
@@ -97,57 +96,40 @@ class PageHandlers:
         headers = headers_at(self._now())
         etag = etag_for(page.etag, seen_from(page, view), format, coding)
         tag = representation_tag(format, coding)
-        if matches(request.headers.get("If-None-Match"), etag):
-            await page.kept()
-            self._offer(request, page, tag, etag, headers_at)
-            return not_modified(etag, headers)
-        body = await self._ready.body(page, view, format, coding, etag)
+        is_known = matches(request.headers.get("If-None-Match"), etag)
+        body = None if is_known else await self._ready.body(page, view, format, coding, etag)
         await page.kept()
-        self._offer(request, page, tag, etag, headers_at)
+        fresh_until, ready = page.parts[0].record.stamp.fresh_until, self._ready.kept(etag)
+        self._offer(request, page.standing(), fresh_until, tag, etag, ready, headers_at)
+        if is_known:
+            return not_modified(etag, headers)
         return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
 
     def _offer(
         self,
         request: web.Request,
-        page: Page,
+        standing: Standing | None,
+        fresh_until: datetime,
         representation: str,
         etag: str,
+        body: Body,
         headers_at: Callable[[datetime], Mapping[str, str]],
     ) -> None:
-        """Who asks for it while nothing changes need not come by here."""
-        standing = page.standing()
+        """Who asks for it while nothing changes need not come by here.
+
+        Without a body, that is only who has it already.
+        """
+        note = request[NOTE]
         if standing is None:
             return
         answer = ReadyAnswer(
             standing=standing,
-            route=request[NOTE].route,
-            project=page.name,
+            route=note.route,
+            project=note.project,
             etag=etag,
-            body=self._ready.kept(etag),
+            body=body,
             headers=headers_at,
-            journey=_hits_of(page.parts[0].record, page.index),
-        )
-        self._answers.offer(request.raw_path, representation, answer)
-
-    def _offer_unmodified(
-        self,
-        request: web.Request,
-        listing: ProjectList,
-        representation: str,
-        etag: str,
-        headers_at: Callable[[datetime], Mapping[str, str]],
-    ) -> None:
-        """Who has the list already need not come by here; its bytes are not held in memory."""
-        if listing.standing is None:
-            return
-        answer = ReadyAnswer(
-            standing=listing.standing,
-            route=request[NOTE].route,
-            project=None,
-            etag=etag,
-            body=Body(None),
-            headers=headers_at,
-            journey=_hits_of(listing.record, listing.journey.index),
+            journey=partial(Journey.hit, fresh_until, note.journey.index),
         )
         self._answers.offer(request.raw_path, representation, answer)
 
@@ -161,9 +143,8 @@ class PageHandlers:
         stamp, serial = listing.record.stamp, listing.record.serial
         headers_at = partial(headers_of, stamp, serial, format.content_type, coding=coding)
         etag = etag_for(listing.etag, "", format, coding)
-        self._offer_unmodified(
-            request, listing, representation_tag(format, coding), etag, headers_at
-        )
+        tag, nothing = representation_tag(format, coding), Body(None)  # files have the bytes
+        self._offer(request, listing.standing, stamp.fresh_until, tag, etag, nothing, headers_at)
         headers = headers_at(self._now())
         if matches(request.headers.get("If-None-Match"), etag):
             return not_modified(etag, headers)
@@ -171,15 +152,6 @@ class PageHandlers:
         headers["X-Request-Id"] = note.request_id
         headers["ETag"] = f'"{etag}"'
         return await _send_list(request, listing.body(format, coding), headers)
-
-
-def _hits_of(record: PageRecord, index: str | None) -> Callable[[datetime], Journey]:
-    """The journey of whoever finds it here, by when that is; holds nothing but the record."""
-
-    def journey_at(now: datetime) -> Journey:
-        return Journey(outcome=Outcome.HIT, ttl=record.stamp.fresh_until - now, index=index)
-
-    return journey_at
 
 
 def headers_of(
