@@ -64,6 +64,11 @@ class WatchedShelf(Shelf):
         return self.watch()
 
 
+def cache_over(shelf: Shelf, turns: Turns, clock: Clock) -> PageCache[str]:
+    store: Any = shelf
+    return PageCache[str](store, Cache(), Telemetry(), clock, turns)
+
+
 @pytest.fixture
 def shelf() -> Shelf:
     return Shelf()
@@ -132,10 +137,8 @@ async def test_a_store_that_says_what_changes_is_looked_at_once(
     upstream: Upstream, clock: Clock, tmp_path: Path
 ) -> None:
     """But for what others write between that look and the turn to ask."""
-    turns = Turns(tmp_path, None, Telemetry())
-    shelf = WatchedShelf()
-    store: Any = shelf
-    cache = PageCache[str](store, Cache(), Telemetry(), clock, turns)
+    shelf, turns = WatchedShelf(), Turns(tmp_path, None, Telemetry())
+    cache = cache_over(shelf, turns, clock)
     asked_about: list[PageRecord | None] = []
 
     async def refresh(known: PageRecord | None) -> Answer[str]:
@@ -158,10 +161,8 @@ async def test_what_was_written_here_is_not_looked_up(
     upstream: Upstream, clock: Clock, tmp_path: Path
 ) -> None:
     """Until others write it."""
-    shelf = WatchedShelf()
-    store: Any = shelf
-    turns = Turns(tmp_path, None, Telemetry())
-    cache = PageCache[str](store, Cache(), Telemetry(), clock, turns)
+    shelf, turns = WatchedShelf(), Turns(tmp_path, None, Telemetry())
+    cache = cache_over(shelf, turns, clock)
     await cache.write(upstream, SIX, record(clock, "ours", 10))
     assert await cache.recall(upstream, SIX) == shelf.kept
     assert cache.belief(upstream, SIX) is not None
@@ -186,12 +187,8 @@ async def test_the_turn_is_over_when_the_answer_is_written(
     upstream: Upstream, clock: Clock, tmp_path: Path
 ) -> None:
     """Who asked can go on before; who asks in another process finds it then, and asks nobody."""
-    shelf = WatchedShelf()
-    store: Any = shelf
-    turns = Turns(tmp_path, None, Telemetry())
-    one, other = (
-        PageCache[str](store, Cache(), Telemetry(), clock, turns) for _ in ("one", "other")
-    )
+    shelf, turns = WatchedShelf(), Turns(tmp_path, None, Telemetry())
+    one, other = (cache_over(shelf, turns, clock) for _ in ("one", "other"))
     shelf.gate.clear()
     answer = await one.answer(upstream, SIX, refreshing(one, upstream, "page"))
     asking = asyncio.ensure_future(other.answer(upstream, SIX, refreshing(other, upstream, "no")))
@@ -209,10 +206,8 @@ async def test_a_page_that_is_being_written_is_asked_for_once(
     upstream: Upstream, clock: Clock, tmp_path: Path
 ) -> None:
     """Also where its content is too large to be held; and nobody has it before it is kept."""
-    shelf = WatchedShelf()
-    store: Any = shelf
-    turns = Turns(tmp_path, None, Telemetry())
-    cache = PageCache[str](store, Cache(), Telemetry(), clock, turns)
+    shelf, turns = WatchedShelf(), Turns(tmp_path, None, Telemetry())
+    cache = cache_over(shelf, turns, clock)
 
     async def load(record: PageRecord) -> str | None:
         return "stored" if shelf.kept == record else None
@@ -236,10 +231,8 @@ async def test_what_was_answered_is_written_also_at_the_stop(
     upstream: Upstream, clock: Clock, tmp_path: Path
 ) -> None:
     """A client may have it."""
-    shelf = WatchedShelf()
-    store: Any = shelf
-    turns = Turns(tmp_path, None, Telemetry())
-    cache = PageCache[str](store, Cache(), Telemetry(), clock, turns)
+    shelf, turns = WatchedShelf(), Turns(tmp_path, None, Telemetry())
+    cache = cache_over(shelf, turns, clock)
     shelf.gate.clear()
     answer = await cache.answer(upstream, SIX, refreshing(cache, upstream, "page"))
     closing = asyncio.ensure_future(cache.close())
