@@ -270,10 +270,7 @@ async def test_what_was_fetched_while_it_waited_answers_a_question(
     """Also where the index wants to be asked each time; one who had not to wait asks."""
     turns = Turns(tmp_path, None, Telemetry())
     turns.prepare()
-    store: Any = shelf
-    one, other = (
-        PageCache[str](store, Cache(), Telemetry(), clock, turns) for _ in ("one", "other")
-    )
+    one, other = (cache_over(shelf, turns, clock) for _ in ("one", "other"))
     asked = 0
 
     async def refresh(_: PageRecord | None) -> Answer[str]:
