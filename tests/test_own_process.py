@@ -109,8 +109,11 @@ async def test_it_ends_with_the_process_that_started_it() -> None:
     await eventually(is_gone)
 
 
-async def test_it_loads_only_what_the_work_needs() -> None:
+async def test_it_loads_only_what_the_work_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is what it is for: not the web framework, nor all else that a worker has loaded."""
+    # Where coverage is measured, it starts in each process, and loads what it needs itself.
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
     load = "[__import__('proxy.simple.project_list'), set(__import__('sys').modules)][1]"
     loaded = await in_own_process(partial(eval, load))
 
