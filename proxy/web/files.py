@@ -236,13 +236,12 @@ class FileHandlers:
         )
         headers = file_headers(has_hash=is_named)
         with download:
-            if standing is None or download.sha256 is None:
-                return await send_file(request, download, headers, self._telemetry)
-            # A copy of the headers: what is said of this answer alone is added to them.
-            offer = partial(self._offer, request, download.sha256, standing, dict(headers))
-            if download.is_complete:
+            if standing is not None and download.sha256 is not None:
+                offer = partial(self._offer, request, download.sha256, standing, headers)
+                if not download.is_complete:
+                    return await send_file(request, download, headers, self._telemetry, keep=offer)
                 await self._keep_ready(download, download.sha256, offer)
-            return await send_file(request, download, headers, self._telemetry, keep=offer)
+            return await send_file(request, download, headers, self._telemetry)
 
     async def _keep_ready(
         self,

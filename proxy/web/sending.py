@@ -1,6 +1,6 @@
 """The bytes of a file on their way to a client, whole or in part, kept or still growing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
 from aiohttp import web
@@ -39,7 +39,7 @@ def file_headers(*, has_hash: bool) -> dict[str, str]:
 async def send_file(
     request: web.Request,
     download: Download,
-    headers: dict[str, str],
+    headers: Mapping[str, str],
     telemetry: Telemetry,
     keep: Callable[[bytes], None] = lambda _: None,
 ) -> web.StreamResponse:
@@ -49,7 +49,8 @@ async def send_file(
     """
     # Said here, since the head leaves before the handler returns.
     note = request[NOTE]
-    headers |= {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
+    said = {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
+    headers = {**headers, **said}
     etag = download.sha256
     if etag is not None:
         headers["ETag"] = f'"{etag}"'
