@@ -55,10 +55,8 @@ class Standing:
         """Whether the answer would be the same now, by the clock and the monotonic one."""
         if now >= self.until:
             return False
-        # Asked with each request: a generator, or one more call, costs more than what it asks.
-        for belief in self.beliefs:
-            is_unchanged = belief.is_unchanged
-            if monotonic >= belief.until or (is_unchanged is not None and not is_unchanged()):
+        for belief in self.beliefs:  # noqa: SIM110 - a generator costs more than what it asks
+            if not belief.holds(monotonic):
                 return False
         return True
 

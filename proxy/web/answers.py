@@ -89,10 +89,9 @@ class _Reply:
 
     def holds(self, now: datetime, monotonic: float) -> bool:
         """Whether it is right now, by the clock and the monotonic one, but for who may ask."""
-        moment, body = self.moment, self.body
         return (
-            moment.begins <= now < moment.ends
-            and (body.data is not None or body.file is not None)
+            self.moment.begins <= now < self.moment.ends
+            and self.body.is_kept
             and self.found.standing.holds(now, monotonic)
         )
 
