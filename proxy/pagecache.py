@@ -226,8 +226,8 @@ class PageCache(Generic[Content]):
                 # wants to be asked each time.
                 is_answer = waited_seconds > 0 and _is_newer(record, before)
                 if record is not None and (is_answer or self.judge(record) is Verdict.FRESH):
-                    ttl = max(timedelta(0), record.stamp.fresh_until - self._now())
-                    journey = Journey(outcome=Outcome.HIT, ttl=ttl, index=upstream.name)
+                    now = self._now()
+                    journey = Journey.hit(max(record.stamp.fresh_until, now), upstream.name, now)
                     return Answer(record=record, journey=journey)
                 if waited_seconds > patience / 2:
                     raise TimeoutError  # to ask again would outlast every client's patience

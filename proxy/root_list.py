@@ -8,7 +8,6 @@ keeps the canonical form, gzipped, so machines that share it fetch the list once
 """
 
 import asyncio
-import hashlib
 import shutil
 import tempfile
 import time
@@ -33,7 +32,7 @@ from proxy.openfile import OpenFile
 from proxy.own_process import in_own_process
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import ShownNames
-from proxy.simple.content import DamagedContent
+from proxy.simple.content import DamagedContent, etag_of
 from proxy.simple.negotiate import Coding, Format
 from proxy.simple.parse import MalformedPage
 from proxy.simple.project_list import BODY_NAMES, Source, body_name, make_canonical, render_lists
@@ -124,8 +123,7 @@ class RootLists:
             raise NoProjectList
         parts = [(etag, catalog.policy.shown_names(upstream.name)) for upstream, _, etag in found]
         etag = _merged_etag(parts)
-        is_known = known is not None and known.etag == etag
-        bodies = known.bodies if known and is_known else await self._bodies(etag, parts)
+        bodies = known.bodies if known and known.etag == etag else await self._bodies(etag, parts)
         answer = min((answer for _, answer, _ in found), key=lambda a: a.record.stamp.fresh_until)
         listing = self._known[index] = ProjectList(
             etag=etag,
@@ -278,4 +276,4 @@ def _merged_etag(parts: Sequence[tuple[str, ShownNames]]) -> str:
     """The name of what the parts merge to; that of the part where it is alone and whole."""
     if len(parts) == 1 and parts[0][1].are_all:
         return parts[0][0]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+    return etag_of(repr(parts).encode())

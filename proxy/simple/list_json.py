@@ -6,7 +6,7 @@ as the bytes they came as, so keys we do not know pass through.
 
 import re
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ _PIECE_BYTES = 1 << 18
 
 _TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+
+_Decoded = TypeVar("_Decoded")
 
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _TOKEN = re.compile(_STRING + rb'|["\[\]{},]', re.DOTALL)
@@ -142,23 +144,24 @@ def _entries(text: bytes) -> list[bytes]:
     """The entries, of which there is at least one."""
     if not text.strip(_SPACE):
         raise MalformedPage("its JSON is not a project list: a comma stands behind no entry")
-    try:
-        return [bytes(raw) for raw in _RAWS.decode(b"[%b]" % text)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise MalformedPage(f"its JSON is not a project list: {problem}") from None
+    return [bytes(raw) for raw in _decoded(_RAWS, b"[%b]" % text)]
 
 
 def _others(text: bytes) -> dict[str, Any]:
     """The keys of a project list without entries but that of the entries."""
-    try:
-        top = _TOP.decode(text)
-        entries = _RAWS.decode(top.pop(_KEY_OF_ENTRIES))
-        others = {key: decode_json(bytes(value)) for key, value in top.items()}
-    except KeyError:
-        raise MalformedPage("its JSON is not a project list: there is no `projects`") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise MalformedPage(f"its JSON is not a project list: {problem}") from None
-    if entries:
+    top = _decoded(_TOP, text)
+    entries = top.pop(_KEY_OF_ENTRIES, None)
+    if entries is None:
+        raise MalformedPage("its JSON is not a project list: there is no `projects`")
+    if _decoded(_RAWS, entries):
         raise MalformedPage("its JSON is not a project list: it has two of `projects`")
+    others = {key: decode_json(bytes(value)) for key, value in top.items()}
     check_version(others.get("meta"))
     return others
+
+
+def _decoded(decoder: msgspec.json.Decoder[_Decoded], text: bytes | msgspec.Raw) -> _Decoded:
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise MalformedPage(f"its JSON is not a project list: {problem}") from None

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import msgspec
 from isal import isal_zlib
 
-from proxy.simple.content import ETAG_DIGITS, GZIP_LEVEL, GZIP_WINDOW, DamagedContent
+from proxy.simple.content import GZIP_LEVEL, GZIP_WINDOW, DamagedContent, etag_from
 from proxy.simple.list_html import read_html_list
 from proxy.simple.list_json import JsonList
 from proxy.simple.model import ProjectName, normalize
@@ -87,9 +87,9 @@ class GzipWriter:
         self._file.write(self._compressor.compress(data))
 
     def finish(self) -> str:
-        """End the stream. Returns the sha256 of what went in."""
+        """End the stream. Returns the ETag of what went in."""
         self._file.write(self._compressor.flush())
-        return self._hash.hexdigest()
+        return etag_from(self._hash)
 
 
 def make_canonical(raw: Path, out: Path, *, content_type: str, charset: str | None) -> str:
@@ -110,7 +110,7 @@ def make_canonical(raw: Path, out: Path, *, content_type: str, charset: str | No
         while piece := entries.read(_PIECE_BYTES):
             writer.write(piece)
         writer.write(render_list_tail(Format.JSON))
-        return writer.finish()[:ETAG_DIGITS]
+        return writer.finish()
 
 
 class _Separated:
@@ -238,5 +238,5 @@ class _Unpacked:
 
     def check(self, etag: str) -> None:
         """Raise `DamagedContent` unless what was read, to its end, is what the ETag names."""
-        if self._hash.hexdigest()[:ETAG_DIGITS] != etag:
+        if etag_from(self._hash) != etag:
             raise DamagedContent("its hash is another")
