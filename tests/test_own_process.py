@@ -15,10 +15,7 @@ import uvloop
 from proxy.errors import ProxyError
 from proxy.own_process import in_own_process
 from tests.fakes import eventually
-
-
-def children() -> list[str]:
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+from tests.servers import children_of
 
 
 async def test_the_result_comes_back_from_another_process() -> None:
@@ -66,11 +63,11 @@ def test_a_process_that_dies_before_it_hears_of_its_work(monkeypatch: pytest.Mon
 
 async def test_who_is_cancelled_leaves_no_process() -> None:
     """It is killed, and waited for."""
-    before = children()
+    before = children_of(os.getpid())
     task = asyncio.create_task(in_own_process(partial(time.sleep, 60)))
 
     async def has_begun() -> bool:
-        return children() != before
+        return children_of(os.getpid()) != before
 
     await eventually(has_begun)
     await asyncio.sleep(0.2)
@@ -78,7 +75,7 @@ async def test_who_is_cancelled_leaves_no_process() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert children() == before
+    assert children_of(os.getpid()) == before
 
 
 async def test_it_ends_with_the_process_that_started_it() -> None:
@@ -89,15 +86,14 @@ async def test_it_ends_with_the_process_that_started_it() -> None:
         "asyncio.run(in_own_process(partial(time.sleep, 60)))"
     )
     with subprocess.Popen([sys.executable, "-c", starter]) as process:
-        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
         async def has_begun() -> bool:
-            pids = listed.read_text().split()
+            pids = children_of(process.pid)
             # It is about its work once its second thread is there.
             return bool(pids) and len(os.listdir(f"/proc/{pids[0]}/task")) > 1
 
         await eventually(has_begun)
-        (child,) = listed.read_text().split()
+        (child,) = children_of(process.pid)
         process.send_signal(signal.SIGKILL)
 
     async def is_gone() -> bool:

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from tests.fakes import FakeUpstream, eventually, gated
-from tests.servers import RedisServer, Wheelkeep, free_port, wheelkeep
+from tests.servers import RedisServer, Wheelkeep, children_of, free_port, wheelkeep
 
 CONTENT = os.urandom(1 << 20)
 
@@ -348,11 +348,3 @@ async def test_a_kill_while_a_list_is_converted_leaves_no_process(
             return not any(Path(f"/proc/{pid}").exists() for pid in started)
 
         await eventually(all_gone)
-
-
-def children_of(pid: int) -> list[str]:
-    return [
-        child
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.fakes import FakeUpstream, cut_after, eventually, gated, serving_ranges
-from tests.servers import Wheelkeep, wheelkeep
+from tests.servers import Wheelkeep, children_of, wheelkeep
 
 CONTENT = os.urandom(3_000_000)
 NAME = "six-1.0.tar.gz"
@@ -20,8 +20,7 @@ NAME = "six-1.0.tar.gz"
 
 def workers_of(server: Wheelkeep) -> list[int]:
     """The processes that the supervisor has started."""
-    path = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    return [int(pid) for pid in path.read_text().split()]
+    return children_of(server.process.pid)
 
 
 def file_url(server: Wheelkeep, sha256: str) -> str:
