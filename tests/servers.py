@@ -199,6 +199,7 @@ class Wheelkeep:
 
 _IN_A_HURRY = """
 import proxy.cli
+import proxy.commands.serve
 
 proxy.tls.LOOK_SECONDS = 0.1
 proxy.server.HANDSHAKE_SECONDS = 1
