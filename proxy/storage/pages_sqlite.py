@@ -1,27 +1,18 @@
 """Pages in an SQLite file: what a single machine uses, with nothing beside it.
 
-WAL mode lets several processes read while one writes. Bodies that no record names any more
-go with the record that named them last.
-
-Each question is one job for a thread: one for reading and one for writing, each with a connection
-of its own. So a reader never waits for a writer, and a transaction costs one hop between threads.
+Bodies that no record names any more go with the record that named them last.
 """
 
 import asyncio
 import math
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import stamina
-
-from proxy.errors import StoreUnavailable
 from proxy.simple.model import ProjectName
 from proxy.storage.changes import Changes
 from proxy.storage.pages import (
@@ -32,6 +23,7 @@ from proxy.storage.pages import (
     kept_seconds,
     page_key,
 )
+from proxy.storage.sqlite_file import SqliteFile, transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pages (
@@ -47,52 +39,20 @@ _RECORD = "SELECT record FROM pages WHERE key = ?"
 _DROP_UNUSED = """
 DELETE FROM bodies WHERE key = ? AND NOT EXISTS (SELECT 1 FROM pages WHERE etag = ?)
 """
-_OPENING_SECONDS = 5.0
-_BUSY_SECONDS = 1.0
-"""How long a page waits to be written while another process holds the file, at the most."""
 
 Result = TypeVar("Result")
-
-
-class _Connection:
-    """A connection to the file, and the thread that it lives in."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._thread = ThreadPoolExecutor(1, "pages")
-        self._connection: sqlite3.Connection | None = None
-
-    async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """The result of the work, which once begun goes on to its end. Raises sqlite3's errors."""
-
-        def job() -> Result:
-            if self._connection is None:
-                self._connection = _opened(self._path)
-            return work(self._connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
-
-    async def close(self) -> None:
-        def job() -> None:
-            if self._connection is not None:
-                self._connection.close()
-
-        await asyncio.get_running_loop().run_in_executor(self._thread, job)
-        self._thread.shutdown(wait=False)
 
 
 class SqlitePages:
     """A `PageStore` in one file. Make one with `open`."""
 
-    def __init__(self, path: Path, keep: timedelta, changes: Changes) -> None:
-        self._reading, self._writing = _Connection(path), _Connection(path)
+    def __init__(self, file: SqliteFile, keep: timedelta, changes: Changes) -> None:
+        self._file = file
         self._changes = changes
-        self._path = path
         self._keep = keep
-        self._turn_to_write = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<SqlitePages in {self._path}>"
+        return f"<SqlitePages in {self._file.path}>"
 
     @classmethod
     async def open(cls, path: Path, keep: timedelta) -> "SqlitePages":
@@ -101,9 +61,9 @@ class SqlitePages:
         `keep`: how long `prune` spares a page after its last writing. Raises
         `StoreUnavailable`.
         """
-        await asyncio.to_thread(_prepare, path)
+        file = await SqliteFile.open(path, "page store", _SCHEMA)
         changes = await asyncio.to_thread(Changes, path.with_name(f"{path.name}-changes"))
-        return cls(path, keep, changes)
+        return cls(file, keep, changes)
 
     async def record(self, index: str, project: ProjectName) -> PageRecord | None:
         """See `PageStore`."""
@@ -154,7 +114,7 @@ class SqlitePages:
             row = connection.execute(_RECORD, (key,)).fetchone()
             return is_unchanged if row == (stored,) else _has_changed
 
-        return await self._in_turn(write_and_look)
+        return await self._file.write(write_and_look)
 
     async def delete(self, index: str, project: ProjectName) -> bool:
         """See `PageStore`."""
@@ -203,10 +163,9 @@ class SqlitePages:
 
     async def count(self) -> int:
         """See `PageStore`."""
-        with _as_ours(self._path):
-            query = "SELECT count(*) FROM pages"
-            row = await self._reading.run(lambda connection: connection.execute(query).fetchone())
-            return int(row[0])
+        query = "SELECT count(*) FROM pages"
+        row = await self._file.read(lambda connection: connection.execute(query).fetchone())
+        return int(row[0])
 
     async def fact(self, key: str) -> bytes | None:
         """See `PageStore`."""
@@ -223,19 +182,15 @@ class SqlitePages:
 
     async def close(self) -> None:
         """See `PageStore`."""
-        await self._writing.close()
-        await self._reading.close()
+        await self._file.close()
 
     async def _row(self, query: str, key: str) -> bytes | None:
-        with _as_ours(self._path):
-            row = await self._reading.run(
-                lambda connection: connection.execute(query, (key,)).fetchone()
-            )
-            return row[0] if row is not None else None
+        row = await self._file.read(lambda connection: connection.execute(query, (key,)).fetchone())
+        return row[0] if row is not None else None
 
     async def _write(self, work: Callable[[sqlite3.Connection, set[str]], Result]) -> Result:
         """One transaction. `work` is handed where to put the keys of the pages that it changes."""
-        return await self._in_turn(partial(self._transaction, work=work))
+        return await self._file.write(partial(self._transaction, work=work))
 
     def _transaction(
         self,
@@ -243,77 +198,14 @@ class SqlitePages:
         work: Callable[[sqlite3.Connection, set[str]], Result],
     ) -> Result:
         changed: set[str] = set()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             result = work(connection, changed)
-            connection.commit()
-        except BaseException:
-            # Nothing has changed, and what is believed stays: once the disk is full, it is all
-            # there is.
-            connection.rollback()
-            raise
         # Here, and not where the result is waited for: nobody may wait any more.
         for key in changed:
             self._changes.note(key)
         return result
 
-    async def _in_turn(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
-        async with self._turn():
-            with _as_ours(self._path):
-                return await self._writing.run(job)
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait for the other writers of this process, but not behind a queue of slow ones."""
-        try:
-            async with asyncio.timeout(_BUSY_SECONDS):
-                await self._turn_to_write.acquire()
-        except TimeoutError:
-            raise StoreUnavailable("page store", f"{self._path}: others are writing") from None
-        try:
-            yield
-        finally:
-            self._turn_to_write.release()
-
-
-def _prepare(path: Path) -> None:
-    """Make the tables. A file that is no database is set aside. Raises `StoreUnavailable`."""
-    try:
-        _with_tables(path)
-    except sqlite3.DatabaseError as problem:
-        if isinstance(problem, sqlite3.OperationalError):
-            raise StoreUnavailable("page store", f"{path}: {problem}") from problem
-        path.rename(path.with_name(f"{path.name}.damaged-{int(time.time())}"))
-        _with_tables(path)
-
-
-# Processes that start together are in each other's way for a moment.
-@stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_OPENING_SECONDS, wait_max=0.2)
-def _with_tables(path: Path) -> None:
-    with closing(_opened(path, _OPENING_SECONDS)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(_SCHEMA)
-
-
-def _opened(path: Path, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
-    # Each is used by one thread at a time, and closed by whichever comes last.
-    connection = sqlite3.connect(
-        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-    )
-    # With WAL, NORMAL can lose the last commits at a power cut and never the rest.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
-
 
 def _has_changed() -> bool:
     """What watches a page that is another already."""
     return False
-
-
-@contextmanager
-def _as_ours(path: Path) -> Iterator[None]:
-    """Turn sqlite3's errors into `StoreUnavailable`."""
-    try:
-        yield
-    except sqlite3.Error as problem:
-        raise StoreUnavailable("page store", f"{path}: {problem}") from problem

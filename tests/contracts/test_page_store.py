@@ -334,7 +334,7 @@ async def test_what_was_not_written_changes_nothing(tmp_path: Path) -> None:
     """With the disk full, what is believed is all there is: it is not to be looked for."""
     store = await SqlitePages.open(tmp_path / "pages.sqlite", KEEP)
     is_unchanged = store.watch("pypi", SIX)
-    await store._writing.run(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
+    await store._file.write(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
     with pytest.raises(StoreUnavailable, match="full"):
         await store.write("pypi", SIX, record("e1"), bytes(1 << 20))
 
