@@ -25,8 +25,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -41,11 +42,15 @@ from proxy.metadata import MadeMetadata
 from proxy.pagecache import PageCache
 from proxy.peers import Peers, new_peer_session, url_for_others
 from proxy.policy import Policy
+from proxy.recorder import Recorder
 from proxy.root_list import RootLists
+from proxy.scoreboard import Cell
 from proxy.settings import Cache, Settings
 from proxy.sightings import Sightings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
+from proxy.storage.history import HistoryStore
+from proxy.storage.history_sqlite import SqliteHistory
 from proxy.storage.pages import PageStore, keep_for
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.storage.turns import Turns
@@ -61,8 +66,10 @@ from proxy.web.pages import PageHandlers
 from proxy.web.peers import PEER_PATH, PeerHandlers
 from proxy.web.ready import ReadyBodies, ReadyPages
 from proxy.web.service import MONITORING_PATHS, ServiceHandlers
+from proxy.web.statistics import Kept, Numbers, StatisticsHandlers
 from proxy.web.tokens import Gate
 from proxy.web.why import WhyHandlers
+from proxy.workers import Workers
 
 if TYPE_CHECKING:  # what only some configurations need is not loaded for all
     from proxy.storage.blobs_object import SharedBlobs
@@ -85,12 +92,13 @@ async def application(
     now: Callable[[], datetime] = utc_now,
     listening: Sequence[tuple[str, int]] = (),
     access_log: AccessLog | None = None,
+    cell: Cell | None = None,
 ) -> AsyncIterator[web.Application]:
     """The web application with everything behind it. Raises `ConfigError`.
 
     `listening` are the addresses it will be reached at: other machines are told of them.
     Requests are logged like everything else unless there is another `access_log`, or
-    `server.access_log` is off.
+    `server.access_log` is off. `cell` is this worker's place among several.
     """
     async with AsyncExitStack() as stack:
         telemetry = Telemetry(access_log if settings.server.access_log else LogForNobody())
@@ -100,7 +108,8 @@ async def application(
         blobs = DiskBlobs(cache.dir, cache.max_size)
         await asyncio.to_thread(blobs.prepare)
         stack.push_async_callback(asyncio.to_thread, blobs.close)
-        redis = _redis(cache)
+        telemetry.watch_evictions(blobs.evicted)
+        redis = _redis(cache, telemetry)
         store = await _page_store(cache, redis)
         stack.push_async_callback(store.close)
         machine, leases = await asyncio.to_thread(_machine, cache, redis) if redis else ("", None)
@@ -108,23 +117,20 @@ async def application(
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
 
-        pages: PageCache[Project] = PageCache(store, cache, telemetry, now, turns)
-        stack.push_async_callback(pages.close)
+        new_cache = partial(_page_cache, stack, store, cache, telemetry, now, turns)
+        pages: PageCache[Project] = new_cache()
         catalog = Catalog(
             upstreams,
             pages,
             Policy(settings.policy, settings.index),
             Sightings(store, turns, telemetry, now),
+            telemetry.happenings,
             now,
         )
         stack.push_async_callback(catalog.close)
 
-        kept: PageCache[bytes] = PageCache(store, cache, telemetry, now, turns)
-        stack.push_async_callback(kept.close)
-        documents = Documents(catalog, kept)
-
-        lists: PageCache[None] = PageCache(store, cache, telemetry, now, turns)
-        stack.push_async_callback(lists.close)
+        documents = Documents(catalog, new_cache())
+        lists: PageCache[None] = new_cache()
         root_lists = await _root_lists(stack, catalog, lists, cache.dir, telemetry, now)
 
         peers = await _peers(stack, settings, redis, machine, listening, telemetry)
@@ -143,6 +149,8 @@ async def application(
         ready = ReadyPages(bodies)
         stack.push_async_callback(ready.close)
 
+        numbers = await _numbers(stack, cache, redis, telemetry, cell, now)
+        kept = Kept(pages=store, blobs=blobs, settings=cache)
         gate = _gate(settings, telemetry)
         app = _without_routes(telemetry, gate)
         answers = app[READY_ANSWERS] = ReadyAnswers(gate, telemetry, now)
@@ -153,13 +161,15 @@ async def application(
             files,
             DocumentHandlers(documents, now),
             WhyHandlers(catalog, now),
-            ServiceHandlers(catalog, store, blobs, shared, telemetry, gate),
+            ServiceHandlers(catalog, store, blobs, shared, gate),
+            StatisticsHandlers(catalog, kept, numbers, now),
         ):
             app.add_routes(_placed(handlers.routes(), settings.server.base_path))
         if peers is not None:
             # Machines reach each other directly.
             app.add_routes(PeerHandlers(downloads, machine, telemetry).routes())
         maintenance.start()
+        numbers.recorder.start()
         yield app
 
 
@@ -241,12 +251,18 @@ async def _root_lists(
 # memory: who shares nothing goes without.
 
 
-def _redis(cache: Cache) -> "RedisClient | None":
+def _redis(cache: Cache, telemetry: Telemetry) -> "RedisClient | None":
     if not cache.redis:
         return None
     from proxy.storage.redis_client import RedisClient  # noqa: PLC0415
 
-    return RedisClient.connect(cache.redis)
+    client = RedisClient.connect(cache.redis, telemetry.redis_answered)
+    telemetry.watch(
+        "wheelkeep_redis_failing",
+        "Whether Redis failed just now, so that it is not asked every time",
+        lambda: float(client.is_failing),
+    )
+    return client
 
 
 def _shared_blobs(cache: Cache, telemetry: Telemetry) -> "SharedBlobs | None":
@@ -296,6 +312,44 @@ async def _peers(
         return found
 
     return Peers(redis, machine, session, find_url)
+
+
+def _page_cache(stack: AsyncExitStack, *parts: Any) -> PageCache[Any]:
+    """One more, of the same parts: what it holds in memory is of its own kind."""
+    made: PageCache[Any] = PageCache(*parts)
+    stack.push_async_callback(made.close)
+    return made
+
+
+async def _numbers(
+    stack: AsyncExitStack,
+    cache: Cache,
+    redis: "RedisClient | None",
+    telemetry: Telemetry,
+    cell: Cell | None,
+    now: Callable[[], datetime],
+) -> Numbers:
+    """What is counted here, by the other workers, and in the past."""
+    workers = Workers(telemetry, cell)
+    past = await _history_store(stack, cache, redis)
+    recorder = Recorder(telemetry, workers, past, now)
+    stack.push_async_callback(recorder.close)
+    return Numbers(telemetry=telemetry, workers=workers, recorder=recorder, past=past)
+
+
+async def _history_store(
+    stack: AsyncExitStack, settings: Cache, redis: "RedisClient | None"
+) -> HistoryStore:
+    if redis is not None:
+        from proxy.storage.history_redis import RedisHistory  # noqa: PLC0415
+
+        return RedisHistory(redis)
+    try:
+        store = await SqliteHistory.open(settings.dir / "history.sqlite")
+    except (StoreUnavailable, OSError) as problem:
+        raise ConfigError(f"cache.dir: {problem}") from problem
+    stack.push_async_callback(store.close)
+    return store
 
 
 async def _page_store(settings: Cache, redis: "RedisClient | None") -> PageStore:

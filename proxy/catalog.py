@@ -27,6 +27,7 @@ from proxy.errors import (
     UpstreamMalformed,
 )
 from proxy.flight import Flight
+from proxy.happenings import Happenings
 from proxy.journey import Journey
 from proxy.merged import Listed, Page, Part, next_change
 from proxy.pagecache import Answer, PageCache, validators_of
@@ -68,12 +69,14 @@ class Catalog:
         cache: PageCache[Project],
         policy: Policy,
         sightings: Sightings,
+        happenings: Happenings,
         now: Callable[[], datetime],
     ) -> None:
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
         self._cache = cache
         self.policy = policy
         self._sightings = sightings
+        self._happenings = happenings
         self._now = now
         self._contents: LRUCache[str, tuple[int, Project]] = LRUCache(
             _CONTENTS_BYTES, getsizeof=lambda entry: entry[0] * _BYTES_PER_BYTE_OF_JSON
@@ -307,6 +310,7 @@ class Catalog:
             judge = partial(judge, first_seen=seen)
         is_long = len(content.files) > _JUDGE_IN_THREAD_FILES
         selection = await asyncio.to_thread(judge) if is_long else judge()
+        self._happenings.judged(project, selection.held(project))
         # While the store is away, it may know of a file for longer than we do.
         is_settled = self._sightings.is_settled(upstream.name, project)
         if is_settled and 1 + len(selection.hidden) <= self._selections.maxsize:

@@ -213,12 +213,10 @@ class Downloads:
         try:
             await work()
         except DigestMismatch as problem:
-            self._telemetry.digest_mismatched(problem)
+            self._telemetry.digest_mismatched(problem, fill.wanted.project)
             self._end(name, fill, problem)
         except ProxyError as problem:
-            self._telemetry.log.warning(
-                "fill failed", file=fill.wanted.filename, problem=str(problem)
-            )
+            self._failed(fill.wanted, problem)
             self._end(name, fill, problem)
         except asyncio.CancelledError:
             self._end(name, fill, StoreUnavailable("server", "it is stopping"))
@@ -227,6 +225,14 @@ class Downloads:
             self._telemetry.log.exception("fill failed", file=fill.wanted.filename)
             sorry = ProxyError(f"Fetching {fill.wanted.filename} failed: {problem!r}")
             self._end(name, fill, sorry)
+
+    def _failed(self, wanted: Wanted, problem: ProxyError) -> None:
+        self._telemetry.fills.failed()
+        self._telemetry.log.warning("fill failed", file=wanted.filename, problem=str(problem))
+        if not isinstance(problem, UpstreamError):  # that is told of by the index already
+            self._telemetry.happenings.failed(
+                "fill failed", f"{wanted.filename}: {problem}", project=wanted.project
+            )
 
     def _end(self, name: str, fill: Fill, failure: ProxyError | None = None) -> None:
         """Whoever asks from now on looks at the disk."""
@@ -362,6 +368,7 @@ class Downloads:
                     continue
                 key = await self._verified(wanted, draft, source if is_first else None)
                 await self._keep_draft(name, fill, draft, key)
+                self._telemetry.fills.kept(source.kind)
                 # Still as the one whose turn it is: machines that wait for it find it there.
                 descriptor = await asyncio.to_thread(draft.hand_over)
                 try:

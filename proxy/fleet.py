@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from proxy.errors import FileGone, StoreUnavailable
 from proxy.fill import Wanted
 from proxy.peers import Peer, Peers
-from proxy.receive import Source
+from proxy.receive import OBJECTS, Source
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey
 from proxy.telemetry import Telemetry
@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # what only some configurations need is not loaded for all
     from proxy.storage.blobs_object import SharedBlobs
     from proxy.storage.leases import Leases
 
-OBJECTS = "objects"
 _LOOK_SECONDS = 0.05
 _PATIENCE_SECONDS = 12.0
 """How long to wait for what another machine fetches and cannot be read there: pip gives up

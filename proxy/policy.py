@@ -8,6 +8,7 @@ Read first: PEP 592 (yanked), PEP 700 (upload-time), PEP 792 (project status).
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from functools import cached_property
 from itertools import chain
 
 from proxy.errors import HiddenByPolicy
+from proxy.reports import HeldProject
 from proxy.rules import NameSet, Rule, Rules
 from proxy.settings import Index
 from proxy.settings import Policy as Settings
@@ -120,6 +122,17 @@ class Selection:
         positions = ",".join(str(at) for at in sorted(hidden))
         tag = hashlib.sha256(positions.encode()).hexdigest()[:_TAG_DIGITS] if hidden else ""
         return cls(hidden=hidden, made_at=made_at, until=min(moments, default=None), tag=tag)
+
+    def held(self, project: ProjectName) -> HeldProject | None:
+        """What is told of it to those who run this; None: nothing is hidden."""
+        if not self.hidden:
+            return None
+        return HeldProject(
+            project=project,
+            files=len(self.hidden),
+            rules=Counter(str(one.reason) for one in self.hidden.values()),
+            until=self.until,
+        )
 
     def holds(self, now: datetime) -> bool:
         """Whether nothing has come of age since, and the clock was not set back."""

@@ -24,6 +24,10 @@ _PROGRESS_BYTES = 1 << 20
 _LONGEST_WAIT_SECONDS = 10.0
 
 
+OBJECTS = "objects"
+"""The name of the object store as a source."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where a fill takes its bytes from: an index, the object store, or another machine."""
@@ -31,6 +35,13 @@ class Source:
     name: str
     fetch: Fetch
     is_index: bool
+
+    @property
+    def kind(self) -> str:
+        """As it is counted: `index`, `objects` or `peer`."""
+        if self.is_index:
+            return "index"
+        return OBJECTS if self.name == OBJECTS else "peer"
 
 
 class Receiving:
@@ -131,6 +142,7 @@ class Receiving:
         most = wanted.size_bytes or wanted.most_bytes
         if draft.size_bytes + len(data) > most:
             raise self._malformed(f"it sends more than the {most} bytes that it may have")
+        self._telemetry.fills.received(self._source.kind, len(data))
         start = draft.size_bytes
         # Whoever keeps up waits for no disk. But one that takes nothing at all is to be told of
         # in an answer of its own, so the first piece must be written before any of it is sent.

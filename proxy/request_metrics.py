@@ -17,6 +17,18 @@ from prometheus_client.core import (
     Metric,
 )
 
+from proxy.journey import Outcome
+
+CACHED_ROUTES = frozenset({"page", "list", "file", "metadata", "json", "provenance"})
+"""What a cache is asked for; the rest is asked by those who run it."""
+SAVING = frozenset({Outcome.HIT, Outcome.REVALIDATED, Outcome.STALE})
+"""The outcomes of answers that no index had to give."""
+_COUNTED_AS: dict[str, str] = {
+    Outcome.MISS: "misses",
+    Outcome.STALE: "stale",
+    Outcome.DENIED: "denied",
+    Outcome.ERROR: "errors",
+}
 _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LABELS = (*map(str, _LATENCIES), "+Inf")
 
@@ -75,16 +87,34 @@ class RequestMetrics:
             buckets = list(zip(_LABELS, reached, strict=True))
             seconds.add_metric([route], buckets, sum(tally.seconds for tally in tallies))
         yield seconds
-        served_bytes = sum(tally.sent_bytes for tally in self._tallies.values())
-        yield CounterMetricFamily(
-            "wheelkeep_served_bytes", "Bytes of bodies sent to clients", value=served_bytes
+        served = CounterMetricFamily(
+            "wheelkeep_served_bytes",
+            "Bytes of bodies sent to clients, by route and cache outcome",
+            labels=["route", "outcome"],
         )
+        sent: Counter[tuple[str, str]] = Counter()
+        for (route, _, outcome), tally in self._tallies.items():
+            sent[route, outcome] += tally.sent_bytes
+        for labels, sent_bytes in sent.items():
+            served.add_metric(labels, sent_bytes)
+        yield served
 
-    def totals(self) -> dict[str, int]:
-        """The sums that `/stats` shows, by name."""
-        totals = Counter({"requests": 0, "bytes_served": 0})
-        for (_, _, outcome), tally in self._tallies.items():
-            totals["requests"] += tally.count
-            totals["bytes_served"] += tally.sent_bytes
-            totals[f"outcome_{outcome}"] += tally.count
-        return dict(totals)
+    def counts(self) -> dict[str, float]:
+        """What the history keeps of it: sums since the process began, by name."""
+        counts: Counter[str] = Counter()
+        for (route, _, outcome), tally in self._tallies.items():
+            if route not in CACHED_ROUTES:
+                continue
+            counts["requests"] += tally.count
+            counts["bytes_served"] += tally.sent_bytes
+            if (name := _COUNTED_AS.get(outcome)) is not None:
+                counts[name] += tally.count
+            if outcome not in SAVING:
+                continue
+            counts["hits"] += tally.count
+            counts["bytes_saved"] += tally.sent_bytes
+            if route == "file":
+                counts["file_bytes_saved"] += tally.sent_bytes
+            elif outcome != Outcome.REVALIDATED:  # the index was waited for
+                counts["pages_saved"] += tally.count
+        return dict(counts)

@@ -21,6 +21,7 @@ from proxy import __version__
 from proxy.access_log import AccessLog
 from proxy.app import READY_ANSWERS, application
 from proxy.errors import ConfigError
+from proxy.scoreboard import Cell
 from proxy.settings import Policy, Server, Settings
 from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
 from proxy.web.answers import ReadyAnswers
@@ -49,13 +50,15 @@ async def serve(
     sockets: Sequence[socket.socket],
     access_log: AccessLog,
     *,
+    cell: Cell | None = None,
     ready: Callable[[], None] = lambda: None,
     parent: int | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises `ConfigError` where that cannot begin.
 
-    `ready` is called when clients are answered. `parent` is a descriptor that is closed on its
-    other side when nobody looks after this process any more: a reason to stop, too.
+    `cell` is this worker's place among several. `ready` is called when clients are answered.
+    `parent` is a descriptor that is closed on its other side when nobody looks after this process
+    any more: a reason to stop, too.
     """
     log = structlog.get_logger("wheelkeep")
     _allow_many_descriptors()
@@ -79,7 +82,7 @@ async def serve(
         loop.add_reader(parent, stop.set)
     certificate = Certificate.of(settings.server)
     addresses = [one.getsockname()[:2] for one in sockets]
-    async with application(settings, listening=addresses, access_log=access_log) as app:
+    async with application(settings, listening=addresses, access_log=access_log, cell=cell) as app:
         answers = app[READY_ANSWERS]
         draining = _Draining(answers)
         app.on_response_prepare.append(draining.on_prepare)

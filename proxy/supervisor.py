@@ -24,6 +24,7 @@ import structlog
 from proxy.access_log import AccessLog
 from proxy.app import prepare_cache
 from proxy.errors import ConfigError
+from proxy.scoreboard import Scoreboard
 from proxy.server import GRACE_SECONDS, listen, run, serve
 from proxy.settings import Settings
 
@@ -83,6 +84,9 @@ class Supervisor:
         self._reload = reload
         self._access_log = access_log
         self._log = structlog.get_logger("wheelkeep")
+        self._scoreboard = Scoreboard(settings.server.workers)
+        self._generation = 0
+        """How many renewals were begun."""
         self._sockets: list[list[socket.socket]] = []
         self._workers: dict[int, _Worker] = {}
         self._renewal: _Renewal | None = None
@@ -161,7 +165,11 @@ class Supervisor:
 
         try:
             sockets = self._sockets[slot]
-            run(serve(settings, sockets, self._access_log, ready=tell, parent=self._watched))
+            cell = self._scoreboard.cell(slot, self._generation)
+            serving = serve(
+                settings, sockets, self._access_log, cell=cell, ready=tell, parent=self._watched
+            )
+            run(serving)
         except ConfigError as problem:
             sys.stderr.write(f"wheelkeep: {problem}\n")
             return CONFIG_ERROR
@@ -185,6 +193,7 @@ class Supervisor:
                 continue  # it was asked to finish, or belongs to a renewal
             worker = self._workers.pop(slot)
             self._log.error("worker died", pid=pid, status=status)
+            self._scoreboard.note_death()
             worker.look()
             worker.drop()
             if worker.has_answered:
@@ -216,6 +225,7 @@ class Supervisor:
         for key in ("host", "port", "workers"):
             if getattr(settings.server, key) != getattr(self._settings.server, key):
                 self._log.warning("needs a restart to change", setting=f"server.{key}")
+        self._generation += 1
         workers = {slot: self._fork(slot, settings) for slot in range(len(self._sockets))}
         self._renewal = _Renewal(settings, workers, time.monotonic() + _READY_SECONDS)
 

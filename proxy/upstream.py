@@ -69,6 +69,14 @@ class Upstream(Protocol):
         """Whether it failed so often in a row that it is not asked every time."""
 
     @property
+    def is_offline(self) -> bool:
+        """Whether the settings forbid to ask it."""
+
+    @property
+    def retry_in_seconds(self) -> float | None:
+        """How long it is left alone, where it is failing."""
+
+    @property
     def lifetime(self) -> timedelta | None:
         """How long what it says is fresh, present or absent, whatever the settings say.
 

@@ -96,6 +96,9 @@ class FolderUpstream:
         """See `Upstream`."""
         return self.index.name
 
+    is_offline = False
+    retry_in_seconds = None  # it is looked at each time
+
     @property
     def is_failing(self) -> bool:
         """See `Upstream`."""
@@ -208,6 +211,7 @@ class FolderUpstream:
                 folder=str(self._folder.path),
                 problem=problem.problem,
             )
+            self._telemetry.upstream.failed(self.name, "page", problem)
         self._is_failing = True
 
     async def _look_once(self) -> Scan:

@@ -11,7 +11,7 @@ Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Self
@@ -94,6 +94,7 @@ class HttpUpstream:
         self._telemetry = telemetry
         self._url = URL(index.url)
         self._breaker = Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
+        telemetry.upstream.watch(self.name, lambda: self._breaker.is_open)
 
     def __repr__(self) -> str:
         state = "failing" if self._breaker.is_open else "well"
@@ -122,6 +123,16 @@ class HttpUpstream:
     def is_failing(self) -> bool:
         """See `Upstream`."""
         return self._breaker.is_open
+
+    @property
+    def is_offline(self) -> bool:
+        """See `Upstream`."""
+        return self._offline
+
+    @property
+    def retry_in_seconds(self) -> float | None:
+        """See `Upstream`."""
+        return self._breaker.seconds_left(time.monotonic()) if self._breaker.is_open else None
 
     async def page(
         self, project: ProjectName, validators: Validators | None = None
@@ -173,6 +184,17 @@ class HttpUpstream:
     ) -> AsyncIterator[FileStream]:
         """See `Upstream`."""
         self._refuse_when_offline(url)
+        try:
+            async with self._file(url, start, stop, validator) as stream:
+                yield stream
+        except UpstreamError as problem:
+            self._telemetry.upstream.failed(self.name, "file", problem)
+            raise
+
+    @asynccontextmanager
+    async def _file(
+        self, url: str, start: int, stop: int | None, validator: str | None
+    ) -> AsyncIterator[FileStream]:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
         )
@@ -182,6 +204,7 @@ class HttpUpstream:
             headers["Range"] = byte_range(start, stop)
             if validator is not None:
                 headers["If-Range"] = validator
+        begun = time.monotonic()
         with as_ours(self.name, url):
             async with self._sessions.files.get(
                 as_written(url),
@@ -192,7 +215,7 @@ class HttpUpstream:
                 read_bufsize=_FIRST_BUFFER,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
-                self._telemetry.upstream_answered(self.name, "file", response.status)
+                self._answered("file", response, begun)
                 if response.status in (404, 410):
                     raise UpstreamFileMissing(
                         self.name, url, f"it lists the file, and answers {response.status} for it"
@@ -208,7 +231,7 @@ class HttpUpstream:
                     size_bytes=size,
                     is_delimited=response.content_length is not None or is_chunked,
                     validator=validator_of(response.headers),
-                    chunks=self._counted(response, _FILE_BUFFER),
+                    chunks=self._timed(response, begun),
                 )
 
     # --- one request ----------------------------------------------------------------------
@@ -223,6 +246,7 @@ class HttpUpstream:
         if validators and validators.last_modified:
             headers["If-Modified-Since"] = validators.last_modified
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        begun = time.monotonic()
         with as_ours(self.name, url):
             async with self._sessions.pages.get(
                 url,
@@ -231,8 +255,12 @@ class HttpUpstream:
                 timeout=timeout,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
-                self._telemetry.upstream_answered(self.name, "page", response.status)
+                self._answered("page", response, begun)
                 yield response
+
+    def _answered(self, kind: str, response: aiohttp.ClientResponse, begun: float) -> None:
+        seconds = time.monotonic() - begun
+        self._telemetry.upstream.answered(self.name, kind, response.status, seconds)
 
     def _checked(
         self,
@@ -300,10 +328,21 @@ class HttpUpstream:
     ) -> AsyncGenerator[bytes, None]:
         received = 0
         while chunk := await response.content.readany():
-            self._telemetry.upstream_sent(self.name, len(chunk))
+            self._telemetry.upstream.sent(self.name, len(chunk))
             yield chunk
             received += len(chunk)
             response.content.set_read_chunk_size(min(largest_buffer, received // 4))
+
+    async def _timed(
+        self, response: aiohttp.ClientResponse, begun: float
+    ) -> AsyncGenerator[bytes, None]:
+        """A file's bytes."""
+        received = 0
+        async with aclosing(self._counted(response, _FILE_BUFFER)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+                received += len(chunk)
+        self._telemetry.upstream.sent_file(received, time.monotonic() - begun)
 
     def _refuse_when_offline(self, url: str) -> None:
         if self._offline:
@@ -325,19 +364,26 @@ class HttpUpstream:
             async with asyncio.timeout(deadline):
                 answer = await self._retrying(deadline, ask)
         except TimeoutError as problem:
-            self._breaker.failed(time.monotonic())
-            raise UpstreamTimeout(self.name, url, f"no answer in {deadline:.0f} s") from problem
-        except UpstreamUnavailable:
-            self._breaker.failed(time.monotonic())
+            late = UpstreamTimeout(self.name, url, f"no answer in {deadline:.0f} s")
+            self._failed(late, project)
+            raise late from problem
+        except UpstreamUnavailable as problem:
+            self._failed(problem, project)
             raise
         except AnswerOfAnother as problem:
             self._breaker.succeeded()
             raise ProjectNotFound(project) from problem
-        except ProxyError:
+        except ProxyError as problem:
             self._breaker.succeeded()
+            if isinstance(problem, UpstreamError):
+                self._telemetry.upstream.failed(self.name, "page", problem, project)
             raise
         self._breaker.succeeded()
         return answer
+
+    def _failed(self, problem: UpstreamUnavailable, project: ProjectName) -> None:
+        self._breaker.failed(time.monotonic(), problem.problem)
+        self._telemetry.upstream.failed(self.name, "page", problem, project)
 
     @staticmethod
     async def _retrying(deadline: float, ask: _Ask) -> Unchanged | NewPage:

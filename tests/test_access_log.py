@@ -114,5 +114,5 @@ async def test_what_nobody_is_to_read_is_not_written(
         assert (await client.get("/simple/six/")).status == 200
     stats = await (await client.get("/stats")).json()
 
-    assert stats["outcome_hit"] == 3
+    assert stats["hits"] == 3
     assert "/simple/six/" not in capsys.readouterr().out

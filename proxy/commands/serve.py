@@ -8,11 +8,11 @@ import click
 
 from proxy.app import prepare_cache
 from proxy.commands.options import given
+from proxy.logs import set_up_logging
 from proxy.server import listen, run
 from proxy.server import serve as serve_until_stopped
 from proxy.settings import PYPI, Settings, load
 from proxy.supervisor import Supervisor
-from proxy.telemetry import set_up_logging
 from proxy.tls import Certificate
 
 

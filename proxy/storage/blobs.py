@@ -302,6 +302,10 @@ class DiskBlobs:
         """
         return self._eviction.down_to(self._max_size_bytes)
 
+    def evicted(self) -> tuple[int, int]:
+        """How many blobs this process has evicted since it began, and their bytes."""
+        return self._eviction.removed_blobs, self._eviction.removed_bytes
+
     def flush(self) -> None:
         """Write down what was used last. Raises `StoreUnavailable`."""
         self._ledger.flush()

@@ -40,6 +40,9 @@ class Eviction:
     def __init__(self, folder: Path, ledger: Ledger) -> None:
         self._folder = folder
         self._ledger = ledger
+        self.removed_blobs = 0
+        """By this process, since it began."""
+        self.removed_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Eviction from {self._folder}>"
@@ -107,6 +110,8 @@ class Eviction:
             return _Fate.IN_USE
         finally:
             os.close(descriptor)
+        self.removed_blobs += 1
+        self.removed_bytes += row.size_bytes
         with suppress(OSError):  # other files are in them
             path.parent.rmdir()
             path.parent.parent.rmdir()

@@ -28,16 +28,20 @@ Result = TypeVar("Result")
 class RedisClient:
     """A Redis that may be away. `redis` is the library's client, for use inside of `ask`."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, observe: Callable[[float], None] = lambda _: None) -> None:
         self.redis = redis
+        self._observe = observe
         self._breaker = Breaker(threshold=1, first_pause=0.5, longest_pause=5.0)
 
     def __repr__(self) -> str:
         return "<RedisClient, turned away>" if self._breaker.is_open else "<RedisClient>"
 
     @classmethod
-    def connect(cls, url: str) -> "RedisClient":
-        """A client for a redis:// URL; nothing is sent yet. Raises `ConfigError`."""
+    def connect(cls, url: str, observe: Callable[[float], None] = lambda _: None) -> "RedisClient":
+        """A client for a redis:// URL; nothing is sent yet. Raises `ConfigError`.
+
+        `observe` is told how many seconds each question took.
+        """
         try:
             redis = Redis.from_url(
                 url,
@@ -49,7 +53,12 @@ class RedisClient:
         except ValueError:
             # What the library says quotes parts of the URL, and those may be of a password.
             raise ConfigError("cache.redis: it is no usable redis:// URL") from None
-        return cls(redis)
+        return cls(redis, observe)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it failed just now, so that it is not asked every time."""
+        return self._breaker.is_open
 
     async def ask(
         self, work: Callable[[], Awaitable[Result]], within: float = _WITHIN_SECONDS
@@ -57,6 +66,7 @@ class RedisClient:
         """Do it, unless Redis has just failed. Raises `StoreUnavailable`, and `LockError`."""
         if not self._breaker.allows(time.monotonic()):
             raise StoreUnavailable("Redis", f"it failed a moment ago: {self._breaker.problem}")
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(within):
                 result = await work()
@@ -69,6 +79,8 @@ class RedisClient:
         except (RedisError, OSError, TimeoutError) as problem:
             self._breaker.failed(time.monotonic(), _sentence(problem))
             raise StoreUnavailable("Redis", self._breaker.problem) from problem
+        finally:
+            self._observe(time.monotonic() - begun)
         self._breaker.succeeded()
         return result
 

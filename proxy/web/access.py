@@ -27,6 +27,7 @@ from proxy.errors import (
     UpstreamError,
 )
 from proxy.journey import CACHE_NAME, Journey, Outcome
+from proxy.request_metrics import CACHED_ROUTES
 from proxy.telemetry import Telemetry
 from proxy.web.tokens import Gate
 
@@ -140,6 +141,8 @@ def access_middleware(
             )
             tally = telemetry.requests.tally(note.route, status, line.cache)
             tally.add(seconds, note.sent_bytes)
+            if note.project is not None and note.route in CACHED_ROUTES:
+                telemetry.happenings.asked(note.project, 1, note.sent_bytes)
             telemetry.access_log.write(line)
 
     return access
@@ -167,6 +170,7 @@ async def _answer(
         return web.Response(status=CLIENT_GONE)
     except Exception:
         telemetry.log.exception("request failed", path=request.path, id=note.request_id)
+        telemetry.happenings.failed("request failed", f"the log has it under {note.request_id}")
         if note.is_begun:
             cut(request)
         sorry = ProxyError(f"Something went wrong here; the log has it under {note.request_id}.")

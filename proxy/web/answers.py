@@ -182,9 +182,12 @@ class ReadyAnswers:
         self._turn += 1
         given, self._given = self._given, []
         seconds = time.monotonic() - begun
+        asked = self._telemetry.happenings.asked
         for reply in given:
             askers, reply.askers = reply.askers, []
             reply.tally.add(seconds, reply.body.size, len(askers))
+            if reply.found.project is not None:
+                asked(reply.found.project, len(askers), reply.body.size * len(askers))
             reply.lines.write(seconds, now, askers)
         self._log.flush()
 

@@ -1,4 +1,4 @@
-"""What operators and their machines ask: health, readiness, metrics, numbers, purging."""
+"""What operators and their machines ask: health, readiness, purging. Numbers: `statistics.py`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from proxy.catalog import Catalog
-from proxy.errors import ProxyError, StoreUnavailable
+from proxy.errors import ProxyError
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.pages import PageStore
-from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE
 from proxy.web.names import project_named
 from proxy.web.tokens import Gate
@@ -32,14 +31,12 @@ class ServiceHandlers:
         pages: PageStore,
         blobs: DiskBlobs,
         shared: "SharedBlobs | None",
-        telemetry: Telemetry,
         gate: Gate,
     ) -> None:
         self._catalog = catalog
         self._pages = pages
         self._blobs = blobs
         self._shared = shared
-        self._telemetry = telemetry
         self._gate = gate
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,8 +44,6 @@ class ServiceHandlers:
         return [
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
-            web.get("/metrics", self.metrics),
-            web.get("/stats", self.stats),
             web.delete("/cache/", self.purge_all),
             web.delete("/cache/{project}", self.purge),
         ]
@@ -56,7 +51,7 @@ class ServiceHandlers:
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers."""
         request[NOTE].route = "healthz"
-        return web.json_response({"status": "ok"}, headers=_NOT_CACHED)
+        return web.json_response({"status": "ok"}, headers=NOT_CACHED)
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Whether clients should be sent here: 200, or 503 where files cannot be kept.
@@ -79,28 +74,8 @@ class ServiceHandlers:
         return web.json_response(
             {"status": status, "checks": checks},
             status=200 if is_ready else 503,
-            headers=_NOT_CACHED,
+            headers=NOT_CACHED,
         )
-
-    async def metrics(self, request: web.Request) -> web.Response:
-        """Prometheus' text format."""
-        request[NOTE].route = "metrics"
-        return web.Response(
-            body=self._telemetry.exposition(),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_NOT_CACHED},
-        )
-
-    async def stats(self, request: web.Request) -> web.Response:
-        """Counts since the start of this process, and what is kept."""
-        request[NOTE].route = "stats"
-
-        blobs = await asyncio.to_thread(self._blobs.totals)
-        try:
-            pages: int | None = await self._pages.count()
-        except StoreUnavailable:
-            pages = None
-        kept = {"pages": pages, "blobs": blobs.blobs, "blob_bytes": blobs.size_bytes}
-        return web.json_response({**self._telemetry.totals(), **kept}, headers=_NOT_CACHED)
 
     async def purge(self, request: web.Request) -> web.Response:
         """Forget one project's page."""
@@ -116,7 +91,7 @@ class ServiceHandlers:
         return web.json_response({"purged": await self._catalog.purge()})
 
 
-_NOT_CACHED = {"Cache-Control": "no-store"}
+NOT_CACHED = {"Cache-Control": "no-store"}
 
 
 async def _check(work: Callable[[], Awaitable[object]]) -> str:

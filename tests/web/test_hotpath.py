@@ -405,7 +405,7 @@ async def test_ready_answers_are_counted_and_logged_like_others(
     assert counted.given == 1
     assert 'wheelkeep_requests_total{outcome="hit",route="page",status="200"} 3.0' in text
     assert 'wheelkeep_request_seconds_count{route="page"} 4.0' in text
-    assert stats["outcome_hit"] == 3
+    assert stats["hits"] == 3
     (line,) = (one for one in capsys.readouterr().out.splitlines() if "id=one-more" in one)
     assert f"path={PAGE}" in line
     assert "agent=pip/26.3 " in line

@@ -50,7 +50,7 @@ async def test_metrics_count_by_the_same_words(proxy: TestClient, upstream: Fake
     assert line % "hit" in text
     assert stats["bytes_served"] >= 2000
     assert (stats["pages"], stats["blobs"], stats["blob_bytes"]) == (1, 1, 1000)
-    assert (stats["outcome_hit"], stats["outcome_miss"]) == (1, 1)
+    assert (stats["hits"], stats["misses"]) == (1, 1)
 
 
 async def test_purge(proxy: TestClient, upstream: FakeUpstream) -> None:

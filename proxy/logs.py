@@ -1,0 +1,83 @@
+"""The log on standard error: in colours for a person, one JSON object a line for a machine."""
+
+import logging
+import re
+import sys
+from contextlib import suppress
+from typing import TextIO, cast
+
+import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+
+from proxy.access_log import AccessLog, LogForMachines, LogForPeople
+
+_QUOTE = re.compile(r"""\s*b?['"`]""")
+
+
+def set_up_logging() -> AccessLog:
+    """Log to standard error: in colours for a person, one JSON object a line for a machine.
+
+    Returns where requests are to be logged.
+    """
+    for_people = sys.stderr.isatty()
+    stream = cast(TextIO, _ForgivingStream(sys.stderr))
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Local variables of a traceback may hold a password.
+    without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if for_people
+        else [
+            structlog.processors.ExceptionRenderer(without_locals),
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    structlog.configure(
+        processors=[*shared, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    # What libraries report goes the same way, from warnings on.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    handler.addFilter(_without_traceback_of_bad_requests)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    return LogForPeople() if for_people else LogForMachines(stream)
+
+
+class _ForgivingStream:
+    """A log that cannot be written (a full disk, a reader that is gone) must not cost answers."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """What cannot be written is lost."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """See `io.TextIOBase`."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+def _without_traceback_of_bad_requests(record: logging.LogRecord) -> bool:
+    """A client that speaks bad HTTP is worth a line, and says nothing of our code."""
+    problem = record.exc_info[1] if record.exc_info else None
+    if isinstance(problem, HttpProcessingError):
+        # What it quotes of the request may be a token.
+        words = _QUOTE.split(" ".join(problem.message.split()))[0]
+        record.msg, record.args = "bad request: %s", (words[:200],)
+        record.levelno, record.levelname, record.exc_info = logging.INFO, "INFO", None
+    return True

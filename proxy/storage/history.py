@@ -1,0 +1,51 @@
+"""Where the history rests: in a file of this machine, or in the Redis that machines share.
+
+`history_sqlite.py` and `history_redis.py` pass one contract suite. To lose it costs the past of
+the dashboard, and nothing else.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from proxy.happenings import Lately
+from proxy.reports import AskedProject, HeldProject, LastError
+
+MOST_ERRORS = 50
+"""How many are remembered."""
+MOST_HELD = 2000
+
+
+class Entry(Struct, kw_only=True):
+    """What one process adds."""
+
+    minute: int
+    """When it happened: the beginning of that minute, in seconds of the epoch."""
+    counts: Mapping[str, float] = field(default_factory=dict)
+    lately: Lately = field(default_factory=Lately)
+
+
+class HistoryStore(Protocol):
+    """Keeps it. Every method raises `StoreUnavailable` where the store cannot be reached."""
+
+    async def add(self, entry: Entry) -> None:
+        """Add to what is there, all of it or nothing."""
+
+    async def buckets(self, step: int, since: int) -> dict[int, dict[str, float]]:
+        """The counts of each bucket of that step, from that moment (of the epoch) on."""
+
+    async def most_asked(self, since: int, count: int) -> list[AskedProject]:
+        """Those projects that were asked for most, since the day of that moment."""
+
+    async def held(self) -> list[HeldProject]:
+        """Those projects of which policy hides files, as it was noted last."""
+
+    async def errors(self) -> list[LastError]:
+        """What went wrong, the last one first."""
+
+    async def prune(self, now: int) -> None:
+        """Drop what is of no use any more."""
+
+    async def close(self) -> None:
+        """Let go of it."""

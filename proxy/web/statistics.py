@@ -1,0 +1,285 @@
+"""Numbers for those who run it: `/metrics`, `/stats`, and what the dashboard is made of.
+
+Of all workers of this machine; the history, of all machines that share a page store.
+"""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+from aiohttp import web
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from proxy import __version__
+from proxy.catalog import Catalog
+from proxy.errors import BadRequest, StoreUnavailable
+from proxy.families import total
+from proxy.history import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SCALES,
+    Counts,
+    IndexCounts,
+    Pace,
+    added,
+    bucket,
+    history,
+)
+from proxy.journey import Outcome
+from proxy.recorder import Recorder
+from proxy.reports import HeldProject, IndexReport, LastError, Overview, Span, Stats
+from proxy.request_metrics import CACHED_ROUTES, SAVING
+from proxy.settings import Cache
+from proxy.storage.blobs import DiskBlobs
+from proxy.storage.history import HistoryStore
+from proxy.storage.pages import PageStore
+from proxy.telemetry import Telemetry
+from proxy.upstream import Upstream
+from proxy.web.access import NOTE
+from proxy.workers import Workers, exposition
+
+_COUNTED_EVERY_SECONDS = 30.0
+"""To count the pages of a large Redis takes seconds."""
+_PACE_SECONDS = 60.0
+_MOST_ASKED = 20
+_MOST_HELD = 100
+_WEEK_SECONDS = 7 * DAY
+_NOT_CACHED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Where pages and files are kept."""
+
+    pages: PageStore
+    blobs: DiskBlobs
+    settings: Cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """What is counted: by this process, by all workers, and in the past."""
+
+    telemetry: Telemetry
+    workers: Workers
+    recorder: Recorder
+    past: HistoryStore
+
+
+class StatisticsHandlers:
+    """The handlers. `now` gives the time, aware."""
+
+    def __init__(
+        self, catalog: Catalog, kept: Kept, numbers: Numbers, now: Callable[[], datetime]
+    ) -> None:
+        self._catalog = catalog
+        self._kept = kept
+        self._workers = numbers.workers
+        self._recorder = numbers.recorder
+        self._past = numbers.past
+        self._telemetry = numbers.telemetry
+        self._now = now
+        self._page_count: tuple[float, int | None] | None = None
+        self._pace: tuple[float, Pace] | None = None
+
+    def routes(self) -> list[web.RouteDef]:
+        """The URLs served here."""
+        return [
+            web.get("/metrics", self.metrics),
+            web.get("/stats", self.stats),
+            web.get("/stats/history", self.history),
+            web.get("/stats/overview", self.overview),
+        ]
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Prometheus' text format."""
+        request[NOTE].route = "metrics"
+        found = [*self._workers.metrics(), *await self._sizes()]
+        return web.Response(
+            body=exposition(found),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_NOT_CACHED},
+        )
+
+    async def stats(self, request: web.Request) -> web.Response:
+        """Sums since the start of the server, and what is kept."""
+        request[NOTE].route = "stats"
+        return _json(await self._stats(self._workers.metrics()))
+
+    async def history(self, request: web.Request) -> web.Response:
+        """What happened when: `?span=hour`, `day`, `week` or `month`."""
+        request[NOTE].route = "stats"
+        given = request.query.get("span", Span.DAY.value)
+        try:
+            span = Span(given)
+        except ValueError:
+            raise BadRequest(f"span: {given!r} is none of {', '.join(Span)}") from None
+        now = self._now()
+        await self._recorder.write()
+        scale = SCALES[span]
+        buckets = await self._past.buckets(scale.kept, scale.since(now))
+        return _json(history(span, buckets, await self._current_pace(now), now))
+
+    async def overview(self, request: web.Request) -> web.Response:
+        """The state of everything: indexes, what is asked for, held back, and goes wrong."""
+        request[NOTE].route = "stats"
+        now = self._now()
+        await self._recorder.write()
+        metrics = self._workers.metrics()
+        errors = await self._errors()
+        minutes = await self._hour(now)
+        try:
+            since = int(now.timestamp()) - _WEEK_SECONDS
+            most_asked = await self._past.most_asked(since, _MOST_ASKED)
+            held = _still_held(await self._past.held(), now)
+        except StoreUnavailable:
+            most_asked, held = [], []
+        overview = Overview(
+            stats=await self._stats(metrics),
+            indexes=[
+                self._report(upstream, metrics, minutes, errors, now)
+                for upstream in self._catalog.upstreams
+            ],
+            most_asked=most_asked,
+            held=held[:_MOST_HELD],
+            last_errors=errors,
+        )
+        return _json(overview)
+
+    # --- sums -----------------------------------------------------------------------------
+
+    async def _stats(self, metrics: list[Metric]) -> Stats:
+        def count(name: str, **labels: str) -> int:
+            return round(sum(total(metrics, name, route=one, **labels) for one in CACHED_ROUTES))
+
+        outcomes = {one: count("wheelkeep_requests_total", outcome=one.value) for one in Outcome}
+        kept = await asyncio.to_thread(self._kept.blobs.totals)
+        return Stats(
+            version=__version__,
+            started_at=self._workers.started_at,
+            workers=round(total(metrics, "wheelkeep_workers")),
+            requests=sum(outcomes.values()),
+            hits=sum(outcomes[one] for one in SAVING),
+            misses=outcomes[Outcome.MISS],
+            revalidated=outcomes[Outcome.REVALIDATED],
+            stale=outcomes[Outcome.STALE],
+            denied=outcomes[Outcome.DENIED],
+            errors=outcomes[Outcome.ERROR],
+            bytes_served=count("wheelkeep_served_bytes_total"),
+            bytes_from_upstream=round(total(metrics, "wheelkeep_upstream_bytes_total")),
+            upstream_requests=round(total(metrics, "wheelkeep_upstream_requests_total")),
+            pages=await self._count_pages(),
+            blobs=kept.blobs,
+            blob_bytes=kept.size_bytes,
+            max_bytes=int(self._kept.settings.max_size),
+        )
+
+    async def _sizes(self) -> list[Metric]:
+        """What this machine has, whichever worker is asked."""
+        kept = await asyncio.to_thread(self._kept.blobs.totals)
+        most, folder = self._kept.settings.max_size, self._kept.settings.dir
+        free = await asyncio.to_thread(lambda: shutil.disk_usage(folder).free)
+        sizes: list[tuple[str, str, float]] = [
+            ("wheelkeep_blobs", "Files on this machine's disk", kept.blobs),
+            ("wheelkeep_blob_bytes", "Bytes of files on this machine's disk", kept.size_bytes),
+            ("wheelkeep_blob_max_bytes", "The bound of them (cache.max_size)", most),
+            ("wheelkeep_disk_free_bytes", "Bytes that are free on the disk of cache.dir", free),
+        ]
+        pages = await self._count_pages()
+        if pages is not None:
+            sizes.append(("wheelkeep_pages", "Pages in the page store", pages))
+        return [GaugeMetricFamily(name, words, value=value) for name, words, value in sizes]
+
+    async def _count_pages(self) -> int | None:
+        if self._page_count is None or time.monotonic() >= self._page_count[0]:
+            begun = time.monotonic()
+            try:
+                count: int | None = await self._kept.pages.count()
+            except StoreUnavailable:
+                count = None
+            ended = time.monotonic()
+            # What is quick is always right.
+            pause = 0.0 if ended - begun < 0.005 else _COUNTED_EVERY_SECONDS
+            self._page_count = (ended + pause, count)
+        return self._page_count[1]
+
+    # --- the past -------------------------------------------------------------------------
+
+    async def _current_pace(self, now: datetime) -> Pace:
+        """By all that is known: in a single hour an index may not have been asked at all."""
+        if self._pace is None or time.monotonic() >= self._pace[0]:
+            scale = SCALES[Span.MONTH]
+            counts = await self._past.buckets(scale.kept, scale.since(now))
+            pace = Pace.of(added(counts.values()))
+            self._pace = (time.monotonic() + _PACE_SECONDS, pace)
+        return self._pace[1]
+
+    async def _hour(self, now: datetime) -> dict[int, dict[str, float]]:
+        try:
+            return await self._past.buckets(MINUTE, bucket(now, MINUTE) - HOUR)
+        except StoreUnavailable:
+            return {}
+
+    async def _errors(self) -> list[LastError]:
+        """Those that are written down, and those of this process that cannot be."""
+        try:
+            written = await self._past.errors()
+        except StoreUnavailable:
+            written = []
+        own = sorted(self._telemetry.happenings.errors(), key=lambda error: error.at, reverse=True)
+        return [*own, *written]
+
+    def _report(
+        self,
+        upstream: Upstream,
+        metrics: list[Metric],
+        minutes: dict[int, Counts] | dict[int, dict[str, float]],
+        errors: list[LastError],
+        now: datetime,
+    ) -> IndexReport:
+        name = upstream.name
+        counts = IndexCounts.of(name, minutes, now)
+        is_failing = upstream.is_failing or bool(
+            total(metrics, "wheelkeep_upstream_failing", index=name)
+        )
+        problems = (error.problem for error in errors if error.index == name)
+        return IndexReport(
+            name=name,
+            url=upstream.index.url,
+            health="failing" if is_failing else self._health(upstream, counts),
+            projects=list(upstream.index.projects),
+            requests=counts.requests,
+            errors=counts.errors,
+            latency_seconds=counts.latency_seconds,
+            latencies=counts.latencies,
+            bytes_received=counts.bytes_received,
+            retry_in_seconds=upstream.retry_in_seconds,
+            problem=next(problems, None) if is_failing else None,
+        )
+
+    @staticmethod
+    def _health(upstream: Upstream, counts: IndexCounts) -> str:
+        if upstream.index.folder is not None:
+            return "ok"
+        if upstream.is_offline:
+            return "offline"
+        return "ok" if counts.requests > 0 else "unknown"
+
+
+def _still_held(held: list[HeldProject], now: datetime) -> list[HeldProject]:
+    """Those that wait, the next to be free first; then those that wait for nothing."""
+    waiting = [one for one in held if one.until is not None and one.until > now]
+    rest = [one for one in held if one.until is None]
+    never = now + timedelta(days=36_500)
+    return sorted(waiting, key=lambda one: (one.until or never, one.project)) + rest
+
+
+def _json(report: msgspec.Struct) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(report), content_type="application/json", headers=_NOT_CACHED
+    )
