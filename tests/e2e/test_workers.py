@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import time
@@ -402,3 +403,87 @@ async def test_an_upstream_that_breaks_off_is_asked_for_the_rest(
 
         assert Counter(files) == {(200, CONTENT): 16}
         assert upstream.count(path) == 2
+
+
+async def numbers(server: Wheelkeep) -> dict[str, float]:
+    """What /metrics says of all workers, whichever answers."""
+    _, body = await get(f"{server.url}/metrics")
+    samples = (line.rpartition(" ") for line in body.decode().splitlines() if line[0] != "#")
+    return {name: float(value) for name, _, value in samples}
+
+
+HITS = 'wheelkeep_requests_total{outcome="hit",route="page",status="200"}'
+
+
+async def test_numbers_are_of_all_workers_also_of_those_that_died(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """No sum falls: not when a worker is killed, and not when all are renewed."""
+    upstream.add("six", NAME)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        page = f"{server.index_url}six/"
+        await get(page)
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                assert (await get(page))[0] == 200
+
+        async def counted(hits: int) -> None:
+            async def all_are() -> bool:
+                return (await numbers(server)).get(HITS, 0) == hits
+
+            await eventually(all_are)
+
+        await ask(40)
+        await counted(40)
+        killed, _ = workers_of(server)
+        os.kill(killed, signal.SIGKILL)
+
+        async def is_replaced() -> bool:
+            now = await numbers(server)
+            return killed not in workers_of(server) and now["wheelkeep_workers"] == 2
+
+        await eventually(is_replaced)
+        await counted(40)
+        await ask(10)
+        await counted(50)
+        old = workers_of(server)
+        server.process.send_signal(signal.SIGHUP)
+
+        async def is_renewed() -> bool:
+            return not set(old) & set(workers_of(server))
+
+        await eventually(is_renewed)
+        await counted(50)
+        await ask(10)
+        await counted(60)
+        assert (await numbers(server))["wheelkeep_worker_deaths_total"] == 1
+
+
+async def test_the_past_outlives_a_server_that_is_killed(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """All but its last two seconds."""
+    upstream.add("six", NAME)
+
+    async def hits(server: Wheelkeep) -> int:
+        _, body = await get(f"{server.url}/stats/history?span=hour")
+        return json.loads(body)["total"]["hits"]
+
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2"
+    ) as server:
+        for _ in range(21):
+            await get(f"{server.index_url}six/")
+
+        async def all_are_written() -> bool:
+            return await hits(server) == 20
+
+        await eventually(all_are_written)
+        for pid in [*workers_of(server), server.process.pid]:
+            os.kill(pid, signal.SIGKILL)
+        await server.process.wait()
+    async with wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server:
+        assert await hits(server) == 20
