@@ -43,9 +43,11 @@ class Workers:
         """Let the others know what was counted here."""
         if self._cell is None:
             return
-        own = joined(self._own())
+        *before, own = self._own()
+        if before:
+            own = pack_of(own.pid, own.at, joined([*before, own]))
         try:
-            self._cell.write(encode(pack_of(os.getpid(), self._wall(), own)))
+            self._cell.write(encode(own))
         except ValueError as problem:
             if not self._is_told:
                 self._is_told = True
