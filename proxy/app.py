@@ -62,6 +62,7 @@ from proxy.web.access import access_middleware, on_prepare
 from proxy.web.answers import ReadyAnswers
 from proxy.web.documents import DocumentHandlers
 from proxy.web.files import FileHandlers
+from proxy.web.openapi import DescriptionHandlers
 from proxy.web.pages import PageHandlers
 from proxy.web.peers import PEER_PATH, PeerHandlers
 from proxy.web.ready import ReadyBodies, ReadyPages
@@ -156,15 +157,20 @@ async def application(
         answers = app[READY_ANSWERS] = ReadyAnswers(gate, telemetry, now)
         files = FileHandlers(catalog, downloads, made_metadata, telemetry, bodies, answers)
         stack.push_async_callback(files.close)
-        for handlers in (
-            PageHandlers(catalog, root_lists, ready, answers, now),
-            files,
-            DocumentHandlers(documents, now),
-            WhyHandlers(catalog, now),
-            ServiceHandlers(catalog, store, blobs, shared, gate),
-            StatisticsHandlers(catalog, kept, numbers, now),
-        ):
-            app.add_routes(_placed(handlers.routes(), settings.server.base_path))
+        routes = [
+            route
+            for handlers in (
+                PageHandlers(catalog, root_lists, ready, answers, now),
+                files,
+                DocumentHandlers(documents, now),
+                WhyHandlers(catalog, now),
+                ServiceHandlers(catalog, store, blobs, shared, gate),
+                StatisticsHandlers(catalog, kept, numbers, now),
+            )
+            for route in handlers.routes()
+        ]
+        routes += DescriptionHandlers(routes, gate).routes()
+        app.add_routes(_placed(routes, settings.server.base_path))
         if peers is not None:
             # Machines reach each other directly.
             app.add_routes(PeerHandlers(downloads, machine, telemetry).routes())

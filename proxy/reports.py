@@ -5,8 +5,9 @@ Moments are in UTC, as RFC 3339 writes them. Sizes are bytes, durations seconds.
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct, field
 
 
 class Span(StrEnum):
@@ -16,6 +17,27 @@ class Span(StrEnum):
     DAY = "day"  # by the quarter of an hour
     WEEK = "week"  # by the hour
     MONTH = "month"  # thirty days, by six hours
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """`/healthz`."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """`/readyz`: what works of that which answers rest on."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    checks: dict[str, str]
+    """`ok` or what is wrong: with `blobs`, `pages`, `objects` and each index."""
+
+
+class Purged(Struct, frozen=True, kw_only=True):
+    """What was forgotten."""
+
+    purged: int
+    """Pages."""
 
 
 class Stats(Struct, frozen=True, kw_only=True):
@@ -189,3 +211,43 @@ class ProjectReport(Struct, frozen=True, kw_only=True):
     """Of its files on this machine's disk."""
     may_purge: bool
     """Whether whoever asks may purge it."""
+
+
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""In UTC, to the second."""
+
+
+class WhyStatus(Struct, frozen=True, kw_only=True):
+    """What an index says of a project (PEP 792)."""
+
+    status: str | None
+    reason: str | None
+
+
+class WhyFile(Struct, frozen=True, kw_only=True):
+    """What policy makes of one file now."""
+
+    filename: str
+    sha256: str | None
+    index: str
+    upload_time: str | None = field(name="upload-time")
+    """As the index says it."""
+    shown: bool
+    rule: str | None
+    """The rule that hides it."""
+    reason: str | None
+    until: Moment | None
+    """When it will be shown; None: waiting does not help."""
+
+
+class Why(Struct, frozen=True, kw_only=True):
+    """`/why/{project}`."""
+
+    project: str
+    index: str
+    """The one that answers for it."""
+    reserved_for: list[str]
+    """The indexes that have the name by a pattern that says more than `*`."""
+    status: WhyStatus | None
+    checked_at: Moment
+    files: list[WhyFile]

@@ -4,18 +4,36 @@ import asyncio
 import re
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from aiohttp import web
 
-from proxy.documents import Document, Documents
-from proxy.errors import BadRequest
+from proxy.documents import INTEGRITY, Document, Documents
+from proxy.errors import (
+    BadRequest,
+    DocumentNotFound,
+    FileNotListed,
+    HiddenByPolicy,
+    ProjectNotFound,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from proxy.simple.model import ProjectName, is_plain_filename
 from proxy.simple.negotiate import Coding, choose_coding
 from proxy.web.access import NOTE
+from proxy.web.described import AGEING, MOVED, UNCHANGED, Answer, as_json, described
 from proxy.web.names import project_named
 from proxy.web.pages import headers_of, moved, not_modified
 from proxy.web.ranges import matches
 
+_FAILS = (
+    BadRequest,
+    ProjectNotFound,
+    DocumentNotFound,
+    HiddenByPolicy,
+    UpstreamError,
+    UpstreamTimeout,
+)
 _VERSION = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}\Z", re.ASCII)
 
 
@@ -34,6 +52,12 @@ class DocumentHandlers:
             web.get("/integrity/{project}/{version}/{filename}/provenance", self.provenance),
         ]
 
+    @described(
+        "documents",
+        {200: as_json(dict[str, Any], headers=AGEING), 301: MOVED, 304: UNCHANGED},
+        headers=("If-None-Match",),
+        fails=_FAILS,
+    )
     async def project_json(self, request: web.Request) -> web.StreamResponse:
         """The project JSON, of the latest or of one version."""
         request[NOTE].route = "json"
@@ -48,6 +72,12 @@ class DocumentHandlers:
             )
         return await self._send(request, name, await self._documents.project_json(name, version))
 
+    @described(
+        "documents",
+        {200: Answer("", {INTEGRITY: dict[str, Any]}, AGEING), 301: MOVED, 304: UNCHANGED},
+        headers=("If-None-Match",),
+        fails=(FileNotListed, *_FAILS),
+    )
     async def provenance(self, request: web.Request) -> web.StreamResponse:
         """The provenance of a file."""
         request[NOTE].route = "provenance"

@@ -7,9 +7,11 @@
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from functools import partial
+from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
+from msgspec import Meta
 
 from proxy.beliefs import Standing
 from proxy.catalog import Catalog
@@ -18,11 +20,14 @@ from proxy.errors import (
     BadRequest,
     DigestMismatch,
     FileNotListed,
+    HiddenByPolicy,
+    IndexNotConfigured,
     MetadataUnreadable,
     ProjectNotFound,
     ProxyError,
     UpstreamError,
     UpstreamFileMissing,
+    UpstreamTimeout,
 )
 from proxy.fill import LARGEST_FILE_BYTES, Download, Wanted
 from proxy.flight import Flight
@@ -34,6 +39,7 @@ from proxy.simple.render import NO_SHA256
 from proxy.telemetry import Telemetry
 from proxy.web.access import NOTE
 from proxy.web.answers import ReadyAnswer, ReadyAnswers
+from proxy.web.described import Answer, described
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
 from proxy.web.ready import ReadyBodies
@@ -71,6 +77,33 @@ class FileHandlers:
         """The URLs served here."""
         return [web.get("/files/{project}/{sha256}/{filename}", self.file)]
 
+    @described(
+        "simple",
+        {
+            200: Answer(
+                "", {"application/octet-stream": bytes}, ("Cache-Control", "Accept-Ranges")
+            ),
+            206: Answer(
+                "The part that was asked for.",
+                {"application/octet-stream": bytes},
+                ("Cache-Control", "Content-Range"),
+            ),
+            304: Answer("The client has it already.", {}, ("ETag", "Cache-Control")),
+            416: Answer("The file has no such bytes.", {}, ("Content-Range",)),
+        },
+        query={"index": Annotated[str, Meta(description="Of a file whose index gives no sha256.")]},
+        headers=("If-None-Match", "Range", "If-Range"),
+        fails=(
+            BadRequest,
+            ProjectNotFound,
+            FileNotListed,
+            IndexNotConfigured,
+            HiddenByPolicy,
+            UpstreamError,
+            DigestMismatch,
+            UpstreamTimeout,
+        ),
+    )
     async def file(self, request: web.Request) -> web.StreamResponse:
         """A file, its core metadata or its signature."""
         note = request[NOTE]

@@ -13,27 +13,61 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from aiohttp import web
+from msgspec import Meta, Struct
 
 from proxy.beliefs import Standing
 from proxy.catalog import Catalog
-from proxy.errors import StoreUnavailable
+from proxy.errors import (
+    HiddenByPolicy,
+    IndexNotConfigured,
+    NoProjectList,
+    NotAcceptable,
+    ProjectNotFound,
+    StoreUnavailable,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from proxy.freshness import Stamp
 from proxy.journey import Journey
 from proxy.openfile import OpenFile
 from proxy.root_list import RootLists
-from proxy.simple.negotiate import Coding, Format, choose_coding, choose_format
+from proxy.simple.negotiate import (
+    OFFERED_TYPES,
+    Coding,
+    Format,
+    choose_coding,
+    choose_format,
+)
 from proxy.simple.render import View
+from proxy.simple.shapes import SimpleList, SimpleProject
 from proxy.web.access import NOTE
 from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
+from proxy.web.described import AGEING, MOVED, UNCHANGED, Answer, described
 from proxy.web.names import project_named
 from proxy.web.ranges import matches
 from proxy.web.ready import Body, ReadyPages, etag_for, representation_tag, seen_from
 from proxy.web.sending import sent_by_kernel
 
 _PIECE_BYTES = 1 << 18
+_BY_FORMAT = {
+    "format": Annotated[
+        str,
+        Meta(
+            description="The media type of the answer; it beats `Accept`.",
+            extra_json_schema={"enum": list(OFFERED_TYPES)},
+        ),
+    ]
+}
+
+
+def _in_each_format(shape: type[Struct]) -> Answer:
+    """A page; `shape` is that of its JSON."""
+    bodies: dict[str, Any] = {format.value: str for format in Format} | {Format.JSON.value: shape}
+    return Answer("", bodies, AGEING)
 
 
 class PageHandlers:
@@ -66,10 +100,25 @@ class PageHandlers:
             )
         ]
 
+    @described("simple", {301: MOVED}, query=_BY_FORMAT)
     async def add_slash(self, request: web.Request) -> web.StreamResponse:
         """`/simple` to `/simple/`."""
         return moved(request, "simple/")
 
+    @described(
+        "simple",
+        {200: _in_each_format(SimpleProject), 301: MOVED, 304: UNCHANGED},
+        query=_BY_FORMAT,
+        headers=("If-None-Match",),
+        fails=(
+            ProjectNotFound,
+            IndexNotConfigured,
+            HiddenByPolicy,
+            NotAcceptable,
+            UpstreamError,
+            UpstreamTimeout,
+        ),
+    )
     async def project(self, request: web.Request) -> web.StreamResponse:
         """A project's page."""
         note = request[NOTE]
@@ -133,6 +182,13 @@ class PageHandlers:
         )
         self._answers.offer(request.raw_path, representation, answer)
 
+    @described(
+        "simple",
+        {200: _in_each_format(SimpleList), 304: UNCHANGED},
+        query=_BY_FORMAT,
+        headers=("If-None-Match",),
+        fails=(NoProjectList, IndexNotConfigured, NotAcceptable, UpstreamError, UpstreamTimeout),
+    )
     async def project_list(self, request: web.Request) -> web.StreamResponse:
         """The list of projects."""
         note = request[NOTE]

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
 
 from proxy.catalog import Catalog
-from proxy.errors import ProxyError
+from proxy.errors import Forbidden, ProjectNotFound, ProxyError
+from proxy.reports import Health, Purged, Readiness
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.pages import PageStore
 from proxy.web.access import NOTE
+from proxy.web.described import as_json, described
 from proxy.web.names import project_named
+from proxy.web.replies import reply
 from proxy.web.tokens import Gate
 
 if TYPE_CHECKING:  # what only some configurations need is not loaded for all
@@ -48,11 +51,16 @@ class ServiceHandlers:
             web.delete("/cache/{project}", self.purge),
         ]
 
+    @described("monitoring", {200: as_json(Health)})
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers."""
         request[NOTE].route = "healthz"
-        return web.json_response({"status": "ok"}, headers=NOT_CACHED)
+        return reply(Health())
 
+    @described(
+        "monitoring",
+        {200: as_json(Readiness), 503: as_json(Readiness, "Files cannot be kept here.")},
+    )
     async def readyz(self, request: web.Request) -> web.Response:
         """Whether clients should be sent here: 200, or 503 where files cannot be kept.
 
@@ -70,28 +78,30 @@ class ServiceHandlers:
             checks[f"index {upstream.name}"] = "failing" if upstream.is_failing else "ok"
         is_ready = checks["blobs"] == "ok"
         is_whole = all(result == "ok" for result in checks.values())
-        status = "ok" if is_whole else "degraded" if is_ready else "unavailable"
-        return web.json_response(
-            {"status": status, "checks": checks},
-            status=200 if is_ready else 503,
-            headers=NOT_CACHED,
+        status: Literal["ok", "degraded", "unavailable"] = (
+            "ok" if is_whole else "degraded" if is_ready else "unavailable"
         )
+        return reply(Readiness(status=status, checks=checks), 200 if is_ready else 503)
 
+    @described(
+        "operators",
+        {200: as_json(Purged)},
+        fails=(ProjectNotFound, Forbidden),
+        is_for_admins=True,
+    )
     async def purge(self, request: web.Request) -> web.Response:
         """Forget one project's page."""
         request[NOTE].route = "purge"
         self._gate.check_may_purge(request)
         project = project_named(request.match_info["project"])
-        return web.json_response({"purged": await self._catalog.purge(project)})
+        return reply(Purged(purged=await self._catalog.purge(project)))
 
+    @described("operators", {200: as_json(Purged)}, fails=(Forbidden,), is_for_admins=True)
     async def purge_all(self, request: web.Request) -> web.Response:
         """Forget all pages."""
         request[NOTE].route = "purge"
         self._gate.check_may_purge(request)
-        return web.json_response({"purged": await self._catalog.purge()})
-
-
-NOT_CACHED = {"Cache-Control": "no-store"}
+        return reply(Purged(purged=await self._catalog.purge()))
 
 
 async def _check(work: Callable[[], Awaitable[object]]) -> str:

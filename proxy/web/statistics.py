@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import msgspec
 from aiohttp import web
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
@@ -33,7 +32,7 @@ from proxy.history import (
 )
 from proxy.journey import Outcome
 from proxy.recorder import Recorder
-from proxy.reports import HeldProject, IndexReport, LastError, Overview, Span, Stats
+from proxy.reports import HeldProject, History, IndexReport, LastError, Overview, Span, Stats
 from proxy.request_metrics import CACHED_ROUTES, SAVING
 from proxy.settings import Cache
 from proxy.storage.blobs import DiskBlobs
@@ -42,6 +41,8 @@ from proxy.storage.pages import PageStore
 from proxy.telemetry import Telemetry
 from proxy.upstream import Upstream
 from proxy.web.access import NOTE
+from proxy.web.described import Answer, as_json, described
+from proxy.web.replies import NOT_CACHED, reply
 from proxy.workers import Workers, exposition
 
 _COUNTED_EVERY_SECONDS = 30.0
@@ -50,7 +51,6 @@ _PACE_SECONDS = 60.0
 _MOST_ASKED = 20
 _MOST_HELD = 100
 _WEEK_SECONDS = 7 * DAY
-_NOT_CACHED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,22 +97,25 @@ class StatisticsHandlers:
             web.get("/stats/overview", self.overview),
         ]
 
+    @described("monitoring", {200: Answer("", {"text/plain": str})})
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus' text format."""
         request[NOTE].route = "metrics"
         found = [*self._workers.metrics(), *await self._sizes()]
         return web.Response(
             body=exposition(found),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_NOT_CACHED},
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **NOT_CACHED},
         )
 
+    @described("operators", {200: as_json(Stats)})
     async def stats(self, request: web.Request) -> web.Response:
         """Sums since the start of the server, and what is kept."""
         request[NOTE].route = "stats"
-        return _json(await self._stats(self._workers.metrics()))
+        return reply(await self._stats(self._workers.metrics()))
 
+    @described("operators", {200: as_json(History)}, query={"span": Span}, fails=(BadRequest,))
     async def history(self, request: web.Request) -> web.Response:
-        """What happened when: `?span=hour`, `day`, `week` or `month`."""
+        """What happened when, in the last hour, day, week or month."""
         request[NOTE].route = "stats"
         given = request.query.get("span", Span.DAY.value)
         try:
@@ -123,8 +126,9 @@ class StatisticsHandlers:
         await self._recorder.write()
         scale = SCALES[span]
         buckets = await self._past.buckets(scale.kept, scale.since(now))
-        return _json(history(span, buckets, await self._current_pace(now), now))
+        return reply(history(span, buckets, await self._current_pace(now), now))
 
+    @described("operators", {200: as_json(Overview)})
     async def overview(self, request: web.Request) -> web.Response:
         """The state of everything: indexes, what is asked for, held back, and goes wrong."""
         request[NOTE].route = "stats"
@@ -149,7 +153,7 @@ class StatisticsHandlers:
             held=held[:_MOST_HELD],
             last_errors=errors,
         )
-        return _json(overview)
+        return reply(overview)
 
     # --- sums -----------------------------------------------------------------------------
 
@@ -277,9 +281,3 @@ def _still_held(held: list[HeldProject], now: datetime) -> list[HeldProject]:
     rest = [one for one in held if one.until is None]
     never = now + timedelta(days=36_500)
     return sorted(waiting, key=lambda one: (one.until or never, one.project)) + rest
-
-
-def _json(report: msgspec.Struct) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(report), content_type="application/json", headers=_NOT_CACHED
-    )

@@ -72,6 +72,15 @@ class Gate:
         self.is_closed = self._tokens.is_given
         """Whether a token is asked for at all."""
 
+    @property
+    def asks_admins(self) -> bool:
+        """Whether purging asks for a token, wherever one comes from."""
+        return self._admins.is_given
+
+    def is_open_at(self, path: str) -> bool:
+        """Whether no token is asked for at that path, as its route has it."""
+        return path in self._open_paths
+
     def __repr__(self) -> str:
         return f"<Gate, {'closed' if self.is_closed else 'open'}>"
 

@@ -6,23 +6,28 @@ For people in a browser as HTML, for their scripts as JSON.
 import asyncio
 import base64
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 from aiohttp import web
 
 from proxy.catalog import Catalog
-from proxy.errors import NotAcceptable
+from proxy.errors import NotAcceptable, ProjectNotFound, UpstreamError, UpstreamTimeout
 from proxy.merged import Page
 from proxy.policy import in_utc
+from proxy.reports import Why, WhyFile, WhyStatus
 from proxy.simple.negotiate import prefers_json
 from proxy.web.access import NOTE
+from proxy.web.described import MOVED, Answer, described
 from proxy.web.names import project_named
 from proxy.web.pages import moved
 
+AsJsonOrHtml = Annotated[
+    Literal["json", "html"], msgspec.Meta(description="The form of the answer; it beats `Accept`.")
+]
 _FORMATS = ("json", "html")
 
 
@@ -42,10 +47,17 @@ class WhyHandlers:
         """The URLs served here."""
         return [web.get("/why/{project}", self.why), web.get("/why/{project}/", self.drop_slash)]
 
+    @described("operators", {301: MOVED}, query={"format": AsJsonOrHtml})
     async def drop_slash(self, request: web.Request) -> web.Response:
         """`/why/six/` to `/why/six`."""
         return moved(request, f"../{request.match_info['project']}")
 
+    @described(
+        "operators",
+        {200: Answer("", {"application/json": Why, "text/html": str}, ("Vary",)), 301: MOVED},
+        query={"format": AsJsonOrHtml},
+        fails=(ProjectNotFound, NotAcceptable, UpstreamError, UpstreamTimeout),
+    )
     async def why(self, request: web.Request) -> web.Response:
         """What policy makes of a project's files now."""
         note = request[NOTE]
@@ -67,33 +79,36 @@ class WhyHandlers:
         write = self._json if wants_json else self._html
         body = await asyncio.to_thread(write, page)
         if wants_json:
-            return web.Response(text=body, content_type="application/json", headers=headers)
+            return web.Response(
+                body=body, content_type="application/json", charset="utf-8", headers=headers
+            )
         return web.Response(
-            text=body,
+            body=body,
             content_type="text/html",
+            charset="utf-8",
             headers={**headers, "Content-Security-Policy": self._page.security_policy},
         )
 
-    def _json(self, page: Page) -> str:
-        return json.dumps(self._told(page))
+    def _json(self, page: Page) -> bytes:
+        return msgspec.json.encode(self._told(page))
 
-    def _html(self, page: Page) -> str:
+    def _html(self, page: Page) -> bytes:
         told = self._told(page)
-        shown = sum(file["shown"] for file in told["files"])
-        return self._page.render(**told, shown=shown)
+        shown = sum(file.shown for file in told.files)
+        return self._page.render(**msgspec.structs.asdict(told), shown=shown).encode()
 
-    def _told(self, page: Page) -> dict[str, Any]:
+    def _told(self, page: Page) -> Why:
         status = page.parts[0].project.status
-        return {
-            "project": page.name,
-            "index": page.index,
-            "reserved_for": self._catalog.policy.reserved_for(page.name),
-            "status": {key: _text(status.get(key)) for key in ("status", "reason")}
+        return Why(
+            project=page.name,
+            index=page.index,
+            reserved_for=self._catalog.policy.reserved_for(page.name),
+            status=WhyStatus(status=_text(status.get("status")), reason=_text(status.get("reason")))
             if status
             else None,
-            "checked_at": in_utc(self._now()),
-            "files": list(_files(page)),
-        }
+            checked_at=in_utc(self._now()),
+            files=list(_files(page)),
+        )
 
 
 class _Page:
@@ -117,20 +132,20 @@ class _Page:
         return self._template.render(**told, style=self._style)
 
 
-def _files(page: Page) -> Iterator[dict[str, Any]]:
+def _files(page: Page) -> Iterator[WhyFile]:
     for part in page.parts:
         for at, file in enumerate(part.project.files):
             hidden = part.selection.hidden.get(at)
-            yield {
-                "filename": file.filename,
-                "sha256": file.sha256,
-                "index": part.index,
-                "upload-time": _text(file.entry.get("upload-time")),
-                "shown": hidden is None,
-                "rule": str(hidden.reason) if hidden else None,
-                "reason": hidden.explanation if hidden else None,
-                "until": in_utc(hidden.until) if hidden and hidden.until else None,
-            }
+            yield WhyFile(
+                filename=file.filename,
+                sha256=file.sha256,
+                index=part.index,
+                upload_time=_text(file.entry.get("upload-time")),
+                shown=hidden is None,
+                rule=str(hidden.reason) if hidden else None,
+                reason=hidden.explanation if hidden else None,
+                until=in_utc(hidden.until) if hidden and hidden.until else None,
+            )
 
 
 def _text(value: object) -> str | None:
