@@ -144,29 +144,17 @@ PATH_PARAMETERS: Mapping[str, Any] = {
         ),
     ],
 }
+# What cannot be read in these counts as absent (RFC 9110 §13.1, §14.2), so any text will do.
 REQUEST_HEADERS: Mapping[str, Any] = {
     "If-None-Match": Annotated[
-        str,
-        Meta(
-            pattern="^[\\x21-\\x7e]+$",
-            description="The ETags that the client has, or `*`.",
-            examples=['"6ad2…"'],
-        ),
+        str, Meta(description="The ETags that the client has, or `*`.", examples=['"6ad2f0"'])
     ],
     "Range": Annotated[
         str,
-        Meta(
-            pattern="^bytes=[0-9]{1,18}-[0-9]{0,18}$",
-            description="The one range of bytes that is wanted.",
-            examples=["bytes=0-1023"],
-        ),
+        Meta(description="The one range of bytes that is wanted.", examples=["bytes=0-1023"]),
     ],
     "If-Range": Annotated[
-        str,
-        Meta(
-            pattern='^"[0-9a-f]+"$',
-            description="The ETag for which `Range` counts; else all is answered.",
-        ),
+        str, Meta(description="The ETag for which `Range` counts; else all is answered.")
     ],
 }
 RESPONSE_HEADERS: Mapping[str, Any] = {

@@ -100,9 +100,10 @@ class PageHandlers:
             )
         ]
 
-    @described("simple", {301: MOVED}, query=_BY_FORMAT)
+    @described("simple", {301: MOVED}, fails=(IndexNotConfigured,))
     async def add_slash(self, request: web.Request) -> web.StreamResponse:
         """`/simple` to `/simple/`."""
+        self._check_index(request)
         return moved(request, "simple/")
 
     @described(
@@ -125,11 +126,12 @@ class PageHandlers:
         note.route = "page"
         given, index = request.match_info["project"], request.match_info.get("index")
         name = project_named(given)
+        self._check_index(request)
+        format, coding = _representation(request)
         has_slash = request.raw_path.partition("?")[0].endswith("/")
         if given != name or not has_slash:
             return moved(request, f"../{name}/" if has_slash else f"{name}/")
         note.project = name
-        format, coding = _representation(request)
         page = await self._catalog.page_being_kept(name, index)
         note.journey = page.journey
         view = View(index)
@@ -153,6 +155,11 @@ class PageHandlers:
         if is_known:
             return not_modified(etag, headers)
         return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
+
+    def _check_index(self, request: web.Request) -> None:
+        """Before anybody is sent on. Raises `IndexNotConfigured`."""
+        if (index := request.match_info.get("index")) is not None:
+            self._catalog.upstream(index)
 
     def _offer(
         self,

@@ -25,7 +25,7 @@ from proxy.web.described import MOVED, Answer, described
 from proxy.web.names import project_named
 from proxy.web.pages import moved
 
-AsJsonOrHtml = Annotated[
+_JsonOrHtml = Annotated[
     Literal["json", "html"], msgspec.Meta(description="The form of the answer; it beats `Accept`.")
 ]
 _FORMATS = ("json", "html")
@@ -47,7 +47,7 @@ class WhyHandlers:
         """The URLs served here."""
         return [web.get("/why/{project}", self.why), web.get("/why/{project}/", self.drop_slash)]
 
-    @described("operators", {301: MOVED}, query={"format": AsJsonOrHtml})
+    @described("operators", {301: MOVED})
     async def drop_slash(self, request: web.Request) -> web.Response:
         """`/why/six/` to `/why/six`."""
         return moved(request, f"../{request.match_info['project']}")
@@ -55,7 +55,7 @@ class WhyHandlers:
     @described(
         "operators",
         {200: Answer("", {"application/json": Why, "text/html": str}, ("Vary",)), 301: MOVED},
-        query={"format": AsJsonOrHtml},
+        query={"format": _JsonOrHtml},
         fails=(ProjectNotFound, NotAcceptable, UpstreamError, UpstreamTimeout),
     )
     async def why(self, request: web.Request) -> web.Response:
@@ -64,9 +64,9 @@ class WhyHandlers:
         note.route = "why"
         given = request.match_info["project"]
         name = project_named(given)
+        wants_json = _wants_json(request)
         if given != name:
             return moved(request, name)
-        wants_json = _wants_json(request)
         note.project = name
         page = await self._catalog.page(name)
         note.journey = page.journey
