@@ -45,7 +45,7 @@ from proxy.policy import Policy
 from proxy.recorder import Recorder
 from proxy.root_list import RootLists
 from proxy.scoreboard import Cell
-from proxy.settings import Cache, Settings
+from proxy.settings import Cache, Server, Settings
 from proxy.sightings import Sightings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
@@ -55,6 +55,7 @@ from proxy.storage.pages import PageStore, keep_for
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
+from proxy.traces import check_installed
 from proxy.upstream import Upstream
 from proxy.upstream_folder import FolderUpstream
 from proxy.upstream_http import HttpUpstream
@@ -102,7 +103,7 @@ async def application(
     `server.access_log` is off. `cell` is this worker's place among several.
     """
     async with AsyncExitStack() as stack:
-        telemetry = Telemetry(access_log if settings.server.access_log else LogForNobody())
+        telemetry = await _telemetry(stack, settings.server, access_log)
         # First, since certificates are loaded beside what follows.
         upstreams = await _upstreams(stack, settings, telemetry)
         cache = settings.cache
@@ -177,6 +178,19 @@ async def application(
         maintenance.start()
         numbers.recorder.start()
         yield app
+
+
+async def _telemetry(
+    stack: AsyncExitStack, server: Server, access_log: AccessLog | None
+) -> Telemetry:
+    log = access_log if server.access_log else LogForNobody()
+    if not server.traces:
+        return Telemetry(log)
+    check_installed(server.traces)
+    from proxy.otel import open_traces  # noqa: PLC0415 - most go without
+
+    traces = await stack.enter_async_context(open_traces(server.traces, server.scheme))
+    return Telemetry(log, traces)
 
 
 def _without_routes(telemetry: Telemetry, gate: Gate) -> web.Application:

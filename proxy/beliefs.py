@@ -103,7 +103,8 @@ class Beliefs:
         # In this order: a change while the record is read is seen.
         is_unchanged = self._store.watch(*key)
         try:
-            record = await self._store.record(*key)
+            with self._telemetry.traces.span("read record", {"wheelkeep.store": "pages"}):
+                record = await self._store.record(*key)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
             last = self._held.get(key)

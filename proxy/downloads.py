@@ -182,6 +182,8 @@ class Downloads:
         # Another request may have begun one while this one looked at the disk.
         joined = name in self._fills
         fill = self._fills[name] if joined else self._begin(name, wanted, upstream)
+        if joined:
+            self._telemetry.traces.joined(fill.begun_in)
         with fill.held():
             await fill.until_readable(0)
             return Download(
@@ -199,6 +201,7 @@ class Downloads:
 
     def _begin(self, name: str, wanted: Wanted, upstream: Upstream | None) -> Fill:
         fill = self._fills[name] = Fill(wanted)
+        fill.begun_in = self._telemetry.traces.here()
         work = partial(self._write_or_follow, name, fill, upstream)
         self._start(self._run(name, fill, work), f"fill {wanted.filename}")
         return fill
@@ -210,8 +213,11 @@ class Downloads:
 
     async def _run(self, name: str, fill: Fill, work: Callable[[], Awaitable[None]]) -> None:
         """Fetch the file. Readers are told how it ended before the draft is let go of."""
+        facts = {"wheelkeep.project": fill.wanted.project, "wheelkeep.file": fill.wanted.filename}
         try:
-            await work()
+            with self._telemetry.traces.span("fill", facts) as span:
+                await work()
+                span.note({"wheelkeep.size": fill.size_bytes, "wheelkeep.source": fill.source})
         except DigestMismatch as problem:
             self._telemetry.digest_mismatched(problem, fill.wanted.project)
             self._end(name, fill, problem)
@@ -369,6 +375,7 @@ class Downloads:
                 key = await self._verified(wanted, draft, source if is_first else None)
                 await self._keep_draft(name, fill, draft, key)
                 self._telemetry.fills.kept(source.kind)
+                fill.source = source.kind
                 # Still as the one whose turn it is: machines that wait for it find it there.
                 descriptor = await asyncio.to_thread(draft.hand_over)
                 try:

@@ -19,6 +19,7 @@ from typing import Self
 from proxy.errors import ProxyError, StoreUnavailable, UpstreamError
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import Blob, BlobKey
+from proxy.traces import Place
 from proxy.transport import Fetch
 
 READ_BYTES = 1 << 18
@@ -77,8 +78,12 @@ class Fill:
         self.key: BlobKey | None = None
         self.is_from_index = True
         """False where another machine or the object store has the file."""
+        self.source: str | None = None
+        """What kind of place the last bytes came from, where this process took them."""
         self.parts: Fetch | None = None
         """Opens parts of the file where this process takes it from."""
+        self.begun_in: Place | None = None
+        """In which trace."""
         self.is_followed = False
         """Whether another process writes it, or did."""
         self.readable_bytes = 0

@@ -9,14 +9,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from proxy.traces import NO_TRACES, Place, Traces
+
 Result = TypeVar("Result")
 
 
 class Flight(Generic[Result]):
     """Runs at most one task per key; `join` from several places shares it."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: Traces = NO_TRACES) -> None:
+        self._traces = traces
         self._tasks: dict[Hashable, asyncio.Task[Result]] = {}
+        self._begun: dict[Hashable, Place | None] = {}
 
     def __repr__(self) -> str:
         return f"<Flight: {len(self._tasks)} under way>"
@@ -28,13 +32,14 @@ class Flight(Generic[Result]):
         """The task that works on `key`: the running one, or a new one."""
         running = self._tasks.get(key)
         if running is not None and not running.done():
+            self._traces.joined(self._begun[key])
             return running
 
         async def run() -> Result:
             return await work()
 
         task = asyncio.get_running_loop().create_task(run(), name=f"flight {key!r}")
-        self._tasks[key] = task
+        self._tasks[key], self._begun[key] = task, self._traces.here()
         task.add_done_callback(lambda done: self._landed(key, done))
         return task
 
@@ -54,7 +59,7 @@ class Flight(Generic[Result]):
 
     def _landed(self, key: Hashable, task: asyncio.Task[Result]) -> None:
         if self._tasks.get(key) is task:
-            del self._tasks[key]
+            del self._tasks[key], self._begun[key]
         if not task.cancelled():
             # Every waiter may have left; the error was theirs to see, not the loop's to report.
             task.exception()

@@ -66,7 +66,8 @@ class Keeping:
         self, key: Key, belief: Belief, record: PageRecord, body: bytes | None
     ) -> None:
         try:
-            is_unchanged = await self._store.write(*key, record, body)
+            with self._telemetry.traces.span("write page", {"wheelkeep.store": "pages"}):
+                is_unchanged = await self._store.write(*key, record, body)
             belief.is_unchanged = is_unchanged or belief.is_unchanged
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)

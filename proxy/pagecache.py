@@ -84,7 +84,7 @@ class PageCache(Generic[Content]):
         self._settings = settings
         self._telemetry = telemetry
         self._now = now
-        self._flight: Flight[Answer[Content]] = Flight()
+        self._flight: Flight[Answer[Content]] = Flight(telemetry.traces)
         self._beliefs = Beliefs(store, telemetry)
         self._keeping = Keeping(store, self._beliefs, telemetry)
 
@@ -266,7 +266,8 @@ class PageCache(Generic[Content]):
     async def body(self, etag: str) -> bytes | None:
         """The stored body behind an ETag; None where it cannot be had."""
         try:
-            return await self._store.body(etag)
+            with self._telemetry.traces.span("read body", {"wheelkeep.store": "pages"}):
+                return await self._store.body(etag)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
             return None

@@ -21,6 +21,7 @@ from proxy.errors import ConfigError, UpstreamError
 from proxy.reach import GuardingResolver, Reach
 from proxy.settings import Index
 from proxy.telemetry import Telemetry
+from proxy.traces import Traces
 from proxy.transport import LONGEST_HEAD_BYTES, USER_AGENT
 
 
@@ -63,7 +64,13 @@ async def open_sessions(
         guarding = GuardingResolver(resolver, reach)
         stack.push_async_callback(guarding.close)
         stack.push_async_callback(reach.close)
-        steps = (_ProxyChoice(index).choose, reach.check, credentials.identify)
+        steps: tuple[aiohttp.ClientMiddlewareType, ...] = (
+            _ProxyChoice(index).choose,
+            reach.check,
+            credentials.identify,
+        )
+        if index.traceparent:
+            steps = (*steps, _TraceHeaders(index, telemetry.traces).tell)
 
         async def new() -> aiohttp.ClientSession:
             return await stack.enter_async_context(_new_session(guarding, steps))
@@ -134,6 +141,21 @@ class _ProxyChoice:
             reason = "the environment names a proxy for it that is no HTTP proxy"
             raise UpstreamError(self._index.name, str(request.url), reason) from None
         request.update_proxy(proxy, None, None)
+        return await send(request)
+
+
+class _TraceHeaders:
+    """Tells an index which trace a question is of, and no other host that it leads to."""
+
+    def __init__(self, index: Index, traces: Traces) -> None:
+        self._origin = URL(index.url).origin()
+        self._traces = traces
+
+    async def tell(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if request.url.origin() == self._origin:
+            request.headers.update(self._traces.headers())
         return await send(request)
 
 

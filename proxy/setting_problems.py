@@ -114,7 +114,7 @@ def _is_json(value: str) -> bool:
     return True
 
 
-_SECRET = re.compile("username|password|tokens|url|proxy|redis|blobs")
+_SECRET = re.compile("username|password|tokens|url|proxy|redis|blobs|traces")
 """Keys whose values are never quoted."""
 _WHOLE_NUMBER = "must be a whole number"
 _TRUE_OR_FALSE = "must be true or false"

@@ -83,6 +83,9 @@ class Server(Section):
         description="of pages and small files kept ready in memory, by each worker",
     )
     access_log: bool = Field(True, description="one line for each request")
+    traces: str = Field(
+        "", description="OpenTelemetry collector (OTLP over HTTP) that is sent traces; empty: none"
+    )
     tls_cert: OptionalFile = Field(None, description="certificate chain (PEM): serve https")
     tls_key: OptionalFile = Field(
         None, description="private key (PEM) of that certificate; empty: it is in the same file"
@@ -98,6 +101,13 @@ class Server(Section):
     def _is_http_origin(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://[^/\s@?#]+/?", value):
             raise ValueError("must be like http://10.0.0.5:3141")
+        return value
+
+    @field_validator("traces", mode="after")
+    @classmethod
+    def _is_collector(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/\s@?#]+(/[^\s?#]*)?", value):
+            raise ValueError("must be like http://collector:4318")
         return value
 
     @field_validator("base_path", mode="after")
@@ -193,6 +203,10 @@ class Index(Section):
         None, description="certificates (PEM) to trust for it, beside those of the system"
     )
 
+    traceparent: bool = Field(
+        False, description="tell it which trace a question is of (W3C Trace Context)"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _take_credentials_out_of_url(cls, data: Any) -> Any:
@@ -244,7 +258,7 @@ class Index(Section):
 
     @model_validator(mode="after")
     def _folder_is_not_asked_over_http(self) -> Self:
-        for key in (*_CREDENTIAL_KEYS, "proxy", "ca_file", "link_hosts"):
+        for key in (*_CREDENTIAL_KEYS, "proxy", "ca_file", "link_hosts", "traceparent"):
             if self.folder is not None and getattr(self, key):
                 raise ValueError(f"{key}: has no effect on a folder")
         return self

@@ -22,6 +22,7 @@ from proxy import __version__
 from proxy.access_log import AccessLog, LogForPeople
 from proxy.happenings import Happenings
 from proxy.request_metrics import RequestMetrics
+from proxy.traces import NO_TRACES, Traces
 
 _UPSTREAM_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STORE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
@@ -31,9 +32,10 @@ _LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 class Telemetry:
     """Counters of one process, what happened in it lately, and its logger."""
 
-    def __init__(self, access_log: AccessLog | None = None) -> None:
+    def __init__(self, access_log: AccessLog | None = None, traces: Traces = NO_TRACES) -> None:
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("wheelkeep")
         self.access_log = access_log or LogForPeople()
+        self.traces = traces
         self.happenings = Happenings()
         self._registry = registry = CollectorRegistry()
         self.requests = RequestMetrics(registry)

@@ -11,7 +11,7 @@ Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Self
@@ -32,11 +32,13 @@ from proxy.errors import (
     UpstreamMalformed,
     UpstreamTimeout,
     UpstreamUnavailable,
+    without_secrets,
 )
 from proxy.sessions import Sessions, open_sessions
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
+from proxy.traces import Span
 from proxy.transport import (
     FileStream,
     as_ours,
@@ -205,7 +207,7 @@ class HttpUpstream:
             if validator is not None:
                 headers["If-Range"] = validator
         begun = time.monotonic()
-        with as_ours(self.name, url):
+        with self._asking("file", url) as span, as_ours(self.name, url):
             async with self._sessions.files.get(
                 as_written(url),
                 ssl=await self._sessions.trusted(),
@@ -215,7 +217,7 @@ class HttpUpstream:
                 read_bufsize=_FIRST_BUFFER,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
-                self._answered("file", response, begun)
+                self._answered("file", response, begun, span)
                 if response.status in (404, 410):
                     raise UpstreamFileMissing(
                         self.name, url, f"it lists the file, and answers {response.status} for it"
@@ -247,7 +249,7 @@ class HttpUpstream:
             headers["If-Modified-Since"] = validators.last_modified
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         begun = time.monotonic()
-        with as_ours(self.name, url):
+        with self._asking("page", url) as span, as_ours(self.name, url):
             async with self._sessions.pages.get(
                 url,
                 ssl=await self._sessions.trusted(),
@@ -255,11 +257,24 @@ class HttpUpstream:
                 timeout=timeout,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
-                self._answered("page", response, begun)
+                self._answered("page", response, begun, span)
                 yield response
 
-    def _answered(self, kind: str, response: aiohttp.ClientResponse, begun: float) -> None:
+    def _asking(self, kind: str, url: str) -> AbstractContextManager[Span]:
+        facts = {
+            "http.request.method": "GET",
+            "url.full": without_secrets(url),
+            "server.address": self._url.host,
+            "wheelkeep.index": self.name,
+            "wheelkeep.kind": kind,
+        }
+        return self._telemetry.traces.span("GET", facts, is_question=True)
+
+    def _answered(
+        self, kind: str, response: aiohttp.ClientResponse, begun: float, span: Span
+    ) -> None:
         seconds = time.monotonic() - begun
+        span.note({"http.response.status_code": response.status})
         self._telemetry.upstream.answered(self.name, kind, response.status, seconds)
 
     def _checked(
@@ -360,9 +375,11 @@ class HttpUpstream:
             raise UpstreamUnavailable(
                 self.name, url, f"it failed repeatedly and is asked again in {wait:.0f} s"
             )
+        facts = {"wheelkeep.index": self.name, "wheelkeep.project": project}
         try:
-            async with asyncio.timeout(deadline):
-                answer = await self._retrying(deadline, ask)
+            with self._telemetry.traces.span("ask index", facts) as span:
+                async with asyncio.timeout(deadline):
+                    answer = await self._retrying(deadline, ask, span)
         except TimeoutError as problem:
             late = UpstreamTimeout(self.name, url, f"no answer in {deadline:.0f} s")
             self._failed(late, project)
@@ -386,7 +403,7 @@ class HttpUpstream:
         self._telemetry.upstream.failed(self.name, "page", problem, project)
 
     @staticmethod
-    async def _retrying(deadline: float, ask: _Ask) -> Unchanged | NewPage:
+    async def _retrying(deadline: float, ask: _Ask, span: Span) -> Unchanged | NewPage:
         async for attempt in stamina.retry_context(
             on=partial(worth_another_try, longest_wait=deadline),
             attempts=ATTEMPTS,
@@ -395,6 +412,8 @@ class HttpUpstream:
             wait_max=1.0,
             wait_jitter=0.2,
         ):
+            if attempt.num > 1:
+                span.event("retry", {"http.request.resend_count": attempt.num - 1})
             with attempt:
                 return await ask()
         raise AssertionError("stamina gives up by raising")

@@ -13,6 +13,7 @@ LOADED_WHEN_NEEDED = (
     "jinja2",
     "lxml",
     "obstore",
+    "opentelemetry",
     "packaging.metadata",
     "redis",
 )

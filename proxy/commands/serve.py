@@ -14,6 +14,7 @@ from proxy.server import serve as serve_until_stopped
 from proxy.settings import PYPI, Settings, load
 from proxy.supervisor import Supervisor
 from proxy.tls import Certificate
+from proxy.traces import check_installed
 
 
 @click.command()
@@ -56,7 +57,9 @@ def serve(
 
     def read() -> Settings:
         settings = load(config, meant)
-        Certificate.of(settings.server)  # what is wrong with it is told before there are workers
+        # What is wrong is told before there are workers.
+        Certificate.of(settings.server)
+        check_installed(settings.server.traces)
         return settings
 
     settings = read()

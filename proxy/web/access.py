@@ -29,6 +29,7 @@ from proxy.errors import (
 from proxy.journey import CACHE_NAME, Journey, Outcome
 from proxy.request_metrics import CACHED_ROUTES
 from proxy.telemetry import Telemetry
+from proxy.traces import RequestSpan
 from proxy.web.tokens import Gate
 
 _LONGEST_REASON = 200
@@ -80,6 +81,8 @@ class Note:
 
     request_id: str
     route: str = "other"
+    template: str = ""
+    """The path of the route, with its parameters by name; "" where there is no such route."""
     journey: Journey = field(default_factory=Journey)
     project: str | None = None
     token: str | None = None
@@ -106,13 +109,12 @@ def access_middleware(
         request[NOTE].token = gate.check(request)
         return await handler(request)
 
-    @web.middleware
-    async def access(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    async def answer(
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        note: Note,
+        span: RequestSpan,
     ) -> web.StreamResponse:
-        given = request_id_of(request.headers.get("X-Request-Id", ""))
-        note = Note(given or next(REQUEST_IDS))
-        request[NOTE] = note
         begun = time.perf_counter()
         status = CLIENT_GONE
         try:
@@ -144,6 +146,19 @@ def access_middleware(
             if note.project is not None and note.route in CACHED_ROUTES:
                 telemetry.happenings.asked(note.project, 1, note.sent_bytes)
             telemetry.access_log.write(line)
+            span.answered(line, note.template, request.scheme)
+
+    @web.middleware
+    async def access(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        given = request_id_of(request.headers.get("X-Request-Id", ""))
+        resource = request.match_info.route.resource
+        template = "" if resource is None else resource.canonical
+        note = Note(given or next(REQUEST_IDS), template=template)
+        request[NOTE] = note
+        with telemetry.traces.request(request.headers) as span:
+            return await answer(request, handler, note, span)
 
     return access
 

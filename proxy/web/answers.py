@@ -15,7 +15,7 @@ This is what `hotpath.py` writes; it knows nothing of sockets.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -25,6 +25,7 @@ from proxy.beliefs import Standing
 from proxy.journey import Journey
 from proxy.request_metrics import Tally
 from proxy.telemetry import Telemetry
+from proxy.traces import ReadyTold
 from proxy.web.access import REQUEST_IDS, said_by_all
 from proxy.web.heads import END, Asked, Fields, read_head
 from proxy.web.memory import MemoryFile
@@ -59,6 +60,8 @@ class ReadyAnswer:
 
     standing: Standing
     route: str
+    template: str
+    """See `access.Note`."""
     project: str | None
     etag: str
     body: Body
@@ -82,6 +85,8 @@ class _Reply:
     body: Body
     tally: Tally
     lines: LinesAlike
+    told: Told
+    trace: tuple[tuple[str, str], ...]
     turn: int = -1
     """The last one in which it was found to hold."""
     askers: list[Asker] = field(default_factory=list)
@@ -108,6 +113,7 @@ class ReadyAnswers:
         self._gate = gate
         self._telemetry = telemetry
         self._log = telemetry.access_log
+        self._traces = telemetry.traces
         self._now = now
         # By target, then by representation. Each look at a real LRU costs as much as all the rest.
         self._answers: dict[str, dict[str | None, ReadyAnswer]] = {}
@@ -189,7 +195,21 @@ class ReadyAnswers:
             if reply.found.project is not None:
                 asked(reply.found.project, len(askers), reply.body.size * len(askers))
             reply.lines.write(seconds, now, askers)
+            if self._traces.is_on:
+                self._trace(reply, askers, seconds)
         self._log.flush()
+
+    def _trace(self, reply: _Reply, askers: Sequence[Asker], seconds: float) -> None:
+        self._traces.ready(
+            ReadyTold(
+                told=reply.told,
+                template=reply.found.template,
+                parent=dict(reply.trace),
+                askers=askers,
+                begun_at=time.time() - seconds,
+                seconds=seconds,
+            )
+        )
 
     # --- once a second --------------------------------------------------------------------
 
@@ -208,6 +228,18 @@ class ReadyAnswers:
             moment = found.moment = self._moment(found, now)
         if len(self._replies) >= _MOST_REPLIES:
             self._replies.clear()
+        told = Told(
+            method=asked.method,
+            path=asked.target,
+            status=status,
+            bytes=body.size,
+            cache=moment.outcome,
+            index=moment.journey.index,
+            project=found.project,
+            upstream_status=None,
+            token=self._gate.known(fields.token_hash),
+            agent=fields.agent,
+        )
         reply = self._replies[head] = _Reply(
             found=found,
             moment=moment,
@@ -216,20 +248,9 @@ class ReadyAnswers:
             head=moment.heads[status],
             body=body,
             tally=self._telemetry.requests.tally(found.route, status, moment.outcome),
-            lines=self._log.alike(
-                Told(
-                    method=asked.method,
-                    path=asked.target,
-                    status=status,
-                    bytes=body.size,
-                    cache=moment.outcome,
-                    index=moment.journey.index,
-                    project=found.project,
-                    upstream_status=None,
-                    token=self._gate.known(fields.token_hash),
-                    agent=fields.agent,
-                )
-            ),
+            lines=self._log.alike(told),
+            told=told,
+            trace=fields.trace,
         )
         return reply
 

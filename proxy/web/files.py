@@ -307,6 +307,7 @@ class FileHandlers:
         answer = ReadyAnswer(
             standing=standing,
             route=note.route,
+            template=note.template,
             project=note.project,
             etag=sha256,
             body=self._bodies.get(sha256),

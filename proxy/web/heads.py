@@ -33,6 +33,7 @@ _FRAMING = frozenset(
 # What a ready answer knows nothing of.
 _UNREADY = frozenset({"range", "if-range", "if-match", "if-unmodified-since", "te"})
 _ONCE = frozenset({"authorization", "host", "if-none-match", "user-agent", "x-request-id"})
+_TRACE = ("traceparent", "tracestate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Fields:
     token_hash: str | None
     agent: str
     request_id: str | None
+    trace: tuple[tuple[str, str], ...]
+    """The headers that say which trace it is of."""
 
 
 @lru_cache(4096)
@@ -92,6 +95,7 @@ def read_fields(block: bytes) -> Fields | None:
         token_hash=None if authorization is None else hash_in(authorization),
         agent=agent_of(one("user-agent") or ""),
         request_id=None if request_id is None else request_id_of(request_id),
+        trace=tuple((name, fields[name][0]) for name in _TRACE if name in fields),
     )
 
 

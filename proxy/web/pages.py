@@ -181,6 +181,7 @@ class PageHandlers:
         answer = ReadyAnswer(
             standing=standing,
             route=note.route,
+            template=note.template,
             project=note.project,
             etag=etag,
             body=body,
