@@ -105,7 +105,7 @@ class OtelTraces:
             if one.is_recording():
                 one.set_attribute("wheelkeep.request_id", request_id)
                 if client is not None:
-                    one.set_attribute("client.address", client)
+                    one.set_attribute("client.address", _text(client))
             one.end(ended)
 
     @contextmanager
@@ -155,7 +155,8 @@ async def open_traces(
         {"service.name": "wheelkeep", "service.version": __version__, "process.pid": os.getpid()}
     )
     provider = TracerProvider(
-        resource=Resource.get_empty().merge(ours).merge(OTELResourceDetector().detect()),
+        # What its variables say comes last: it wins.
+        resource=Resource.create().merge(ours).merge(OTELResourceDetector().detect()),
         shutdown_on_exit=False,
     )
     if not processors:
@@ -245,7 +246,16 @@ def _of_request(told: Told, template: str) -> dict[str, str | int | float | bool
 
 
 def _told(facts: Facts) -> dict[str, str | int | float | bool]:
-    return {name: value for name, value in facts.items() if value is not None}
+    return {
+        name: _text(value) if isinstance(value, str) else value
+        for name, value in facts.items()
+        if value is not None
+    }
+
+
+def _text(value: str) -> str:
+    """What can be sent: a batch that holds bytes that were no text is lost as a whole."""
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def _set_status(span: trace.Span, status: int) -> None:
@@ -258,10 +268,10 @@ def _failed(span: trace.Span, problem: Exception) -> None:
     if "error.type" not in (getattr(span, "attributes", None) or {}):  # a status says more
         span.set_attribute("error.type", type(problem).__name__)
     if not isinstance(problem, ProxyError):
-        span.record_exception(problem)
+        # Its words are in the log. Here they might be no text, or too much of it.
         span.set_status(StatusCode.ERROR)
     elif problem.status >= 500:
-        span.set_status(Status(StatusCode.ERROR, str(problem)))
+        span.set_status(Status(StatusCode.ERROR, _text(str(problem))))
 
 
 def _parent_in(headers: Mapping[str, str]) -> dict[str, str]:

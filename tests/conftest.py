@@ -36,7 +36,7 @@ class Behind(TestServer):
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the person who runs the tests, and no file in their folder, counts."""
     for name in list(os.environ):
-        if name.upper().startswith("WHEELKEEP_") or name.lower().endswith("_proxy"):
+        if name.upper().startswith(("WHEELKEEP_", "OTEL_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)

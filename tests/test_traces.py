@@ -21,10 +21,12 @@ from proxy.settings import load
 from proxy.traces import check_installed
 from tests.conftest import Behind
 from tests.fakes import Clock, FakeUpstream, eventually
+from tests.raw import connection
 from tests.servers import wheelkeep
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs wheelkeep[otel]")
 
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
@@ -259,6 +261,17 @@ async def test_signed_addresses_are_told_without_their_signatures(
     assert "secret" not in repr([span.to_json() for span in spans.all()])
 
 
+async def test_bytes_that_are_no_text(make_traced: MakeTraced, spans: Spans) -> None:
+    """A client that sends such cannot keep all others' spans from being sent."""
+    async with connection(await make_traced()) as raw:
+        head = b"GET /nothing HTTP/1.1\r\nHost: a\r\nUser-Agent: \xff\r\n\r\n"
+        assert (await raw.ask(head)).status == 404
+    (span,) = spans.all()
+
+    assert (span.attributes or {})["user_agent.original"] == "?"
+    assert encode_spans([span]).SerializePartialToString()
+
+
 # --- a real server ------------------------------------------------------------------------
 
 
@@ -321,6 +334,7 @@ async def test_spans_reach_a_collector(
     names = {span.name for span in collector.spans}
     assert "GET /healthz" in names
     assert {resource["service.name"] for resource in collector.resources} == {"mirror"}
+    assert {resource["telemetry.sdk.language"] for resource in collector.resources} == {"python"}
     assert len({resource["process.pid"] for resource in collector.resources}) == workers
     assert {headers["x-team"] for headers in collector.headers} == {"packages"}
 
