@@ -57,6 +57,7 @@ class Promise:
     headers: tuple[str, ...]
     fails: tuple[type[ProxyError], ...]
     is_for_admins: bool
+    is_for_people: bool
 
 
 def described(
@@ -67,12 +68,14 @@ def described(
     headers: tuple[str, ...] = (),
     fails: tuple[type[ProxyError], ...] = (),
     is_for_admins: bool = False,
+    is_for_people: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Say what the handler below promises.
 
     `answers` by HTTP status; `query` the type of each parameter, none of which must be there;
     `headers` the names of those it looks at; `fails` the errors it may end in, beside what is true
-    of all. What is for admins asks for a token of theirs.
+    of all. What is for admins asks for a token of theirs; what is for people tells them of errors
+    in HTML, where they ask for that.
     """
     promise = Promise(
         tag=tag,
@@ -81,6 +84,7 @@ def described(
         headers=headers,
         fails=fails,
         is_for_admins=is_for_admins,
+        is_for_people=is_for_people,
     )
 
     def keep(handler: Handler) -> Handler:

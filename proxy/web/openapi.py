@@ -38,8 +38,9 @@ from proxy.web.tokens import Gate
 _ABOUT = """\
 A caching proxy in front of PyPI and other package indexes.
 
-Every `GET` may be a `HEAD`. Errors are answered with one sentence in plain text; what is no error \
-of a request (500, 503) may come from any endpoint. A client may name its request in `X-Request-Id`.
+Every `GET` may be a `HEAD`. Errors are answered with one sentence in plain text, some of them for \
+browsers as a page; what is no error of a request (500, 503) may come from any endpoint. A client \
+may name its request in `X-Request-Id`.
 """
 _TAGS = {
     "simple": "The Simple API: what installers ask for.",
@@ -57,7 +58,7 @@ _SCHEMES = {
 }
 _FAILS_OF_ALL = (ProxyError, StoreUnavailable)
 _OF_ALL = ("Cache-Status", "X-Request-Id")
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
 class DescriptionHandlers:
@@ -94,7 +95,10 @@ class DescriptionHandlers:
 
 def description_of(routes: Sequence[web.RouteDef], gate: Gate) -> dict[str, Any]:
     """The description of these routes; a handler that promises nothing is passed over."""
-    promises = [(route, promise) for route in routes if (promise := promise_of(route))]
+    # What is at the prefix itself, without a slash, cannot be told of relative to it.
+    promises = [
+        (route, promise) for route in routes if route.path and (promise := promise_of(route))
+    ]
     made = _Description(Schemas(promise for _, promise in promises), gate)
     for route, promise in promises:
         made.add(route, promise)
@@ -128,7 +132,8 @@ class _Description:
     def add(self, route: web.RouteDef, promise: Promise) -> None:
         """One more endpoint."""
         operation = self._operation(route, promise)
-        methods = self.paths.setdefault(route.path, {})
+        # How much a parameter takes in is aiohttp's to say.
+        methods = self.paths.setdefault(_PARAMETER.sub(r"{\1}", route.path), {})
         methods[route.method.lower()] = operation
         if route.method == "GET":
             # An error has the same words, of which only the length is told.
@@ -152,7 +157,8 @@ class _Description:
             status: self._response(answer, summary) for status, answer in promise.answers.items()
         }
         fails = (*promise.fails, *_FAILS_OF_ALL, *((Unauthorized,) if asks else ()))
-        responses = dict(self._errors(fails)) | responses
+        errors = self._errors(fails, is_for_people=promise.is_for_people)
+        responses = dict(errors) | responses
         operation: dict[str, Any] = {
             "operationId": _identifier(route),
             "tags": [promise.tag],
@@ -188,17 +194,22 @@ class _Description:
             }
         return response
 
-    def _errors(self, fails: Iterable[type[ProxyError]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _errors(
+        self, fails: Iterable[type[ProxyError]], *, is_for_people: bool
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """The answers that tell of these; those of one status are one."""
         by_status: dict[int, list[type[ProxyError]]] = {}
         for error in fails:
             by_status.setdefault(error.status, []).append(error)
         for status, errors in by_status.items():
+            bodies = {"text/plain": str}
             name = "Or".join(error.__name__ for error in errors)
+            if is_for_people:
+                name, bodies = f"{name}ForPeople", {"text/plain": str, "text/html": str}
             says = (inspect.cleandoc(error.__doc__ or "").partition("\n\n")[0] for error in errors)
             words = " Or: ".join(" ".join(one.split()) for one in says)
             challenge = ("WWW-Authenticate",) if status == Unauthorized.status else ()
-            answer = self._response(Answer(words, {"text/plain": str}, challenge), "")
+            answer = self._response(Answer(words, bodies, challenge), "")
             self.components["responses"][name] = answer
             yield status, {"$ref": f"#/components/responses/{name}"}
 

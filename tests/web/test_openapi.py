@@ -5,14 +5,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from proxy import errors
+from proxy.errors import BadRequest
 from proxy.reports import Why
+from proxy.settings import load
 from proxy.simple.shapes import SimpleList, SimpleProject
+from proxy.telemetry import Telemetry
+from proxy.web.described import Answer, described
+from proxy.web.openapi import description_of
 from proxy.web.peers import PEER_PATH
-from proxy.web.tokens import hash_of
+from proxy.web.tokens import Gate, hash_of
 from tests.conftest import MakeProxy
 from tests.fakes import JSON, FakeUpstream
 from tests.servers import RedisServer
@@ -23,23 +29,23 @@ TOKEN = {"tokens": [hash_of("secret")]}
 BEARER = {"Authorization": "Bearer secret"}
 
 
-async def description(proxy: TestClient, path: str = "/openapi.json") -> dict[str, Any]:
+async def described_by(proxy: TestClient, path: str = "/openapi.json") -> dict[str, Any]:
     answer = await proxy.get(path, headers=BEARER)
     assert (answer.status, answer.content_type) == (200, "application/json")
     return await answer.json()
 
 
-def operations(described: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+def operations(description: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     return {
         (method.upper(), path): operation
-        for path, methods in described["paths"].items()
+        for path, methods in description["paths"].items()
         for method, operation in methods.items()
     }
 
 
 @pytest.mark.parametrize("auth", [{}, TOKEN], ids=["open", "closed"])
 async def test_it_is_valid(make_proxy: MakeProxy, auth: dict[str, Any]) -> None:
-    OpenAPIV31SpecValidator(await description(await make_proxy(auth=auth))).validate()
+    OpenAPIV31SpecValidator(await described_by(await make_proxy(auth=auth))).validate()
 
 
 async def test_each_endpoint_is_described_and_no_other(
@@ -55,7 +61,7 @@ async def test_each_endpoint_is_described_and_no_other(
         if path.startswith("/pypi") and path not in NOT_DESCRIBED
     }
 
-    assert set(operations(await description(proxy, "/pypi/openapi.json"))) == below
+    assert set(operations(await described_by(proxy, "/pypi/openapi.json"))) == below
     assert {path for _, path in there if not path.startswith("/pypi")} <= {
         *NOT_DESCRIBED,
         "/healthz",
@@ -66,25 +72,43 @@ async def test_each_endpoint_is_described_and_no_other(
 
 async def test_every_word_is_there(proxy: TestClient) -> None:
     """Of endpoints, parameters, answers and fields; names of operations are theirs alone."""
-    described = await description(proxy)
-    found = operations(described).values()
+    told = await described_by(proxy)
+    found = operations(told).values()
     names = [operation["operationId"] for operation in found]
 
     assert len(set(names)) == len(names)
     assert all(operation["summary"] for operation in found)
-    assert all(one["description"] for one in described["components"]["parameters"].values())
-    assert all(one["description"] for one in described["components"]["responses"].values())
-    stats = described["components"]["schemas"]["Stats"]["properties"]
+    assert all(one["description"] for one in told["components"]["parameters"].values())
+    assert all(one["description"] for one in told["components"]["responses"].values())
+    stats = told["components"]["schemas"]["Stats"]["properties"]
     assert stats["blobs"]["description"] == "Files on this machine's disk."
-    file = described["components"]["schemas"]["SimpleFile"]["properties"]
+    file = told["components"]["schemas"]["SimpleFile"]["properties"]
     assert "PEP 714" in file["core-metadata"]["description"]
+
+
+def test_routes_of_the_framework_s_own_making() -> None:
+    """A parameter with a pattern has a plain name; what has no path relative to us is left out."""
+
+    @described("operators", {200: Answer()}, fails=(BadRequest,), is_for_people=True)
+    async def file(_: web.Request) -> web.Response:
+        """A file."""
+        raise AssertionError
+
+    gate = Gate(load().auth, (), Telemetry())
+    routes = [web.get("/static/{filename:.+}", file), web.get("", file)]
+    told = description_of(routes, gate)
+    reference = told["paths"]["/static/{filename}"]["get"]["responses"]["400"]["$ref"]
+
+    assert set(told["paths"]) == {"/static/{filename}"}
+    answer = told["components"]["responses"][reference.rpartition("/")[2]]
+    assert set(answer["content"]) == {"text/plain", "text/html"}
 
 
 async def test_errors_are_told_by_their_status_and_sentence(proxy: TestClient) -> None:
     """Whichever of them an endpoint may end in."""
-    described = await description(proxy)
-    answers = described["paths"]["/simple/{project}/"]["get"]["responses"]
-    shared = described["components"]["responses"]
+    told = await described_by(proxy)
+    answers = told["paths"]["/simple/{project}/"]["get"]["responses"]
+    shared = told["components"]["responses"]
 
     def says(status: int) -> str:
         return shared[answers[str(status)]["$ref"].rpartition("/")[2]]["description"]
@@ -108,13 +132,13 @@ async def test_tokens_are_described_where_they_are_asked_for(
     make_proxy: MakeProxy, auth: dict[str, Any], asking: set[str], open_paths: set[str]
 ) -> None:
     """And so is the answer to who has none."""
-    described = await description(await make_proxy(auth=auth))
-    found = {path: one for (_, path), one in operations(described).items()}
+    told = await described_by(await make_proxy(auth=auth))
+    found = {path: one for (_, path), one in operations(told).items()}
 
     assert {path for path in asking if found[path]["security"]} == asking
     assert not [path for path in open_paths if found[path]["security"]]
     assert all(bool(one["security"]) == ("401" in one["responses"]) for one in found.values())
-    assert ("securitySchemes" in described["components"]) == bool(auth)
+    assert ("securitySchemes" in told["components"]) == bool(auth)
 
 
 async def test_it_is_asked_for_again_by_its_etag(proxy: TestClient) -> None:
