@@ -192,31 +192,56 @@ async def test_an_index_is_told_where_that_is_configured(
     assert asked.headers.get("tracestate") == ("a=b" if told else None)
 
 
+@pytest.mark.parametrize("what", ["page", "file"])
 async def test_who_joins_is_linked(
-    make_traced: MakeTraced, upstream: FakeUpstream, spans: Spans
+    make_traced: MakeTraced,
+    upstream: FakeUpstream,
+    spans: Spans,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
 ) -> None:
-    """Two ask for a file at once: one waits for what the other has begun."""
+    """Two ask at once: one waits for what the other has begun."""
+    joined: list[Any] = []
+    join = proxy.otel.OtelTraces.joined
+
+    def noted(traces: Any, place: Any) -> None:
+        joined.append(place)
+        join(traces, place)
+
+    monkeypatch.setattr(proxy.otel.OtelTraces, "joined", noted)
     sha256 = upstream.add("six", "six-1.0.tar.gz", b"x" * 300_000)
     client = await make_traced()
-    await client.get("/simple/six/")
+    asked, at_index = {
+        "page": ("/simple/six/", "/simple/six/"),
+        "file": (f"/files/six/{sha256}/six-1.0.tar.gz", upstream.path_of("six-1.0.tar.gz")),
+    }[what]
+    if what == "file":
+        await client.get("/simple/six/")
+    spans.exporter.clear()
     upstream.gate = asyncio.Event()
-    url = f"/files/six/{sha256}/six-1.0.tar.gz"
-    asking = [asyncio.create_task(client.get(url)) for _ in range(2)]
+    first = asyncio.create_task(client.get(asked))
 
-    async def are_asked() -> bool:
-        return upstream.count(upstream.path_of("six-1.0.tar.gz")) == 1
+    async def is_asked() -> bool:
+        return upstream.count(at_index) == 1
 
-    await eventually(are_asked)
-    await asyncio.sleep(0.1)
+    await eventually(is_asked)
+    second = asyncio.create_task(client.get(asked))
+
+    async def is_joined() -> bool:
+        return len(joined) == 1
+
+    await eventually(is_joined)
     upstream.gate.set()
-    for one in asking:
+    for one in (first, second):
         await (await one).read()
-    first, second = sorted(
-        spans.named("GET /files/{project}/{sha256}/{filename}"), key=lambda span: len(span.links)
+    one, other = sorted(
+        (span for span in spans.all() if span.kind is SpanKind.SERVER),
+        key=lambda span: len(span.links),
     )
 
-    assert first.links == ()
-    assert [link.context.span_id for link in second.links] == [first.context.span_id]
+    assert one.links == ()
+    assert [link.context.span_id for link in other.links] == [one.context.span_id]
+    assert upstream.count(at_index) == 1
 
 
 async def test_tries_and_failures(

@@ -8,7 +8,6 @@ own.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
@@ -96,10 +95,7 @@ def described(
 
 def promise_of(route: web.RouteDef) -> Promise | None:
     """What was said of the handler of that route."""
-    handler = route.handler
-    while isinstance(handler, partial):
-        handler = handler.func
-    return getattr(handler, _ATTRIBUTE, None)
+    return getattr(route.handler, _ATTRIBUTE, None)
 
 
 # --- what paths, queries and headers hold -------------------------------------------------
