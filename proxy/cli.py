@@ -10,7 +10,7 @@ import click
 from proxy import __version__
 from proxy.errors import ConfigError, StoreUnavailable
 
-COMMANDS = ("serve", "token", "verify")
+COMMANDS = ("serve", "token", "verify", "warm")
 """As `--help` lists them."""
 
 

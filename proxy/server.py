@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import structlog
@@ -27,6 +27,7 @@ from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
 from proxy.web.answers import ReadyAnswers
 from proxy.web.hotpath import HotRunner
 
+_Result = TypeVar("_Result")
 GRACE_SECONDS = 30.0
 """How long requests in flight may take to finish once a stop was asked for."""
 _DRAINING_SECONDS = 0.5
@@ -39,10 +40,10 @@ _THREADS = 64
 """They wait for disks and for name servers: a few that hang must not take all of them."""
 
 
-def run(serving: Coroutine[None, None, None]) -> None:
+def run(work: Coroutine[Any, Any, _Result]) -> _Result:
     """Run the event loop until it is over, with the fastest loop and inflater there are."""
     aiohttp.set_zlib_backend(isal_zlib)
-    uvloop.run(serving)
+    return uvloop.run(work)
 
 
 async def serve(

@@ -51,6 +51,8 @@ from proxy.setting_types import (
 )
 
 CONFIG_VARIABLE = "WHEELKEEP_CONFIG"
+TOKEN_VARIABLE = "WHEELKEEP_TOKEN"  # noqa: S105 - its name
+"""What commands show to a server that is asked for something."""
 DEFAULT_FILE = Path("wheelkeep.toml")
 
 _CREDENTIAL_KEYS = ("username", "password", "password_file")
@@ -419,7 +421,7 @@ def _refuse_unknown_variables() -> None:
     known = {f"{ENVIRONMENT_PREFIX}{section.upper()}" for section in _SECTIONS}
     for variable in sorted(os.environ):
         name = variable.upper()
-        if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in (CONFIG_VARIABLE, TOKEN_VARIABLE):
             continue
         if _OF_KUBERNETES.fullmatch(f"{name}={os.environ[variable]}"):
             continue

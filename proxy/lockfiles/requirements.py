@@ -108,6 +108,10 @@ class _Reading:
                         str(one.requirement), Reason.OTHER_TARGET, str(marker), one.origin
                     )
             self._add(project, asked)
+        if self._found.requirements:
+            self._found.notes.append(
+                f"{self._found.name}: dependencies that it does not name are not looked for"
+            )
         return self._found.whole(Format.REQUIREMENTS)
 
     # --- lines ----------------------------------------------------------------------------

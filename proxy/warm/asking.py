@@ -1,0 +1,288 @@
+"""A wheelkeep over HTTP, asked as installers ask it.
+
+A file is asked for by HEAD, with the wish that the answer waits until the whole file is kept
+(`Prefer: wait`): then its bytes need not come here, and it is verified where it is kept. Where
+that is not known, the bytes are read, verified and dropped.
+
+The only place of `warm` that turns the library's errors into words.
+"""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+import stamina
+from yarl import URL
+
+from proxy import __version__
+from proxy.errors import ConfigError, without_secrets
+from proxy.journey import CACHE_NAME
+from proxy.simple.model import File, ProjectName
+from proxy.simple.parse import MalformedPage, parse_project
+from proxy.simple.render import NO_SHA256
+from proxy.transport import retry_after_seconds
+from proxy.warm.choosing import Veiled
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+_WAIT_SECONDS = 20
+_READ_BYTES = 1 << 18
+_TRIES = 4
+_LONGEST_RETRY_SECONDS = 60.0
+_PASSING = (429, 503, 504)
+"""Statuses after which another try may do."""
+_LONGEST_REASON_BYTES = 2000
+
+
+class NoServer(ConfigError):
+    """No wheelkeep answers there, or it lets nobody in without another token."""
+
+
+class NotHad(Exception):
+    """The answer is a no; `status` says which."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class _Passing(NotHad):
+    """A no of this moment."""
+
+    def __init__(self, status: int, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(status, reason)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A file is kept by now."""
+
+    was_there: bool
+    sha256: str | None
+    size_bytes: int | None
+
+
+class Wheelkeep:
+    """One wheelkeep. Open, until `async with` ends."""
+
+    def __init__(
+        self, base: URL, token: str | None, connector: aiohttp.BaseConnector | None, jobs: int
+    ) -> None:
+        auth = aiohttp.BasicAuth(base.user or "", base.password or "") if base.user else None
+        headers = {"User-Agent": f"wheelkeep-warm/{__version__}"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._base = base.with_user(None)
+        self._session = aiohttp.ClientSession(
+            connector=connector or aiohttp.TCPConnector(limit=jobs),
+            headers=headers,
+            auth=None if token else auth,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120),
+            trust_env=connector is None,
+        )
+
+    @classmethod
+    def at(cls, url: str, token: str | None, jobs: int) -> Self:
+        """That which answers there. The URL may be that of its index. Raises `NoServer`."""
+        try:
+            base = URL(url)
+        except ValueError as problem:
+            raise NoServer(f"--server: {without_secrets(url)}: {problem}") from problem
+        if base.scheme not in ("http", "https") or not base.host:
+            raise NoServer(f"--server: {without_secrets(url)} is no http(s) URL")
+        path = re.sub(r"/simple/?\Z", "", base.path).rstrip("/")
+        return cls(base.with_path(path).with_query(None).with_fragment(None), token, None, jobs)
+
+    @classmethod
+    def behind(cls, socket: str, jobs: int) -> Self:
+        """That which listens on a Unix socket."""
+        connector = aiohttp.UnixConnector(socket, limit=jobs)
+        return cls(URL("http://wheelkeep"), None, connector, jobs)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    def __str__(self) -> str:
+        return str(self._base)
+
+    async def check(self) -> None:
+        """Raise `NoServer` unless a wheelkeep answers."""
+        try:
+            async with self._session.get(self._url("healthz")) as answer:
+                await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+            raise NoServer(f"--server: nobody answers at {self}: {_words(problem)}") from problem
+        if not _cache_status(answer) or answer.status not in (200, 401):
+            raise NoServer(f"--server: what answers at {self} is no wheelkeep")
+        self._check_let_in(answer)
+
+    async def room_bytes(self) -> int | None:
+        """How many bytes of files it keeps at most, where it says so."""
+        try:
+            async with self._session.get(self._url("stats")) as answer:
+                told = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError):
+            return None
+        most = told.get("max_bytes") if isinstance(told, dict) else None
+        return most if isinstance(most, int) else None
+
+    async def page(self, project: ProjectName) -> list[File]:
+        """The files that the project's page lists. Raises `NotHad`, `NoServer`."""
+        url = self._url("simple", project, "")
+        with _in_words():
+            async for attempt in _attempts():
+                with attempt:
+                    async with self._asked("GET", url, Accept=_JSON) as answer:
+                        body = await answer.read()
+        try:
+            page = parse_project(
+                body, content_type=answer.content_type, charset=None, url=str(url), project=project
+            )
+        except MalformedPage as problem:
+            raise NotHad(answer.status, f"its page cannot be read: {problem}") from problem
+        return list(page.files)
+
+    async def veiled(self, project: ProjectName) -> list[Veiled]:
+        """The files that policy hides, with why; none where that cannot be had."""
+        url = self._url("why", project)
+        try:
+            with _in_words():
+                async with self._asked("GET", url, Accept="application/json") as answer:
+                    told = msgspec.json.decode(await answer.read())
+            return [_veiled(one) for one in told["files"] if not one["shown"]]
+        except (NotHad, msgspec.DecodeError, KeyError, TypeError):
+            return []
+
+    def url_of(self, project: ProjectName, filename: str, sha256: str | None) -> str:
+        """Where a file is that no page lists any more."""
+        return str(self._url("files", project, sha256 or NO_SHA256, filename))
+
+    async def keep(self, url: str, sha256: str | None) -> Kept:
+        """Have the file there kept, if it is not. Raises `NotHad`, `NoServer`."""
+        with _in_words():
+            async for attempt in _attempts():
+                with attempt:
+                    kept = await self._kept_by_head(url)
+                    return kept or await self._kept_by_reading(url, sha256)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _kept_by_head(self, url: str) -> Kept | None:
+        """None: it must be asked for by GET, be it to learn why it cannot be had."""
+        wait = {"Prefer": f"wait={_WAIT_SECONDS}"}
+        while True:
+            async with self._session.head(URL(url), headers=wait, allow_redirects=True) as answer:
+                self._check_let_in(answer)
+                if answer.status == 202:
+                    continue
+                is_hit = "hit" in _cache_status(answer)
+                is_waited = "wait" in answer.headers.get("Preference-Applied", "")
+                if answer.status != 200 or not (is_hit or is_waited):
+                    return None
+                return _kept(answer, was_there=is_hit)
+
+    async def _kept_by_reading(self, url: str, sha256: str | None) -> Kept:
+        async with self._asked("GET", URL(url)) as answer:
+            hasher, size = hashlib.sha256(), 0
+            async for data in answer.content.iter_chunked(_READ_BYTES):
+                hasher.update(data)
+                size += len(data)
+        found = hasher.hexdigest()
+        if sha256 is not None and found != sha256:
+            raise NotHad(answer.status, f"its bytes have the sha256 {found}")
+        kept = _kept(answer, was_there="hit" in _cache_status(answer))
+        return Kept(was_there=kept.was_there, sha256=found, size_bytes=size)
+
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, url: URL, **headers: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, where it is 200. Raises `NotHad`, `NoServer`."""
+        async with self._session.request(method, url, headers=headers) as answer:
+            self._check_let_in(answer)
+            if answer.status != 200:
+                said = (await answer.content.read(_LONGEST_REASON_BYTES)).decode(errors="replace")
+                reason = " ".join(said.split()) or f"{answer.status} {answer.reason}"
+                if answer.content_type != "text/plain":
+                    reason = f"{answer.status} {answer.reason}"
+                if answer.status in _PASSING:
+                    after = retry_after_seconds(answer.headers.get("Retry-After"))
+                    raise _Passing(answer.status, reason, after)
+                raise NotHad(answer.status, reason)
+            yield answer
+
+    def _check_let_in(self, answer: aiohttp.ClientResponse) -> None:
+        if answer.status == 401:
+            raise NoServer(
+                f"--server: {self} asks for a token that it knows: --token, or WHEELKEEP_TOKEN"
+            )
+
+    def _url(self, *parts: str) -> URL:
+        return self._base.joinpath(*parts)
+
+
+def _attempts() -> Any:
+    return stamina.retry_context(
+        on=_is_worth_another_try, attempts=_TRIES, timeout=None, wait_initial=0.3, wait_max=10.0
+    )
+
+
+def _is_worth_another_try(problem: Exception) -> bool | float:
+    """Whether to ask again, by the protocol of stamina: a number is how many seconds to wait."""
+    if isinstance(problem, _Passing):
+        after = problem.retry_after
+        return True if after is None else after if after <= _LONGEST_RETRY_SECONDS else False
+    return isinstance(problem, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError)
+
+
+def _kept(answer: aiohttp.ClientResponse, *, was_there: bool) -> Kept:
+    etag = answer.headers.get("ETag", "").strip('"') or None
+    return Kept(was_there=was_there, sha256=etag, size_bytes=answer.content_length)
+
+
+def _cache_status(answer: aiohttp.ClientResponse) -> list[str]:
+    """What our own cache says in Cache-Status, in whatever company (RFC 9211 §2)."""
+    for value in answer.headers.getall("Cache-Status", []):
+        for member in value.split(","):
+            name, *parameters = (part.strip() for part in member.split(";"))
+            if name == CACHE_NAME:
+                return [name, *parameters]
+    return []
+
+
+def _veiled(told: Mapping[str, Any]) -> Veiled:
+    entry = {"filename": told["filename"], "url": "", "hashes": {"sha256": told["sha256"]}}
+    return Veiled(
+        file=File(entry),
+        rule=str(told["rule"]),
+        reason=str(told["reason"]),
+        until=told["until"],
+    )
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What goes wrong with the connection is a no of status 0. Raises `NotHad`."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+        raise NotHad(0, f"the connection to wheelkeep failed: {_words(problem)}") from problem
+
+
+def _words(problem: BaseException) -> str:
+    said = " ".join(str(problem).split()) or type(problem).__name__
+    return without_secrets(said)

@@ -1,0 +1,318 @@
+"""Asks for all files at once, and notes what becomes of each.
+
+Knows nothing of terminals: whoever shows progress is told after each change.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+from proxy.lockfiles import LockedFile, LockedRequirement, LockFile
+from proxy.simple.model import ProjectName
+from proxy.warm.asking import NotHad, Wheelkeep
+from proxy.warm.choosing import Asked, Lacking, Plan, Refused, Wanted, plan
+from proxy.warm.results import Outcome, Passed, Result
+
+_METADATA = ".metadata"
+_REFUSED, _UNKNOWN = 403, 404
+_KEPT = (Outcome.THERE, Outcome.FETCHED)
+_Key = tuple[str, ...]
+"""Project, and what tells one thing that is wanted of it from the others."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far it is. Sizes that no index tells count as nothing."""
+
+    projects: int = 0
+    """Whose pages are still to come: there may be more files than are known by now."""
+    files: int = 0
+    files_done: int = 0
+    bytes: int = 0
+    bytes_done: int = 0
+    bytes_fetched: int = 0
+
+
+def asked_of(locks: Iterable[LockFile]) -> list[Asked]:
+    """What all lock files say, by project, in the order of names."""
+    files: dict[ProjectName, list[LockedFile]] = {}
+    requirements: dict[ProjectName, list[LockedRequirement]] = {}
+    for lock in locks:
+        for file in lock.files:
+            files.setdefault(file.project, []).append(file)
+        for requirement in lock.requirements:
+            requirements.setdefault(requirement.project, []).append(requirement)
+    return [
+        Asked(
+            project=project,
+            files=tuple(files.get(project, ())),
+            requirements=tuple(requirements.get(project, ())),
+        )
+        for project in sorted({*files, *requirements})
+    ]
+
+
+class Warming:
+    """One run. What is known by now stands in `results` and `passed_over`, also in the middle."""
+
+    def __init__(
+        self,
+        wheelkeep: Wheelkeep,
+        jobs: int,
+        *,
+        is_dry: bool = False,
+        on_change: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._wheelkeep = wheelkeep
+        self._turns = asyncio.Semaphore(jobs)
+        self._is_dry = is_dry
+        self._on_change = on_change
+        self._results: dict[_Key, Result] = {}
+        self._room_bytes: int | None = None
+        self.progress = Progress()
+        self.passed_over: list[Passed] = []
+
+    @property
+    def results(self) -> list[Result]:
+        """One for each thing that is known to be wanted."""
+        return list(self._results.values())
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know."""
+        kept = (one.size or 0 for one in self.results if one.outcome in _KEPT)
+        if self._room_bytes is None or (size := sum(kept)) <= self._room_bytes:
+            return []
+        room = f"cache.max_size is {self._room_bytes}"
+        return [f"the files take {size} bytes, and {room}: those asked for first are evicted"]
+
+    async def run(self, asked: Iterable[Asked], room_bytes: int | None = None) -> None:
+        """Ask for all of it. `room_bytes`: how much is kept at most, where that is known.
+
+        Raises `NoServer`; cancelled, it leaves what it has.
+        """
+        self._room_bytes = room_bytes
+        projects = list(asked)
+        self.progress.projects = len(projects)
+        for one in projects:
+            for key, result in _named(one, Outcome.LEFT):
+                self._results[key] = result
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in projects:
+                    group.create_task(self._project(one))
+        except ExceptionGroup as problems:
+            raise _first(problems) from None
+
+    # --- one project ----------------------------------------------------------------------
+
+    async def _project(self, asked: Asked) -> None:
+        async with self._turns:
+            try:
+                found = await self._plan(asked)
+            except NotHad as problem:
+                found = None
+                for key, result in _named(asked, _outcome_of(problem), str(problem)):
+                    self._results[key] = result
+        self.progress.projects -= 1
+        if found is None:
+            self._on_change(self.progress)
+            return
+        # From now on, files stand for what named them.
+        for key, _ in _named(asked, Outcome.LEFT):
+            del self._results[key]
+        self._note(asked.project, found)
+        self._on_change(self.progress)
+        if self._is_dry:
+            return
+        async with asyncio.TaskGroup() as group:
+            for one in found.wanted.values():
+                group.create_task(self._file(asked.project, one))
+
+    async def _plan(self, asked: Asked) -> Plan:
+        """Raises `NotHad`, `NoServer`."""
+        shown = await self._wheelkeep.page(asked.project)
+        found = plan(asked, shown)
+        if found.lacking and (veiled := await self._wheelkeep.veiled(asked.project)):
+            found = plan(asked, shown, veiled)
+        # A file that no page lists any more may still be kept: name and hash are enough for it.
+        for one in [lacking for lacking in found.lacking if lacking.filename and lacking.sha256]:
+            found.lacking.remove(one)
+            found.want_unlisted(one)
+        return found
+
+    def _note(self, project: ProjectName, found: Plan) -> None:
+        self.passed_over += found.passed_over
+        for refused in found.refused.values():
+            file = refused.veiled.file
+            self._results[project, file.filename, str(file.sha256)] = _refused(project, refused)
+        for lacking in found.lacking:
+            self._results[project, lacking.name, lacking.origin] = _missing(project, lacking)
+        for wanted in found.wanted.values():
+            self._results[_key(project, wanted)] = _result(project, wanted, Outcome.LEFT)
+            self.progress.files += 1
+            self.progress.bytes += _size(wanted) or 0
+
+    # --- one file -------------------------------------------------------------------------
+
+    async def _file(self, project: ProjectName, wanted: Wanted) -> None:
+        async with self._turns:
+            result = await self._asked(project, wanted)
+        self._results[_key(project, wanted)] = result
+        self.progress.files_done += 1
+        self.progress.bytes_done += _size(wanted) or 0
+        self.progress.bytes_fetched += result.bytes_fetched
+        self._on_change(self.progress)
+
+    async def _asked(self, project: ProjectName, wanted: Wanted) -> Result:
+        sha256 = wanted.sha256
+        listed = wanted.file
+        try:
+            url = listed.url if listed else self._wheelkeep.url_of(project, wanted.filename, sha256)
+            kept = await self._wheelkeep.keep(url, sha256)
+        except NotHad as problem:
+            return await self._no(project, wanted, problem)
+        if wanted.sha256s and kept.sha256 is not None and kept.sha256 not in wanted.sha256s:
+            reason = f"the file of the index has the sha256 {kept.sha256}"
+            return _result(project, wanted, Outcome.MISSING, reason=reason)
+        size = kept.size_bytes or 0
+        if self._room_bytes is not None and size > self._room_bytes:
+            reason = f"its {size} bytes are more than cache.max_size, and were not kept"
+            return _result(project, wanted, Outcome.FAILED, reason=reason)
+        fetched = 0 if kept.was_there else size
+        was_there = kept.was_there
+        claimed = listed.core_metadata if listed else None
+        if claimed is not None:
+            try:
+                beside = await self._wheelkeep.keep(_beside(url), claimed.get("sha256"))
+            except NotHad as problem:
+                return _result(
+                    project, wanted, Outcome.FAILED, reason=f"its core metadata: {problem}"
+                )
+            was_there = was_there and beside.was_there
+            fetched += 0 if beside.was_there else beside.size_bytes or 0
+        return _result(
+            project,
+            wanted,
+            Outcome.THERE if was_there else Outcome.FETCHED,
+            sha256=kept.sha256,
+            size=kept.size_bytes,
+            bytes_fetched=fetched,
+        )
+
+    async def _no(self, project: ProjectName, wanted: Wanted, problem: NotHad) -> Result:
+        outcome = _outcome_of(problem)
+        if outcome is Outcome.REFUSED:
+            # It was shown a moment ago, or is kept and no longer listed.
+            for one in await self._wheelkeep.veiled(project):
+                if one.file.filename == wanted.filename:
+                    return _refused(project, Refused(veiled=one, origin=wanted.origin))
+        return _result(project, wanted, outcome, reason=str(problem))
+
+
+# --- results ----------------------------------------------------------------------------------
+
+
+def _named(
+    asked: Asked, outcome: Outcome, reason: str | None = None
+) -> Iterator[tuple[_Key, Result]]:
+    """What the lock files name, before it is known which files that are."""
+    for file in asked.files:
+        of = f"{asked.project}=={file.version}" if file.version else str(asked.project)
+        name = file.filename or of
+        yield (
+            (asked.project, name, file.origin, *sorted(file.sha256s)),
+            Result(
+                project=asked.project,
+                name=name,
+                outcome=outcome,
+                origin=file.origin,
+                sha256=next(iter(file.sha256s)) if len(file.sha256s) == 1 else None,
+                reason=reason,
+            ),
+        )
+    for required in asked.requirements:
+        yield (
+            (asked.project, str(required), required.origin),
+            Result(
+                project=asked.project,
+                name=str(required),
+                outcome=outcome,
+                origin=required.origin,
+                reason=reason,
+            ),
+        )
+
+
+def _key(project: ProjectName, wanted: Wanted) -> _Key:
+    return (project, wanted.filename, str(wanted.sha256))
+
+
+def _result(
+    project: ProjectName,
+    wanted: Wanted,
+    outcome: Outcome,
+    *,
+    reason: str | None = None,
+    sha256: str | None = None,
+    size: int | None = None,
+    bytes_fetched: int = 0,
+) -> Result:
+    return Result(
+        project=project,
+        name=wanted.filename,
+        outcome=outcome,
+        origin=wanted.origin,
+        sha256=sha256 or wanted.sha256,
+        size=_size(wanted) if size is None else size,
+        bytes_fetched=bytes_fetched,
+        reason=reason,
+    )
+
+
+def _refused(project: ProjectName, refused: Refused) -> Result:
+    veiled = refused.veiled
+    return Result(
+        project=project,
+        name=veiled.file.filename,
+        outcome=Outcome.REFUSED,
+        origin=refused.origin,
+        sha256=veiled.file.sha256,
+        reason=veiled.reason,
+        rule=veiled.rule,
+        until=veiled.until,
+    )
+
+
+def _missing(project: ProjectName, lacking: Lacking) -> Result:
+    return Result(
+        project=project,
+        name=lacking.name,
+        outcome=Outcome.MISSING,
+        origin=lacking.origin,
+        sha256=lacking.sha256,
+        reason=lacking.reason,
+    )
+
+
+def _size(wanted: Wanted) -> int | None:
+    return wanted.file.size_bytes if wanted.file else None
+
+
+def _outcome_of(problem: NotHad) -> Outcome:
+    return {_REFUSED: Outcome.REFUSED, _UNKNOWN: Outcome.MISSING}.get(
+        problem.status, Outcome.FAILED
+    )
+
+
+def _beside(url: str) -> str:
+    """PEP 658: the path with `.metadata` behind it; a query stays where it is."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=parts.path + _METADATA))
+
+
+def _first(problems: BaseExceptionGroup[Exception]) -> Exception:
+    """Why the others were cancelled."""
+    first = problems.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,69 @@
+"""What a person reads of a run. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.filesize import decimal
+
+from proxy.lockfiles import Reason
+from proxy.warm.results import Outcome, Report, Result
+
+_HEADINGS = {
+    Outcome.REFUSED: "Refused by policy",
+    Outcome.MISSING: "Missing",
+    Outcome.FAILED: "Failed",
+}
+
+
+def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) -> Iterator[str]:
+    """The summary, line by line; quiet, what went wrong alone."""
+    if is_dry and not is_quiet:
+        yield from (_listed(one) for one in report.files if one.outcome is Outcome.LEFT)
+    for outcome, heading in _HEADINGS.items():
+        found = [one for one in report.files if one.outcome is outcome]
+        if found:
+            yield f"{heading}: {len(found)}"
+            yield from (f"  {_with_reason(one)}" for one in found)
+    if is_quiet:
+        return
+    yield from _passed_over(report)
+    yield from (f"Note: {note}" for note in report.notes)
+    totals = report.totals
+    if is_dry:
+        yield f"Would ask for {_files(totals.left)}"
+        return
+    yield f"There already: {_files(totals.there)}, {decimal(totals.bytes_there)}"
+    rate = totals.bytes_fetched / report.seconds if report.seconds else 0.0
+    yield (
+        f"Fetched: {_files(totals.fetched)}, {decimal(totals.bytes_fetched)} "
+        f"in {report.seconds:.1f} s ({decimal(int(rate))}/s)"
+    )
+    if totals.left:
+        yield f"Left: {totals.left}; the same command goes on from here"
+
+
+def _passed_over(report: Report) -> Iterator[str]:
+    counts = Counter(one.reason for one in report.passed_over)
+    if not counts:
+        return
+    shown = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    yield f"Passed over: {shown}"
+    # Who runs it expects the rest; that these are not in any index they may not know.
+    for one in report.passed_over:
+        if one.reason == Reason.NOT_OF_AN_INDEX:
+            yield f"  {one.name} ({one.origin}): {one.detail}"
+
+
+def _listed(result: Result) -> str:
+    size = "" if result.size is None else f", {decimal(result.size)}"
+    return f"{result.name} ({result.project}{size})"
+
+
+def _with_reason(result: Result) -> str:
+    by = "" if result.rule is None else f"[{result.rule}] "
+    until = "" if result.until is None else f", until {result.until}"
+    return f"{result.name} ({result.origin}): {by}{result.reason}{until}"
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
