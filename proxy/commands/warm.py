@@ -56,7 +56,11 @@ class _Job:
     help="linux_x86_64, manylinux_2_28_aarch64, musllinux_1_2_x86_64, macosx_14_0_arm64, win_amd64 "
     "or any; repeatable.  [default, as of --python: where this runs]",
 )
-@click.option("--format", type=click.Choice([one.value for one in Format]), help="Of all FILEs; else it is found out.")
+@click.option(
+    "--format",
+    type=click.Choice([one.value for one in Format]),
+    help="Of all FILEs; else it is found out.",
+)
 @click.option("--jobs", type=click.IntRange(1, 256), default=8, show_default=True, help="At once.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Ask for pages only, and list the files.")
 @click.option("--quiet", is_flag=True, help="No progress bar, and only what went wrong.")

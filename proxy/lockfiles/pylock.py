@@ -28,6 +28,7 @@ from proxy.lockfiles.model import (
     sha256_in,
 )
 from proxy.lockfiles.targets import Target, might_hold
+from proxy.simple.versions import kind_of
 
 _KNOWN_VERSION = Version("1.0")
 
@@ -82,6 +83,8 @@ def _add(found: Found, package: Package) -> None:
 
 
 def _offer(file: PackageWheel | PackageSdist) -> Offer:
-    filename = file.name or filename_of(file.path or "") or filename_of(file.url or "")
+    # As the index spells it: uv gives another `name` to what is not spelled as it should be.
+    at_end = filename_of(file.url or file.path or "")
+    filename = at_end if kind_of(at_end) is not None else file.name or at_end
     sha256 = sha256_in(f"sha256:{file.hashes.get('sha256', '')}")
     return Offer(filename=filename, sha256=sha256, url=file.url)

@@ -123,11 +123,12 @@ class _Choice:
 
     def take_named(self, locked: LockedFile, filename: str) -> None:
         """The file of that name, with one of its hashes."""
-        named = [
+        # uv writes the project's name in its normalised form, and the index may have another. The
+        # hash knows better.
+        named = [file for file in self._all if file.sha256 in locked.sha256s] or [
             file
             for file in self._all
-            if file.filename == filename
-            and (not locked.sha256s or file.sha256 in (None, *locked.sha256s))
+            if file.filename == filename and (not locked.sha256s or file.sha256 is None)
         ]
         for file in named[:1]:
             self._take(file, locked.sha256s, locked.origin)
