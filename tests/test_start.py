@@ -15,7 +15,9 @@ LOADED_WHEN_NEEDED = (
     "obstore",
     "opentelemetry",
     "packaging.metadata",
+    "packaging.pylock",
     "redis",
+    "tqdm",
 )
 _ROOT = Path(__file__).parents[1]
 

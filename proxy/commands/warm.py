@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import click
 import msgspec
 import structlog
+from tqdm import tqdm
 
 from proxy.commands.options import cache_options, given
 from proxy.lockfiles import Format, LockFile, Target, read, read_text, targets_of
@@ -210,35 +212,25 @@ def _bar(*, is_hidden: bool) -> Iterator[Callable[[Progress], None]]:
     if is_hidden:
         yield lambda _: None
         return
-    # Nobody else needs what takes as long to load as the rest of the command.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
+    # Where a terminal does not tell its size, tqdm shows nothing of itself.
+    columns, rows = shutil.get_terminal_size()
+    bar = tqdm(
+        file=sys.stderr,
+        total=0,
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        ncols=columns,
+        nrows=rows,
     )
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Looking", total=None)
+    with bar:
 
         def show(progress: Progress) -> None:
-            files = f"{progress.files_done}/{progress.files} files"
-            pages = f", {progress.projects} pages" if progress.projects else ""
-            bar.update(
-                task,
-                description=files + pages,
-                total=progress.bytes or None,
-                completed=progress.bytes_done,
+            pages = f" (and {progress.projects} pages)" if progress.projects else ""
+            bar.set_description_str(
+                f"{progress.files_done} of {progress.files} files{pages}", refresh=False
             )
+            bar.total = progress.bytes
+            bar.update(progress.bytes_done - bar.n)
 
         yield show

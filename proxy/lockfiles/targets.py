@@ -10,7 +10,7 @@ Read first: PEP 425 (tags), PEP 600 and PEP 656 (Linux), PEP 508 (markers).
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 from packaging import tags as packaging_tags
@@ -290,6 +290,7 @@ _SETS = re.compile(r"""(?:'[^']*'|"[^"]*")\s+(?:not\s+)?in\s+(?:extras|dependenc
 _TRUE = "python_version > '0'"
 
 
+@lru_cache(maxsize=1 << 14)
 def might_hold(target: Target, marker: Marker | None) -> bool:
     """Whether the marker holds for some choice of extras and dependency groups."""
     if marker is None:

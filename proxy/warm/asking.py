@@ -33,8 +33,10 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 _WAIT_SECONDS = 20
 _READ_BYTES = 1 << 18
 _TRIES = 4
+_FIRST_WAIT_SECONDS = 0.3
+_LONGEST_WAIT_SECONDS = 10.0
 _LONGEST_RETRY_SECONDS = 60.0
-_PASSING = (429, 503, 504)
+_PASSING = (429, 503)
 """Statuses after which another try may do."""
 _LONGEST_REASON_BYTES = 2000
 
@@ -75,17 +77,14 @@ class Wheelkeep:
     def __init__(
         self, base: URL, token: str | None, connector: aiohttp.BaseConnector | None, jobs: int
     ) -> None:
-        auth = aiohttp.BasicAuth(base.user or "", base.password or "") if base.user else None
-        headers = {"User-Agent": f"wheelkeep-warm/{__version__}"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
         self._base = base.with_user(None)
+        self._authorization = _authorization(base, token)
         self._session = aiohttp.ClientSession(
             connector=connector or aiohttp.TCPConnector(limit=jobs),
-            headers=headers,
-            auth=None if token else auth,
+            headers={"User-Agent": f"wheelkeep-warm/{__version__}"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120),
-            trust_env=connector is None,
+            middlewares=(self._identify,),
+            trust_env=connector is None,  # proxies, and netrc where there is no other token
         )
 
     @classmethod
@@ -120,6 +119,14 @@ class Wheelkeep:
     def __str__(self) -> str:
         return str(self._base)
 
+    async def _identify(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Say who asks; not to whom a redirect leads elsewhere. A middleware of the client."""
+        if self._authorization and request.url.origin() == self._base.origin():
+            request.headers["Authorization"] = self._authorization
+        return await send(request)
+
     async def check(self) -> None:
         """Raise `NoServer` unless a wheelkeep answers."""
         try:
@@ -151,7 +158,11 @@ class Wheelkeep:
                         body = await answer.read()
         try:
             page = parse_project(
-                body, content_type=answer.content_type, charset=None, url=str(url), project=project
+                body,
+                content_type=answer.content_type,
+                charset=None,
+                url=str(answer.url),
+                project=project,
             )
         except MalformedPage as problem:
             raise NotHad(answer.status, f"its page cannot be read: {problem}") from problem
@@ -235,9 +246,20 @@ class Wheelkeep:
         return self._base.joinpath(*parts)
 
 
+def _authorization(base: URL, token: str | None) -> str | None:
+    """A token that is given counts before what stands in the URL."""
+    if token:
+        return f"Bearer {token}"
+    return aiohttp.encode_basic_auth(base.user, base.password or "") if base.user else None
+
+
 def _attempts() -> Any:
     return stamina.retry_context(
-        on=_is_worth_another_try, attempts=_TRIES, timeout=None, wait_initial=0.3, wait_max=10.0
+        on=_is_worth_another_try,
+        attempts=_TRIES,
+        timeout=None,
+        wait_initial=_FIRST_WAIT_SECONDS,
+        wait_max=_LONGEST_WAIT_SECONDS,
     )
 
 

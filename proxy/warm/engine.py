@@ -121,7 +121,7 @@ class Warming:
             return
         # From now on, files stand for what named them.
         for key, _ in _named(asked, Outcome.LEFT):
-            del self._results[key]
+            self._results.pop(key, None)
         self._note(asked.project, found)
         self._on_change(self.progress)
         if self._is_dry:

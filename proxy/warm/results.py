@@ -132,11 +132,10 @@ def report_of(
     """The report, in a stable order and each thing once."""
     locks = list(locks)
     ordered = sorted(results, key=lambda one: (one.project, one.name, one.origin))
-    passed = list(
-        dict.fromkeys(
-            [*(Passed.of(one) for lock in locks for one in lock.passed_over), *passed_over]
-        )
-    )
+    # What one lock file passes over, another may want.
+    wanted = {one.name for one in ordered}
+    every = [*(Passed.of(one) for lock in locks for one in lock.passed_over), *passed_over]
+    passed = [one for one in dict.fromkeys(every) if one.name not in wanted]
     told = list(dict.fromkeys([*(note for lock in locks for note in lock.notes), *notes]))
     return Report(
         server=server,

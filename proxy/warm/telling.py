@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from rich.filesize import decimal
+from tqdm import tqdm
 
 from proxy.lockfiles import Reason
 from proxy.warm.results import Outcome, Report, Result
@@ -32,11 +32,11 @@ def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) ->
     if is_dry:
         yield f"Would ask for {_files(totals.left)}"
         return
-    yield f"There already: {_files(totals.there)}, {decimal(totals.bytes_there)}"
+    yield f"There already: {_files(totals.there)}, {_size(totals.bytes_there)}"
     rate = totals.bytes_fetched / report.seconds if report.seconds else 0.0
     yield (
-        f"Fetched: {_files(totals.fetched)}, {decimal(totals.bytes_fetched)} "
-        f"in {report.seconds:.1f} s ({decimal(int(rate))}/s)"
+        f"Fetched: {_files(totals.fetched)}, {_size(totals.bytes_fetched)} "
+        f"in {report.seconds:.1f} s ({_size(rate)}/s)"
     )
     if totals.left:
         yield f"Left: {totals.left}; the same command goes on from here"
@@ -55,7 +55,7 @@ def _passed_over(report: Report) -> Iterator[str]:
 
 
 def _listed(result: Result) -> str:
-    size = "" if result.size is None else f", {decimal(result.size)}"
+    size = "" if result.size is None else f", {_size(result.size)}"
     return f"{result.name} ({result.project}{size})"
 
 
@@ -67,3 +67,7 @@ def _with_reason(result: Result) -> str:
 
 def _files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
+
+
+def _size(count: float) -> str:
+    return tqdm.format_sizeof(count, "B")
