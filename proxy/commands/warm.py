@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from proxy.commands.options import cache_options, given
 from proxy.lockfiles import Format, LockFile, Target, read, read_text, targets_of
+from proxy.logs import set_up_logging
 from proxy.server import run
 from proxy.settings import TOKEN_VARIABLE, Settings, load
-from proxy.telemetry import set_up_logging
 from proxy.warm.asking import Wheelkeep
 from proxy.warm.engine import Progress, Warming, asked_of
 from proxy.warm.inside import serving_inside
@@ -158,8 +158,14 @@ async def _warmed(job: _Job) -> Report:
     """Until all is asked for, or somebody has enough. Raises `ConfigError`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+
+    def interrupted() -> None:
+        # Whoever presses Ctrl-C once more does not want to wait.
+        loop.remove_signal_handler(signal.SIGINT)
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
     begun = time.monotonic()
     async with _opened(job) as wheelkeep:
         with _bar(is_hidden=job.is_bar_hidden) as show:

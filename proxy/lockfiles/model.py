@@ -155,6 +155,10 @@ class Found:
         """The files of one version, for those targets that want it."""
         listed = {offer.filename: offer for offer in offers}
         chosen = fitting(listed, targets)
+        for target in targets:
+            if not any(target in for_these for for_these in chosen.values()):
+                of = f"{project} {version}" if version else project
+                self.notes.append(f"{self.name}: no file of {of} fits {target}")
         for filename, offer in listed.items():
             if filename not in chosen:
                 is_spare = bool(targets) and kind_of(filename) is Kind.SDIST

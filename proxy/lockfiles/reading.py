@@ -117,14 +117,14 @@ def _unknown(name: str) -> LockFileError:
 def _toml(text: str, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
         raise LockFileError(f"{name}: no TOML: {problem}") from problem
 
 
 def _json(text: str, name: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise LockFileError(f"{name}: no JSON: {problem}") from problem
     if not isinstance(found, dict):
         raise LockFileError(f"{name}: no JSON object")

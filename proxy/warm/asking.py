@@ -9,7 +9,7 @@ The only place of `warm` that turns the library's errors into words.
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +23,7 @@ from yarl import URL
 from proxy import __version__
 from proxy.errors import ConfigError, without_secrets
 from proxy.journey import CACHE_NAME
+from proxy.reports import Why, WhyFile
 from proxy.simple.model import File, ProjectName
 from proxy.simple.parse import MalformedPage, parse_project
 from proxy.simple.render import NO_SHA256
@@ -174,10 +175,10 @@ class Wheelkeep:
         try:
             with _in_words():
                 async with self._asked("GET", url, Accept="application/json") as answer:
-                    told = msgspec.json.decode(await answer.read())
-            return [_veiled(one) for one in told["files"] if not one["shown"]]
-        except (NotHad, msgspec.DecodeError, KeyError, TypeError):
+                    told = msgspec.json.decode(await answer.read(), type=Why)
+        except (NotHad, msgspec.DecodeError):
             return []
+        return [_veiled(one) for one in told.files if not one.shown]
 
     def url_of(self, project: ProjectName, filename: str, sha256: str | None) -> str:
         """Where a file is that no page lists any more."""
@@ -286,13 +287,13 @@ def _cache_status(answer: aiohttp.ClientResponse) -> list[str]:
     return []
 
 
-def _veiled(told: Mapping[str, Any]) -> Veiled:
-    entry = {"filename": told["filename"], "url": "", "hashes": {"sha256": told["sha256"]}}
+def _veiled(told: WhyFile) -> Veiled:
+    hashes = {"sha256": told.sha256} if told.sha256 else {}
     return Veiled(
-        file=File(entry),
-        rule=str(told["rule"]),
-        reason=str(told["reason"]),
-        until=told["until"],
+        file=File({"filename": told.filename, "url": "", "hashes": hashes}),
+        rule=told.rule or "",
+        reason=told.reason or "",
+        until=told.until,
     )
 
 

@@ -14,16 +14,16 @@ from aiohttp import web
 from proxy.access_log import LogForNobody
 from proxy.app import application
 from proxy.server import runner_of
-from proxy.settings import Auth, Server, Settings
+from proxy.settings import Auth, Settings
 
 
 @asynccontextmanager
 async def serving_inside(settings: Settings) -> AsyncIterator[str]:
     """Serve on a Unix socket; its path. Raises `ConfigError`."""
     # Nobody else reaches it: it needs no tokens, and no memory for the next who asks.
-    own = settings.model_copy(
-        update={"server": Server(hot_path=False, access_log=False), "auth": Auth()}
-    )
+    here = {"base_path": "", "peer_url": "", "hot_path": False, "access_log": False}
+    server = settings.server.model_copy(update=here)
+    own = settings.model_copy(update={"server": server, "auth": Auth()})
     with tempfile.TemporaryDirectory(prefix="wheelkeep-") as folder:
         path = str(Path(folder) / "socket")
         async with application(own, access_log=LogForNobody()) as app:

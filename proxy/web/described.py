@@ -156,6 +156,13 @@ REQUEST_HEADERS: Mapping[str, Any] = {
     "If-Range": Annotated[
         str, Meta(description="The ETag for which `Range` counts; else all is answered.")
     ],
+    "Prefer": Annotated[
+        str,
+        Meta(
+            description="`wait` (RFC 7240): so many seconds HEAD waits until the file is kept.",
+            examples=["wait=20"],
+        ),
+    ],
 }
 RESPONSE_HEADERS: Mapping[str, Any] = {
     "Cache-Status": Annotated[
@@ -180,6 +187,7 @@ RESPONSE_HEADERS: Mapping[str, Any] = {
     "Location": Annotated[str, Meta(description="Relative.")],
     "Content-Range": Annotated[str, Meta(pattern="^bytes ")],
     "Accept-Ranges": str,
+    "Preference-Applied": Annotated[str, Meta(pattern="^wait=", description="RFC 7240.")],
     "Allow": Annotated[str, Meta(description="The methods that there are.")],
     "WWW-Authenticate": Annotated[str, Meta(description="The two ways to show a token.")],
 }

@@ -83,6 +83,11 @@ class FileHandlers:
             200: Answer(
                 "", {"application/octet-stream": bytes}, ("Cache-Control", "Accept-Ranges")
             ),
+            202: Answer(
+                "To HEAD with `Prefer: wait`: the file is still on its way.",
+                {},
+                ("Preference-Applied",),
+            ),
             206: Answer(
                 "The part that was asked for.",
                 {"application/octet-stream": bytes},
@@ -92,7 +97,7 @@ class FileHandlers:
             416: Answer("The file has no such bytes.", {}, ("Content-Range",)),
         },
         query={"index": Annotated[str, Meta(description="Of a file whose index gives no sha256.")]},
-        headers=("If-None-Match", "Range", "If-Range"),
+        headers=("If-None-Match", "Range", "If-Range", "Prefer"),
         fails=(
             BadRequest,
             ProjectNotFound,

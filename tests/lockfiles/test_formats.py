@@ -85,6 +85,18 @@ def test_any_target_takes_every_file(name: str) -> None:
     assert len([file for file in lock.files if file.project == "markupsafe"]) == 7
 
 
+def test_a_target_that_no_file_fits_is_told() -> None:
+    """Whoever installs there would be left alone."""
+    lines = (
+        '[[package]]\nname = "one"\nversion = "1"\nsource = { registry = "https://pypi.org/simple" }',
+        'wheels = [{ url = "https://files.pythonhosted.org/packages/one-1-py2-none-any.whl" }]',
+    )
+    lock = read_text(text(("version = 1", *lines)), "uv.lock", [LINUX])
+
+    assert lock.notes == (f"uv.lock: no file of one 1 fits {LINUX}",)
+    assert passed(lock, Reason.OTHER_TARGET) == {"one-1-py2-none-any.whl"}
+
+
 def test_a_file_is_called_what_the_index_calls_it() -> None:
     """uv writes another `name` to a file whose own is not normalised."""
     assert 'name = "markupsafe-3.0.2-' in (DATA / "pylock.toml").read_text()
