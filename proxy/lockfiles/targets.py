@@ -160,7 +160,7 @@ Context = str
 def _holds(marker: Marker, environment: Environment, context: Context) -> bool:
     try:
         return marker.evaluate(dict(environment), context)  # type: ignore[arg-type]
-    except (UndefinedEnvironmentName, UndefinedComparison):
+    except (KeyError, UndefinedEnvironmentName, UndefinedComparison):
         return True
 
 

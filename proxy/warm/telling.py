@@ -14,6 +14,8 @@ _HEADINGS = {
     Outcome.FAILED: "Failed",
 }
 
+_MOST_NOTES = 20
+
 
 def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) -> Iterator[str]:
     """The summary, line by line; quiet, what went wrong alone."""
@@ -27,7 +29,9 @@ def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) ->
     if is_quiet:
         return
     yield from _passed_over(report)
-    yield from (f"Note: {note}" for note in report.notes)
+    yield from (f"Note: {note}" for note in report.notes[:_MOST_NOTES])
+    if len(report.notes) > _MOST_NOTES:
+        yield f"Note: and {len(report.notes) - _MOST_NOTES} more, which --json tells"
     totals = report.totals
     if is_dry:
         yield f"Would ask for {_files(totals.left)}"

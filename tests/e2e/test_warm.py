@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from proxy.web.tokens import hash_of
-from tests.e2e.installers import INSTALLERS, installed
+from tests.e2e.installers import INSTALLERS, installed, run, uv_install
 from tests.fakes import FakeUpstream, eventually, first_then, gated, with_ranges
 from tests.servers import RedisServer, free_port, wheelkeep
 from tests.wheels import sdist_tar, wheel
@@ -161,6 +161,39 @@ async def test_a_server_that_was_filled_needs_no_upstream(
     assert first[1]["server"] == server.url
     assert outcomes(by_flag[1]) == outcomes(by_variable[1]) == {ALPHA: "there", BETA: "there"}
     assert (first[0], by_flag[0], by_variable[0]) == (0, 0, 0)
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("name", ["uv.lock", "pylock.toml", "requirements.txt"])
+async def test_what_uv_locks_is_installed_without_upstream(
+    upstream: FakeUpstream, tmp_path: Path, name: str
+) -> None:
+    """From its own lock file and from those that it exports; what only Windows needs is left."""
+    needs = ["beta>=1", "gamma ; sys_platform == 'win32'"]
+    for project, requires in (("alpha", needs), ("beta", []), ("gamma", [])):
+        upstream.add(project, f"{project}-1.0-py3-none-any.whl", wheel(project, "1.0", requires))
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "demo"\nversion = "0"\nrequires-python = ">=3.11"\n'
+        'dependencies = ["alpha"]\n'
+    )
+    uv = (sys.executable, "-m", "uv")
+    await run(*uv, "lock", "--default-index", upstream.url, cwd=tmp_path)
+    for exported in ("pylock.toml", "requirements.txt"):
+        export = ("export", "--frozen", "--no-emit-project", "--format", exported)
+        await run(*uv, *export, "-o", exported, cwd=tmp_path)
+    cache = tmp_path / "cache"
+    status, report = await warmed(
+        upstream,
+        *(str(tmp_path / name), "--cache-dir", str(cache), "--platform", "linux_x86_64"),
+        *("--python", f"3.{sys.version_info[1]}"),
+    )
+    upstream.down_with = 500
+    async with wheelkeep(cache, "--index-url", upstream.url) as server:
+        locked_file = ("--require-hashes", "-r", str(tmp_path / "requirements.txt"))
+        await uv_install(server.index_url, tmp_path / "to", *locked_file)
+
+    assert (status, outcomes(report)) == (0, {ALPHA: "fetched", BETA: "fetched"})
+    assert installed(tmp_path / "to") == {"alpha-1.0", "beta-1.0"}
 
 
 async def test_a_server_does_not_send_what_it_fetches(

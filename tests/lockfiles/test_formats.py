@@ -88,7 +88,8 @@ def test_any_target_takes_every_file(name: str) -> None:
 def test_a_target_that_no_file_fits_is_told() -> None:
     """Whoever installs there would be left alone."""
     lines = (
-        '[[package]]\nname = "one"\nversion = "1"\nsource = { registry = "https://pypi.org/simple" }',
+        '[[package]]\nname = "one"\nversion = "1"',
+        'source = { registry = "https://pypi.org/simple" }',
         'wheels = [{ url = "https://files.pythonhosted.org/packages/one-1-py2-none-any.whl" }]',
     )
     lock = read_text(text(("version = 1", *lines)), "uv.lock", [LINUX])

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 
 from proxy.lockfiles import LockedFile, LockedRequirement, Target
@@ -165,3 +167,33 @@ def test_what_several_files_name_is_wanted_once() -> None:
     found = plan(asked, [file("six-1.0.tar.gz", A)])
 
     assert [one.sha256s for one in found.wanted.values()] == [{A}]
+
+
+DIGESTS = [digit * 64 for digit in "abcdef"]
+NAMES = [
+    "six-1.0-py3-none-any.whl",
+    "six-1.0-cp312-cp312-win_amd64.whl",
+    "six-1.0.tar.gz",
+    "six-1.0.zip",
+]
+PAGES = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from(DIGESTS), st.booleans()),
+    unique_by=(lambda one: one[0], lambda one: one[1]),
+)
+
+
+@given(page=PAGES, hashes=st.sets(st.sampled_from(DIGESTS), min_size=1))
+def test_each_hash_has_one_end(page: list[tuple[str, str, bool]], hashes: set[str]) -> None:
+    """It is wanted, refused, passed over or lacking, whatever the index has and policy hides."""
+    shown = [file(name, sha256) for name, sha256, is_hidden in page if not is_hidden]
+    hidden = [veiled(name, sha256) for name, sha256, is_hidden in page if is_hidden]
+    found = plan(locked(None, *hashes), shown, hidden)
+    sha256s = {name: sha256 for name, sha256, _ in page}
+    ends = [
+        *(one.sha256 for one in found.wanted.values()),
+        *(one.veiled.file.sha256 for one in found.refused.values()),
+        *(sha256s[one.name] for one in found.passed_over),
+        *(one.sha256 for one in found.lacking),
+    ]
+
+    assert sorted(map(str, ends)) == sorted(hashes)
