@@ -430,6 +430,13 @@ def test_what_kubernetes_says_of_a_service_is_no_setting(monkeypatch: pytest.Mon
         load()
 
 
+def test_the_token_of_a_client_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who shows one to a server may start another one beside it."""
+    monkeypatch.setenv("WHEELKEEP_TOKEN", "secret")
+
+    assert load().auth == Auth()
+
+
 def test_the_documented_file_holds_the_defaults() -> None:
     """config/wheelkeep.toml shows every key, each with its default."""
     text = (ROOT / "config/wheelkeep.toml").read_text()

@@ -237,6 +237,7 @@ def _bar(*, is_hidden: bool) -> Iterator[Callable[[Progress], None]]:
                 f"{progress.files_done} of {progress.files} files{pages}", refresh=False
             )
             bar.total = progress.bytes
-            bar.update(progress.bytes_done - bar.n)
+            if not bar.update(progress.bytes_done - bar.n):
+                bar.refresh()  # a large file may take long: what is known is seen at once
 
         yield show

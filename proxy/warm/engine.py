@@ -4,21 +4,20 @@ Knows nothing of terminals: whoever shows progress is told after each change.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from proxy.lockfiles import LockedFile, LockedRequirement, LockFile
 from proxy.simple.model import ProjectName
 from proxy.warm.asking import NotHad, Wheelkeep
-from proxy.warm.choosing import Asked, Lacking, Plan, Refused, Wanted, plan
+from proxy.warm.choosing import Asked, Plan, Refused, Wanted, plan
+from proxy.warm.noting import Key, key_of, missing_of, named_by, refused_by, result_of, size_of
 from proxy.warm.results import Outcome, Passed, Result
 
 _METADATA = ".metadata"
 _REFUSED, _UNKNOWN = 403, 404
 _KEPT = (Outcome.THERE, Outcome.FETCHED)
-_Key = tuple[str, ...]
-"""Project, and what tells one thing that is wanted of it from the others."""
 
 
 @dataclass(slots=True)
@@ -68,7 +67,7 @@ class Warming:
         self._turns = asyncio.Semaphore(jobs)
         self._is_dry = is_dry
         self._on_change = on_change
-        self._results: dict[_Key, Result] = {}
+        self._results: dict[Key, Result] = {}
         self._room_bytes: int | None = None
         self.progress = Progress()
         self.passed_over: list[Passed] = []
@@ -96,7 +95,7 @@ class Warming:
         projects = list(asked)
         self.progress.projects = len(projects)
         for one in projects:
-            for key, result in _named(one, Outcome.LEFT):
+            for key, result in named_by(one, Outcome.LEFT):
                 self._results[key] = result
         try:
             async with asyncio.TaskGroup() as group:
@@ -113,14 +112,14 @@ class Warming:
                 found = await self._plan(asked)
             except NotHad as problem:
                 found = None
-                for key, result in _named(asked, _outcome_of(problem), str(problem)):
+                for key, result in named_by(asked, _outcome_of(problem), str(problem)):
                     self._results[key] = result
         self.progress.projects -= 1
         if found is None:
             self._on_change(self.progress)
             return
         # From now on, files stand for what named them.
-        for key, _ in _named(asked, Outcome.LEFT):
+        for key, _ in named_by(asked, Outcome.LEFT):
             self._results.pop(key, None)
         self._note(asked.project, found)
         self._on_change(self.progress)
@@ -146,22 +145,22 @@ class Warming:
         self.passed_over += found.passed_over
         for refused in found.refused.values():
             file = refused.veiled.file
-            self._results[project, file.filename, str(file.sha256)] = _refused(project, refused)
+            self._results[project, file.filename, str(file.sha256)] = refused_by(project, refused)
         for lacking in found.lacking:
-            self._results[project, lacking.name, lacking.origin] = _missing(project, lacking)
+            self._results[project, lacking.name, lacking.origin] = missing_of(project, lacking)
         for wanted in found.wanted.values():
-            self._results[_key(project, wanted)] = _result(project, wanted, Outcome.LEFT)
+            self._results[key_of(project, wanted)] = result_of(project, wanted, Outcome.LEFT)
             self.progress.files += 1
-            self.progress.bytes += _size(wanted) or 0
+            self.progress.bytes += size_of(wanted) or 0
 
     # --- one file -------------------------------------------------------------------------
 
     async def _file(self, project: ProjectName, wanted: Wanted) -> None:
         async with self._turns:
             result = await self._asked(project, wanted)
-        self._results[_key(project, wanted)] = result
+        self._results[key_of(project, wanted)] = result
         self.progress.files_done += 1
-        self.progress.bytes_done += _size(wanted) or 0
+        self.progress.bytes_done += size_of(wanted) or 0
         self.progress.bytes_fetched += result.bytes_fetched
         self._on_change(self.progress)
 
@@ -175,11 +174,11 @@ class Warming:
             return await self._no(project, wanted, problem)
         if wanted.sha256s and kept.sha256 is not None and kept.sha256 not in wanted.sha256s:
             reason = f"the file of the index has the sha256 {kept.sha256}"
-            return _result(project, wanted, Outcome.MISSING, reason=reason)
+            return result_of(project, wanted, Outcome.MISSING, reason=reason)
         size = kept.size_bytes or 0
         if self._room_bytes is not None and size > self._room_bytes:
             reason = f"its {size} bytes are more than cache.max_size, and were not kept"
-            return _result(project, wanted, Outcome.FAILED, reason=reason)
+            return result_of(project, wanted, Outcome.FAILED, reason=reason)
         fetched = 0 if kept.was_there else size
         was_there = kept.was_there
         claimed = listed.core_metadata if listed else None
@@ -187,12 +186,12 @@ class Warming:
             try:
                 beside = await self._wheelkeep.keep(_beside(url), claimed.get("sha256"))
             except NotHad as problem:
-                return _result(
+                return result_of(
                     project, wanted, Outcome.FAILED, reason=f"its core metadata: {problem}"
                 )
             was_there = was_there and beside.was_there
             fetched += 0 if beside.was_there else beside.size_bytes or 0
-        return _result(
+        return result_of(
             project,
             wanted,
             Outcome.THERE if was_there else Outcome.FETCHED,
@@ -207,97 +206,8 @@ class Warming:
             # It was shown a moment ago, or is kept and no longer listed.
             for one in await self._wheelkeep.veiled(project):
                 if one.file.filename == wanted.filename:
-                    return _refused(project, Refused(veiled=one, origin=wanted.origin))
-        return _result(project, wanted, outcome, reason=str(problem))
-
-
-# --- results ----------------------------------------------------------------------------------
-
-
-def _named(
-    asked: Asked, outcome: Outcome, reason: str | None = None
-) -> Iterator[tuple[_Key, Result]]:
-    """What the lock files name, before it is known which files that are."""
-    for file in asked.files:
-        of = f"{asked.project}=={file.version}" if file.version else str(asked.project)
-        name = file.filename or of
-        yield (
-            (asked.project, name, file.origin, *sorted(file.sha256s)),
-            Result(
-                project=asked.project,
-                name=name,
-                outcome=outcome,
-                origin=file.origin,
-                sha256=next(iter(file.sha256s)) if len(file.sha256s) == 1 else None,
-                reason=reason,
-            ),
-        )
-    for required in asked.requirements:
-        yield (
-            (asked.project, str(required), required.origin),
-            Result(
-                project=asked.project,
-                name=str(required),
-                outcome=outcome,
-                origin=required.origin,
-                reason=reason,
-            ),
-        )
-
-
-def _key(project: ProjectName, wanted: Wanted) -> _Key:
-    return (project, wanted.filename, str(wanted.sha256))
-
-
-def _result(
-    project: ProjectName,
-    wanted: Wanted,
-    outcome: Outcome,
-    *,
-    reason: str | None = None,
-    sha256: str | None = None,
-    size: int | None = None,
-    bytes_fetched: int = 0,
-) -> Result:
-    return Result(
-        project=project,
-        name=wanted.filename,
-        outcome=outcome,
-        origin=wanted.origin,
-        sha256=sha256 or wanted.sha256,
-        size=_size(wanted) if size is None else size,
-        bytes_fetched=bytes_fetched,
-        reason=reason,
-    )
-
-
-def _refused(project: ProjectName, refused: Refused) -> Result:
-    veiled = refused.veiled
-    return Result(
-        project=project,
-        name=veiled.file.filename,
-        outcome=Outcome.REFUSED,
-        origin=refused.origin,
-        sha256=veiled.file.sha256,
-        reason=veiled.reason,
-        rule=veiled.rule,
-        until=veiled.until,
-    )
-
-
-def _missing(project: ProjectName, lacking: Lacking) -> Result:
-    return Result(
-        project=project,
-        name=lacking.name,
-        outcome=Outcome.MISSING,
-        origin=lacking.origin,
-        sha256=lacking.sha256,
-        reason=lacking.reason,
-    )
-
-
-def _size(wanted: Wanted) -> int | None:
-    return wanted.file.size_bytes if wanted.file else None
+                    return refused_by(project, Refused(veiled=one, origin=wanted.origin))
+        return result_of(project, wanted, outcome, reason=str(problem))
 
 
 def _outcome_of(problem: NotHad) -> Outcome:

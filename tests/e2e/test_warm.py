@@ -448,7 +448,7 @@ async def test_a_terminal_sees_how_far_it_is(
 
     assert process.returncode == 0
     assert b"Fetched: 2 files" in output
-    assert " files" in shown
+    assert "2 of 2 files" in shown
     assert "B/s" in shown
 
 

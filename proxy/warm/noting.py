@@ -1,0 +1,101 @@
+"""What is noted of each thing that is wanted. Pure."""
+
+from collections.abc import Iterator
+
+from proxy.simple.model import ProjectName
+from proxy.warm.choosing import Asked, Lacking, Refused, Wanted
+from proxy.warm.results import Outcome, Result
+
+Key = tuple[str, ...]
+"""Project, and what tells one thing that is wanted of it from the others."""
+
+
+def named_by(
+    asked: Asked, outcome: Outcome, reason: str | None = None
+) -> Iterator[tuple[Key, Result]]:
+    """What the lock files name, before it is known which files that are."""
+    for file in asked.files:
+        of = f"{asked.project}=={file.version}" if file.version else str(asked.project)
+        name = file.filename or of
+        yield (
+            (asked.project, name, file.origin, *sorted(file.sha256s)),
+            Result(
+                project=asked.project,
+                name=name,
+                outcome=outcome,
+                origin=file.origin,
+                sha256=next(iter(file.sha256s)) if len(file.sha256s) == 1 else None,
+                reason=reason,
+            ),
+        )
+    for required in asked.requirements:
+        yield (
+            (asked.project, str(required), required.origin),
+            Result(
+                project=asked.project,
+                name=str(required),
+                outcome=outcome,
+                origin=required.origin,
+                reason=reason,
+            ),
+        )
+
+
+def key_of(project: ProjectName, wanted: Wanted) -> Key:
+    """By which a file is known."""
+    return (project, wanted.filename, str(wanted.sha256))
+
+
+def result_of(
+    project: ProjectName,
+    wanted: Wanted,
+    outcome: Outcome,
+    *,
+    reason: str | None = None,
+    sha256: str | None = None,
+    size: int | None = None,
+    bytes_fetched: int = 0,
+) -> Result:
+    """What became of a file."""
+    return Result(
+        project=project,
+        name=wanted.filename,
+        outcome=outcome,
+        origin=wanted.origin,
+        sha256=sha256 or wanted.sha256,
+        size=size_of(wanted) if size is None else size,
+        bytes_fetched=bytes_fetched,
+        reason=reason,
+    )
+
+
+def refused_by(project: ProjectName, refused: Refused) -> Result:
+    """A file that is hidden, with the rule that hides it."""
+    veiled = refused.veiled
+    return Result(
+        project=project,
+        name=veiled.file.filename,
+        outcome=Outcome.REFUSED,
+        origin=refused.origin,
+        sha256=veiled.file.sha256,
+        reason=veiled.reason,
+        rule=veiled.rule,
+        until=veiled.until,
+    )
+
+
+def missing_of(project: ProjectName, lacking: Lacking) -> Result:
+    """What the page does not have."""
+    return Result(
+        project=project,
+        name=lacking.name,
+        outcome=Outcome.MISSING,
+        origin=lacking.origin,
+        sha256=lacking.sha256,
+        reason=lacking.reason,
+    )
+
+
+def size_of(wanted: Wanted) -> int | None:
+    """In bytes, as the index says; None: it does not."""
+    return wanted.file.size_bytes if wanted.file else None
