@@ -60,7 +60,7 @@ def _add(found: Found, given: str, entry: Mapping[str, Any], origin: str) -> Non
         found.files.append(
             LockedFile(
                 project=project,
-                version=specifier.removeprefix("=="),
+                version=specifier.lstrip("="),
                 filename=None,
                 sha256s=sha256s,
                 index=entry.get("index"),

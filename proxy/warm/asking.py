@@ -199,10 +199,10 @@ class Wheelkeep:
         while True:
             async with self._session.head(URL(url), headers=wait, allow_redirects=True) as answer:
                 self._check_let_in(answer)
-                if answer.status == 202:
+                is_waited = "wait" in answer.headers.get("Preference-Applied", "")
+                if answer.status == 202 and is_waited:
                     continue
                 is_hit = "hit" in _cache_status(answer)
-                is_waited = "wait" in answer.headers.get("Preference-Applied", "")
                 if answer.status != 200 or not (is_hit or is_waited):
                     return None
                 return _kept(answer, was_there=is_hit)

@@ -104,6 +104,16 @@ async def test_a_file_on_its_way_is_asked_for_again(wheelkeep: Wheelkeep, elder:
     assert elder.asked == ["HEAD"] * 3
 
 
+async def test_a_202_that_nobody_waited_for_is_no_reason_to_ask_forever(
+    wheelkeep: Wheelkeep, elder: Elder
+) -> None:
+    """It is not ours."""
+    elder.answers = [web.Response(status=202)]
+    await wheelkeep.keep(wheelkeep.url_of(SIX, "six.whl", SHA256), SHA256)
+
+    assert elder.asked == ["HEAD", "GET"]
+
+
 async def test_what_passes_is_tried_again(wheelkeep: Wheelkeep, elder: Elder) -> None:
     """503, as long as Retry-After says; and a connection that breaks."""
     elder.answers = [
