@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -307,6 +309,8 @@ class Collector:
         self.spans: list[Any] = []
         self.resources: list[dict[str, Any]] = []
         self.headers: list[Any] = []
+        self.status = 200
+        self.gate: asyncio.Event | None = None
         app = web.Application()
         app.router.add_post("/v1/traces", self._take)
         self.server = TestServer(app)
@@ -320,6 +324,10 @@ class Collector:
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         self.headers.append(request.headers)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.status != 200:
+            return web.Response(status=self.status)
         for sent in ExportTraceServiceRequest.FromString(body).resource_spans:
             self.resources.append(
                 {
@@ -353,8 +361,8 @@ async def test_spans_reach_a_collector(
     }
     async with wheelkeep(tmp_path / "cache", *flags, **environment) as server:
         for _ in range(20):
-            async with TestClient(TestServer(web.Application())) as other:
-                await other.session.get(f"{server.url}/healthz")
+            async with aiohttp.ClientSession() as other:
+                await other.get(f"{server.url}/healthz")
 
     names = {span.name for span in collector.spans}
     assert "GET /healthz" in names
@@ -379,35 +387,63 @@ async def test_sampling_is_left_to_its_variable(
 
 
 async def test_a_collector_that_is_away_costs_one_line(
-    tmp_path: Path, upstream: FakeUpstream
+    tmp_path: Path, collector: Collector, upstream: FakeUpstream
 ) -> None:
-    """Clients are answered, and the server stops as soon as ever."""
-    environment = {
-        "WHEELKEEP_SERVER__TRACES": "http://127.0.0.1:1",
-        "OTEL_BSP_SCHEDULE_DELAY": "50",
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
-    }
+    """Clients are answered meanwhile; its return is told, too."""
     upstream.add("six", "six-1.0.tar.gz")
+    collector.status = 400
+    environment = {
+        "WHEELKEEP_SERVER__TRACES": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
     flags = ("--index-url", upstream.url)
     async with (
         wheelkeep(tmp_path / "cache", *flags, **environment) as server,
-        TestClient(TestServer(web.Application())) as client,
+        aiohttp.ClientSession() as client,
     ):
 
-        async def is_told() -> bool:
-            assert (await client.session.get(f"{server.index_url}six/")).status == 200
-            return "traces cannot be sent" in server.log.read_text()
+        async def is_refused_often() -> bool:
+            assert (await client.get(f"{server.index_url}six/")).status == 200
+            return len(collector.headers) > 3
 
-        await eventually(is_told)
-        for _ in range(3):
-            await client.session.get(f"{server.index_url}six/")
-            await asyncio.sleep(0.1)
-    events = [json.loads(line)["event"] for line in server.log.read_text().splitlines()]
+        async def is_told_of_return() -> bool:
+            await client.get(f"{server.index_url}six/")
+            return "traces are sent again" in server.log.read_text()
 
-    assert {*events} - {"request", "serving", "stopping"} == {
-        "traces cannot be sent: spans are dropped"
-    }
-    assert events.count("traces cannot be sent: spans are dropped") == 1
+        await eventually(is_refused_often)
+        collector.status = 200
+        await eventually(is_told_of_return)
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    events = [line["event"] for line in lines if line["event"] != "request"]
+
+    assert events == [
+        "serving",
+        "traces cannot be sent: spans are dropped",
+        "traces are sent again",
+        "stopping",
+    ]
+
+
+async def test_a_collector_that_does_not_answer_keeps_nobody_from_stopping(
+    tmp_path: Path, collector: Collector, upstream: FakeUpstream
+) -> None:
+    """What it did not take by then is lost."""
+    collector.gate = asyncio.Event()
+    environment = {"WHEELKEEP_SERVER__TRACES": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    flags = ("--index-url", upstream.url)
+    async with wheelkeep(tmp_path / "cache", *flags, **environment) as server:
+
+        async def is_asked() -> bool:
+            return len(collector.headers) > 0
+
+        await eventually(is_asked)
+        begun = time.monotonic()
+        server.process.terminate()
+        assert await server.process.wait() == 0
+        seconds = time.monotonic() - begun
+    collector.gate.set()
+
+    assert seconds < 9  # the library itself would wait for ten seconds, and then try again
 
 
 # --- without ------------------------------------------------------------------------------
@@ -448,3 +484,4 @@ def test_what_is_no_collector(monkeypatch: pytest.MonkeyPatch, given: str) -> No
     with pytest.raises(ConfigError) as refused:
         load()
     assert "server.traces: must be like http://collector:4318" in str(refused.value)
+    assert "secret" not in str(refused.value)
