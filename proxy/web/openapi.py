@@ -24,7 +24,6 @@ from proxy.web.described import (
     PATH_PARAMETERS,
     REQUEST_HEADERS,
     RESPONSE_HEADERS,
-    UNCHANGED,
     Answer,
     Promise,
     as_json,
@@ -58,6 +57,7 @@ _SCHEMES = {
 }
 _FAILS_OF_ALL = (ProxyError, StoreUnavailable)
 _OF_ALL = ("Cache-Status", "X-Request-Id")
+_VALIDATED = ("ETag", "Cache-Control")
 _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
@@ -74,14 +74,17 @@ class DescriptionHandlers:
 
     @described(
         "operators",
-        {200: as_json(dict[str, Any], headers=("ETag", "Cache-Control")), 304: UNCHANGED},
+        {
+            200: as_json(dict[str, Any], headers=_VALIDATED),
+            304: Answer("The client has it already.", {}, _VALIDATED),
+        },
         headers=("If-None-Match",),
     )
     async def description(self, request: web.Request) -> web.Response:
         """The description that this is (OpenAPI 3.1)."""
         request[NOTE].route = "openapi"
         body, etag = self._made
-        headers = {"ETag": f'"{etag}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        headers = {"ETag": f'"{etag}"', "Cache-Control": "no-cache"}
         if matches(request.headers.get("If-None-Match"), etag):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
