@@ -1,4 +1,4 @@
-"""What the figures in the README come from. Run it with `python -m benchmarks`.
+"""What the figures in the documentation come from. Run it with `python -m benchmarks`.
 
 `rows/` says what is measured; everything else is what that takes: `data` generates an index,
 `nginx` and `servers` start who is compared, `load` asks, `figures` compares, `report` tells.

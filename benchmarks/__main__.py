@@ -8,7 +8,7 @@ import click
 
 from benchmarks.bench import Bench, Failed, run
 from benchmarks.machine import conditions
-from benchmarks.report import NoMarkers, put_into, render
+from benchmarks.report import NoMarkers, excerpt, put_into, render
 from benchmarks.rows import all_groups
 
 
@@ -20,9 +20,14 @@ from benchmarks.rows import all_groups
 @click.option("--seconds", default=5, type=click.IntRange(1), help="Of load, each run and side.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it there.")
 @click.option(
-    "--readme",
+    "--page",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="Put it between the markers of this file.",
+)
+@click.option(
+    "--readme",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Put the few rows that are quoted between the markers of this file.",
 )
 @click.option("--list", "is_list", is_flag=True, help="Only say which rows there are.")
 def main(
@@ -30,6 +35,7 @@ def main(
     runs: int,
     seconds: int,
     output: Path | None,
+    page: Path | None,
     readme: Path | None,
     is_list: bool,
 ) -> None:
@@ -48,26 +54,28 @@ def main(
     # So that whatever ends this ends its servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bench = Bench(runs=runs, seconds=seconds)
-    if readme is not None:
-        _with_report(readme, "")  # a missing marker is told now, not when all is measured
+    for file in filter(None, (page, readme)):
+        _with_report(file, "")  # a missing marker is told now, not when all is measured
     outcomes = list(run(bench, groups))
     has_rivals = any(outcome.row.rival for outcome in outcomes)
     report = render(conditions(bench, with_rivals=has_rivals), outcomes)
     click.echo(report)
     if output is not None:
         output.write_text(report)
+    if page is not None:
+        page.write_text(_with_report(page, report))
     if readme is not None:
-        readme.write_text(_with_report(readme, report))
+        readme.write_text(_with_report(readme, excerpt(outcomes)))
     # What a rival cannot do is a finding.
     if any(isinstance(outcome, Failed) and not outcome.row.rival for outcome in outcomes):
         sys.exit(1)
 
 
-def _with_report(readme: Path, report: str) -> str:
+def _with_report(file: Path, report: str) -> str:
     try:
-        return put_into(readme.read_text(), report)
+        return put_into(file.read_text(), report)
     except NoMarkers as problem:
-        raise click.ClickException(f"{readme} {problem}") from None
+        raise click.ClickException(f"{file} {problem}") from None
 
 
 if __name__ == "__main__":

@@ -1,12 +1,26 @@
-"""The report in Markdown: which machine, the goals, and the other proxies beside each other."""
+"""The report in Markdown: which machine, the goals, and the other proxies beside each other.
+
+The README quotes a few rows of it, always the same ones: `excerpt`.
+"""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from benchmarks.bench import Failed, Measured, Outcome
 from benchmarks.figures import Goal, Unit
 
 BEGIN = "<!-- benchmarks: begin -->"
 END = "<!-- benchmarks: end -->"
+QUOTED = (
+    "hot/200-gzip.json",
+    "hot/50kB.whl",
+    "cold/page",
+    "uv/install",
+    "uv/install-30ms",
+    "rivals/*/200.json",
+    "rivals/*/50kB",
+)
+"""Rows by their names: what installs are made of, whether we look good in them or not."""
 
 
 class NoMarkers(Exception):
@@ -15,9 +29,13 @@ class NoMarkers(Exception):
 
 def render(conditions: str, outcomes: Sequence[Outcome]) -> str:
     """The whole report."""
+    return f"{conditions}\n\n{_tables(outcomes)}" if outcomes else f"{conditions}\n"
+
+
+def _tables(outcomes: Sequence[Outcome]) -> str:
     compared = [outcome for outcome in outcomes if not outcome.row.rival]
     rivals = [outcome for outcome in outcomes if outcome.row.rival]
-    parts = [conditions]
+    parts = []
     if compared:
         parts.append(_table_of_goals(compared))
     if rivals:
@@ -25,7 +43,17 @@ def render(conditions: str, outcomes: Sequence[Outcome]) -> str:
             "How many times faster wheelkeep is than other proxies:",
             _table_of_rivals(rivals),
         ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts) + "\n" if parts else ""
+
+
+def excerpt(outcomes: Sequence[Outcome]) -> str:
+    """The rows that the README quotes. Empty where none of them was measured."""
+    quoted = [
+        outcome
+        for outcome in outcomes
+        if any(fnmatchcase(outcome.row.name, pattern) for pattern in QUOTED)
+    ]
+    return _tables(quoted)
 
 
 def put_into(text: str, report: str) -> str:

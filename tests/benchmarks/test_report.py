@@ -1,12 +1,15 @@
 """The tables say what was measured, what was not, and put themselves into a README."""
 
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from benchmarks.bench import Failed, Measured, Row
 from benchmarks.figures import PER_SECOND, Figures, at_least, ratio
-from benchmarks.report import BEGIN, END, NoMarkers, put_into, render
+from benchmarks.report import BEGIN, END, QUOTED, NoMarkers, excerpt, put_into, render
+from benchmarks.rows import all_groups
 
 
 def unused(*_: object) -> Figures:
@@ -66,3 +69,25 @@ def test_a_readme_keeps_everything_around_the_markers() -> None:
 def test_a_readme_without_markers_is_left_alone(text: str) -> None:
     with pytest.raises(NoMarkers, match="needs a line"):
         put_into(text, "new\n")
+
+
+def test_a_few_rows_are_quoted() -> None:
+    """Those of both tables whose names are chosen, in the words of the whole report."""
+    outcomes = [
+        Measured(row=replace(row("small"), name="hot/10-gzip.json"), figures=FAST),
+        Measured(row=replace(row("middle", limit=4.0), name="hot/200-gzip.json"), figures=FAST),
+        Measured(row=replace(row("page", rival="one"), name="rivals/one/200.json"), figures=FAST),
+    ]
+    quoted = excerpt(outcomes).splitlines()
+    assert "| middle | 200/s | 75/s | 2.50× (2.00–3.00) | ≥ 4× | **missed** |" in quoted
+    assert "| page | 2.50× (2.00–3.00) |" in quoted
+    assert not any("small" in line for line in quoted)
+    assert set(quoted) <= set(render("A machine.", outcomes).splitlines())
+    assert excerpt(outcomes[:1]) == ""
+
+
+def test_what_is_quoted_is_there() -> None:
+    """Each pattern means a row that is measured."""
+    names = [one.name for group in all_groups() for one in group.rows]
+    for pattern in QUOTED:
+        assert any(fnmatchcase(name, pattern) for name in names), pattern
