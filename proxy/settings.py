@@ -71,9 +71,11 @@ class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(3141, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(
-        1, ge=1, description="processes sharing the port; auto: one per usable core"
+        1, ge=1, description="processes sharing the port; auto: one for each usable core"
     )
-    base_path: str = Field("", description="prefix of all URLs, when served below one")
+    base_path: str = Field(
+        "", description="prefix of all URLs, where a proxy in front passes it on"
+    )
     peer_url: str = Field(
         "",
         description="where machines that share Redis reach this one; empty: its address there",
@@ -138,24 +140,29 @@ class Cache(Section):
     """What is kept, where, and for how long."""
 
     dir: Directory = Field(
-        Path("~/.cache/wheelkeep"), description="folder of pages (embedded) and blobs"
+        Path("~/.cache/wheelkeep"), description="folder of pages (embedded) and files"
     )
     redis: str = Field(
         "",
         repr=False,
-        description="redis://… or rediss://…: shared between machines, for pages and turns",
+        description="redis://…, rediss://…, unix://…: machines share pages, and files",
     )
     blobs: str = Field(
-        "", description="s3://bucket/prefix, gs://… or az://…: blobs shared between machines"
+        "", description="s3://bucket/prefix, gs://…, az://…: files shared between machines"
     )
-    max_size: Size = Field(ByteSize(20 * 1024**3), ge=0, description="of blobs on disk")
+    max_size: Size = Field(
+        ByteSize(20 * 1024**3),
+        ge=0,
+        description="of files on disk, with a unit (1MB or more; 0: keep none); "
+        "what was used least recently goes",
+    )
     page_ttl: OptionalDuration = Field(
-        None, description="how long a page is fresh; empty: what upstream's Cache-Control says"
+        None, description="how long a page is fresh; empty: what the index says in Cache-Control"
     )
     stale_if_error: Duration = Field(
-        timedelta(days=30), description="serve the last good page this long while upstream fails"
+        timedelta(days=30), description="serve the last good page this long while the index fails"
     )
-    offline: bool = Field(False, description="never ask upstream")
+    offline: bool = Field(False, description="never ask an index; what is not here is 504")
 
     @field_validator("blobs", mode="after")
     @classmethod
@@ -176,9 +183,9 @@ class Index(Section):
     """One upstream: an index that speaks the Simple API, or a folder of wheels."""
 
     # Neither has a default: an index that somebody forgot to finish is not PyPI.
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name in URLs, logs")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name in URLs and logs")
     url: str = Field(
-        description="address of its /simple/ page; or a folder: file:///srv/wheels, ./wheels",
+        description="its address, as a rule one that ends in /simple/; or a folder: /srv/wheels",
     )
     projects: tuple[ProjectPattern, ...] = Field(
         ("*",),
@@ -186,7 +193,7 @@ class Index(Section):
         description="patterns of the project names it may answer for; any but * reserves them",
     )
     username: str = Field("", description="sent to the host of url and to no other")
-    password: SecretStr = Field(SecretStr(""), description="likewise")
+    password: SecretStr = Field(SecretStr(""), description="likewise; best in a variable or a file")
     password_file: OptionalFile = Field(
         None, description="file that holds the password; read again when it changes"
     )
@@ -194,7 +201,7 @@ class Index(Section):
         None, description="of its files; empty: policy.min_age, and none for a folder"
     )
     link_hosts: tuple[str, ...] = Field(
-        (), description="hosts its links may lead to wherever these are; patterns"
+        (), description="hosts (patterns) its links may lead to, also in private networks"
     )
     proxy: str = Field(
         "",
@@ -291,9 +298,11 @@ class Policy(Section):
     """Which files clients may see. Lines of rules are told in `rules.py`."""
 
     min_age: Duration = Field(timedelta(0), description="a younger file is not shown, not served")
-    min_age_exempt: tuple[RuleLine, ...] = Field((), description="what min_age spares")
-    allow: tuple[RuleLine, ...] = Field(("*",), description="what may come in")
-    deny: tuple[RuleLine, ...] = Field((), description="what may not, also where it is allowed")
+    min_age_exempt: tuple[RuleLine, ...] = Field((), description="rules: what min_age spares")
+    allow: tuple[RuleLine, ...] = Field(("*",), description="rules: what may come in")
+    deny: tuple[RuleLine, ...] = Field(
+        (), description="rules: what may not, also where it is allowed"
+    )
     hide_yanked: bool = Field(False, description="do not show and serve yanked files")
 
 
@@ -304,7 +313,7 @@ class Auth(Section):
         (), description="sha256 of each accepted token; empty, and no tokens_file: open"
     )
     tokens_file: OptionalFile = Field(
-        None, description="file of more of them, one a line; read again when it changes"
+        None, description="file of more of them, one a line, # comments; read again when it changes"
     )
     admin_tokens: tuple[TokenHash, ...] = Field(
         (), description="may purge; none, and no file: purge only from the loopback address"

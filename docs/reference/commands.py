@@ -1,0 +1,55 @@
+"""Every command, from the command line in `proxy/cli.py`."""
+
+import inspect
+import re
+
+import click
+
+from docs.reference.markdown import code, table
+from proxy.cli import main
+
+
+def commands() -> str:
+    """A heading for each command, with its usage, what it does, and its options."""
+    context = click.Context(main, info_name="wheelkeep")
+    return "\n\n".join(
+        _command(name, command, context)
+        for name in main.list_commands(context)
+        if (command := main.get_command(context, name)) is not None
+    )
+
+
+def _command(name: str, command: click.Command, parent: click.Context) -> str:
+    context = click.Context(command, info_name=name, parent=parent)
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    parts = [f"## {name}", f"```text\n{' '.join(usage.split())}\n```", _words(command.help or "")]
+    options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
+    rows = [_row(option, context) for option in options]
+    if rows:
+        parts.append(table(["option", "what"], rows))
+    if isinstance(command, click.Group):
+        parts += [
+            _command(f"{name} {sub}", one, context).replace("## ", "### ", 1)
+            for sub in command.list_commands(context)
+            if (one := command.get_command(context, sub)) is not None
+        ]
+    return "\n\n".join(parts)
+
+
+def _row(option: click.Option, context: click.Context) -> tuple[str, str]:
+    record = option.get_help_record(context)
+    names, words = record or (", ".join(option.opts), option.help or "")
+    return code(names), re.sub(r"\s*\[default: (.*?)\]", r" Default: `\1`.", words)
+
+
+def _words(help: str) -> str:
+    """The help, whose paragraphs that begin with a backspace are to stay as they are."""
+    paragraphs = inspect.cleandoc(help).split("\f")[0].strip().split("\n\n")
+    return "\n\n".join(_paragraph(one) for one in paragraphs)
+
+
+def _paragraph(text: str) -> str:
+    if not text.startswith("\b"):
+        return text
+    kept = inspect.cleandoc(text.removeprefix("\b"))
+    return f"```text\n{kept}\n```"
