@@ -5,7 +5,7 @@ import re
 
 import click
 
-from docs.reference.markdown import code, table
+from docs.reference.markdown import code, plain, table
 from proxy.cli import main
 
 
@@ -27,6 +27,8 @@ def _command(name: str, command: click.Command, parent: click.Context) -> str:
     rows = [_row(option, context) for option in options]
     if rows:
         parts.append(table(["option", "what"], rows))
+    if command.epilog:
+        parts.append(_kept(command.epilog))
     if isinstance(command, click.Group):
         parts += [
             _command(f"{name} {sub}", one, context).replace("## ", "### ", 1)
@@ -39,7 +41,7 @@ def _command(name: str, command: click.Command, parent: click.Context) -> str:
 def _row(option: click.Option, context: click.Context) -> tuple[str, str]:
     record = option.get_help_record(context)
     names, words = record or (", ".join(option.opts), option.help or "")
-    return code(names), re.sub(r"\s*\[default: (.*?)\]", r" Default: `\1`.", words)
+    return code(names), plain(re.sub(r"\s*\[default: ([^;\]]*)\]", r" Default: `\1`.", words))
 
 
 def _words(help: str) -> str:
@@ -49,7 +51,8 @@ def _words(help: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    if not text.startswith("\b"):
-        return text
-    kept = inspect.cleandoc(text.removeprefix("\b"))
-    return f"```text\n{kept}\n```"
+    return _kept(text.removeprefix("\b")) if text.startswith("\b") else plain(text)
+
+
+def _kept(text: str) -> str:
+    return f"```text\n{inspect.cleandoc(text)}\n```"

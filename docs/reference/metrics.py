@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from docs.reference.markdown import code, table
+from docs.reference.markdown import code, plain, table
 from docs.reference.running import running
 from proxy.telemetry import Telemetry
 
@@ -22,7 +22,7 @@ def metrics() -> str:
                 code(_name(family)),
                 family.type,
                 ", ".join(code(label) for label in labels.get(family.name, ())),
-                f"{family.documentation.rstrip('.')}.",
+                plain(f"{family.documentation.rstrip('.')}."),
             )
             for family in sorted(families(), key=lambda family: family.name)
         ],

@@ -4,7 +4,7 @@ import ast
 import tomllib
 from pathlib import Path
 
-from docs.reference.markdown import code, table
+from docs.reference.markdown import code, plain, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,4 +35,4 @@ def _sentence(module: str) -> str:
     path = ROOT / module.replace(".", "/")
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     words = ast.get_docstring(ast.parse(file.read_text())) or ""
-    return " ".join(words.split("\n\n")[0].split())
+    return plain(" ".join(words.split("\n\n")[0].split()))

@@ -4,7 +4,7 @@ import inspect
 import re
 from datetime import timedelta
 
-from docs.reference.markdown import code, table
+from docs.reference.markdown import code, plain, table
 from proxy.journey import Journey, Outcome
 
 _TTL = timedelta(seconds=345)
@@ -21,7 +21,11 @@ def outcomes() -> str:
     return table(
         ["word", "`Cache-Status`, for example", "meaning"],
         [
-            (code(word), code(_EXAMPLES.get(word, Journey(outcome=word)).cache_status), meaning)
+            (
+                code(word),
+                code(_EXAMPLES.get(word, Journey(outcome=word)).cache_status),
+                plain(meaning),
+            )
             for word, meaning in meanings().items()
         ],
     )

@@ -11,7 +11,7 @@ import click
 from pydantic import ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
-from docs.reference.markdown import code, first_paragraph, table
+from docs.reference.markdown import code, first_paragraph, plain, table
 from proxy.cli import main
 from proxy.setting_problems import ENVIRONMENT_PREFIX
 from proxy.settings import PYPI, Section, Settings
@@ -49,7 +49,7 @@ def _section(name: str, model: type[Section]) -> str:
     rows = [
         [
             code(f"{name}.{key}"),
-            f"{field.description}",
+            plain(field.description or ""),
             _kind(field),
             "needed" if field.is_required() else code(_default(name, key, field)),
             _given_by(name, key, is_list=is_list),

@@ -19,7 +19,7 @@ from proxy.cli import main
 from proxy.policy import territories
 from proxy.settings import load
 from proxy.tls import Certificate
-from tests.docs.documents import ROOT, blocks, page
+from tests.docs.documents import DOCUMENTS, ROOT, blocks, page
 from tests.servers import path_of_program
 
 SETTINGS = [
@@ -37,16 +37,24 @@ def test_the_examples_of_settings(tmp_path: Path, example: str) -> None:
     load(tmp_path / "example.toml")
 
 
+TO_COME = {"doctor", "export", "import", "purge", "stats", "warm"}
+"""Commands that have a page before they are there."""
+
+
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Each line that begins with `wheelkeep`, as words without those of the shell."""
     for place, text in blocks("sh", "console"):
         joined = re.sub(r"\\\n\s*", "", text)
         for line in re.findall(r"(?:^|&& )(?:\$ )?(wheelkeep .*)", joined, re.MULTILINE):
-            words = shlex.split(line, comments=True)
-            yield (
-                place,
-                words[: min((words.index(one) for one in "|><" if one in words), default=None)],
-            )
+            yield place, _words(line)
+    for document in DOCUMENTS:
+        for line in re.findall(r"`(wheelkeep (?!COMMAND)[^`]+)`", document.read_text()):
+            yield document.name, _words(line)
+
+
+def _words(line: str) -> list[str]:
+    words = shlex.split(line, comments=True)
+    return words[: min((words.index(one) for one in "|><" if one in words), default=None)]
 
 
 @pytest.mark.parametrize(
@@ -60,6 +68,8 @@ def test_the_examples_of_commands(words: list[str]) -> None:
     if words[1] == "--version":
         return
     command = main.get_command(context, words[1])
+    if command is None and words[1] in TO_COME:
+        pytest.skip(f"{words[1]} is yet to come")
 
     assert command is not None, f"there is no command {words[1]}"
     if "--help" not in words:
@@ -92,7 +102,7 @@ def test_the_urls_that_examples_ask_for() -> None:
     asked = {
         path
         for _, text in blocks("sh")
-        for path in re.findall(r"http://127\.0\.0\.1:314[12](/[^\s?#|;]*)", text)
+        for path in re.findall(r"http://127\.0\.0\.1:314[12](/[^\s?#|;']*)", text)
     }
 
     assert asked

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs.reference import PARTS
 from docs.reference.errors import kinds
+from docs.reference.markdown import plain
 from docs.reference.modules import layers
 from docs.reference.settings import sections
 from proxy import reports
@@ -45,7 +46,7 @@ def test_every_setting_with_its_default() -> None:
         values = shown[name][0] if name == "index" else shown[name]
         for key, field in model.model_fields.items():
             what, kind, default, given_by = made[f"{name}.{key}"][1:]
-            assert what == field.description
+            assert what == plain(field.description or "")
             assert kind in {
                 "text",
                 "whole number",
@@ -108,7 +109,7 @@ async def test_every_metric_of_a_server(make_proxy: MakeProxy) -> None:
     for family in families:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         assert name in made
-        assert made[name][3] == f"{family.documentation.rstrip('.')}."
+        assert made[name][3] == plain(f"{family.documentation.rstrip('.')}.")
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         assert set(re.findall(r"`(\w+)`", made[name][2])) >= labels
 
@@ -182,6 +183,14 @@ def test_every_module() -> None:
     assert len(made) == sum(len(layer) for layer in layers())
 
 
+def test_words_of_the_code_are_no_markup() -> None:
+    """But for code: what Markdown would take for more is shown as it was written."""
+    text = "*any* but `acme-*` of [[index]], a_b_c <script>"
+    html = Markdown().convert(plain(text))
+
+    assert html == "<p>*any* but <code>acme-*</code> of [[index]], a_b_c &lt;script&gt;</p>"
+
+
 def test_a_page_gets_what_it_names() -> None:
     """A line by itself is replaced, before the text is read."""
     html = Markdown(extensions=["tables", "docs.reference"]).convert(
@@ -208,3 +217,16 @@ def test_every_part_is_on_a_page() -> None:
 
     assert named == set(PARTS)
     assert '--8<-- "config/wheelkeep.toml"' in page("reference/settings.md")
+
+
+def test_metrics_that_pages_name() -> None:
+    """Each is one that there is, with the labels by which it is asked for."""
+    made = rows(PARTS["metrics"]())
+    text = page("guide/monitoring.md")
+    named = set(re.findall(r"wheelkeep_\w+", text))
+
+    assert len(named) > 8
+    for name in named:
+        assert name in made or name.removesuffix("_bucket") in made
+    for name, selected in re.findall(r"(wheelkeep_\w+)\{(\w+)[=!]", text):
+        assert f"`{selected}`" in made[name][2]
