@@ -7,6 +7,7 @@ manifests, and `tests/docs/test_examples.py` what is shown in the documentation.
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from proxy.commands.serve import serve
 from proxy.settings import load
 from tests.nginx import Nginx
 from tests.servers import free_port, wheelkeep
@@ -44,6 +46,27 @@ def test_the_example_of_traefik() -> None:
     assert balancer["serversTransport"] in http["serversTransports"]
     assert balancer["healthCheck"]["path"] == "/readyz"
     assert balancer["servers"] == [{"url": f"http://127.0.0.1:{load().server.port}"}]
+
+
+def test_the_example_of_systemd(tmp_path: Path) -> None:
+    """systemd knows all that it says, and it starts what there is."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd is not installed")
+    unit = (CONFIG / "wheelkeep.service").read_text()
+    (started,) = re.findall(r"^ExecStart=\S+/wheelkeep (\w+) (.*)", unit, re.MULTILINE)
+    here = re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit, flags=re.MULTILINE)
+    (tmp_path / "wheelkeep.service").write_text(here)
+    checked = subprocess.run(
+        [program, "verify", str(tmp_path / "wheelkeep.service")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert started[0] == "serve"
+    serve.make_context("serve", started[1].split())
 
 
 @pytest.mark.parametrize("closed", [False, True])
