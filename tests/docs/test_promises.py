@@ -1,7 +1,7 @@
-"""What the pages promise to those who move from another index."""
+"""What pages promise of files whose index changes."""
 
 from tests.conftest import MakeProxy
-from tests.fakes import FakeUpstream
+from tests.fakes import Clock, FakeUpstream
 
 
 async def test_files_stay_when_their_index_is_exchanged(
@@ -30,3 +30,20 @@ async def _link(proxy) -> str:
     )
     (file,) = (await page.json(content_type=None))["files"]
     return "/" + file["url"].lstrip("./")
+
+
+async def test_a_file_that_its_index_has_deleted(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """It leaves the page, and its link goes on to answer until a rule denies it."""
+    upstream.add("six", "six-1.0.tar.gz")
+    proxy = await make_proxy()
+    link = await _link(proxy)
+    await (await proxy.get(link)).read()
+    upstream.pages["six"]["files"].clear()
+    clock.advance(hours=1)
+
+    assert "six-1.0.tar.gz" not in await (await proxy.get("/simple/six/")).text()
+    assert (await proxy.get(link)).status == 200
+    stricter = await make_proxy(policy={"deny": ["six==1.0"]})
+    assert (await stricter.get(link)).status == 403
