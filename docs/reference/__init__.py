@@ -2,7 +2,7 @@
 
 It is an extension of Python-Markdown, which the site's generator uses. A line of a page like
 `<!-- reference: settings -->` is replaced by Markdown that the module of that name makes:
-`settings`, `commands`, `urls`, `shapes`, `metrics`, `outcomes`, `errors`, `modules`.
+`settings`, `commands`, `urls`, `shapes`, `metrics`, `alerts`, `outcomes`, `errors`, `modules`.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from markdown import Extension, Markdown
 from markdown.preprocessors import Preprocessor
 
+from docs.reference.alerts import alerts
 from docs.reference.commands import commands
 from docs.reference.errors import errors
 from docs.reference.metrics import metrics
@@ -22,7 +23,7 @@ from docs.reference.urls import urls
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (settings, commands, urls, shapes, metrics, outcomes, errors, modules)
+    for part in (settings, commands, urls, shapes, metrics, alerts, outcomes, errors, modules)
 }
 """What there is, by its name in pages. Each answers Markdown."""
 _LINE = re.compile(r"<!-- reference: (\w+) -->")

@@ -132,6 +132,16 @@ async def _in_thread(part: str) -> str:
     return await asyncio.to_thread(PARTS[part])
 
 
+def test_every_alert() -> None:
+    """With how bad it is."""
+    made = rows(PARTS["alerts"]())
+    written = re.findall(r"alert: (\w+)", (ROOT / "config/prometheus/alerts.yml").read_text())
+
+    assert written
+    assert list(made) == written
+    assert {cells[1] for cells in made.values()} <= {"critical", "warning"}
+
+
 def test_every_word_of_the_cache() -> None:
     """With its meaning, and the header that it makes."""
     made = rows(PARTS["outcomes"]())
