@@ -8,6 +8,8 @@ import click
 from docs.reference.markdown import code, plain, table
 from proxy.cli import main
 
+_DEFAULT = re.compile(r"\s*\[default: ([^;\]]*)\]")
+
 
 def commands() -> str:
     """A heading for each command, with its usage, what it does, and its options."""
@@ -41,7 +43,13 @@ def _command(name: str, command: click.Command, parent: click.Context) -> str:
 def _row(option: click.Option, context: click.Context) -> tuple[str, str]:
     record = option.get_help_record(context)
     names, words = record or (", ".join(option.opts), option.help or "")
-    return code(names), plain(re.sub(r"\s*\[default: ([^;\]]*)\]", r" Default: `\1`.", words))
+    return code(names), plain(_DEFAULT.sub(_said, words))
+
+
+def _said(default: re.Match[str]) -> str:
+    """A value as code, and words as words."""
+    value = default[1] if " " in default[1] else f"`{default[1]}`"
+    return f" Default: {value}."
 
 
 def _words(help: str) -> str:
