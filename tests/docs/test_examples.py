@@ -37,7 +37,7 @@ def test_the_examples_of_settings(tmp_path: Path, example: str) -> None:
     load(tmp_path / "example.toml")
 
 
-TO_COME = {"doctor", "export", "import", "purge", "stats", "warm"}
+TO_COME = {"doctor", "export", "import", "purge", "stats"}
 """Commands that have a page before they are there."""
 
 
