@@ -1,6 +1,7 @@
 """The command line: `wheelkeep COMMAND`. Each command is a module of `commands/`."""
 
 import gc
+import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -8,16 +9,18 @@ from typing import Any
 import click
 
 from proxy import __version__
-from proxy.errors import ConfigError, StoreUnavailable
+from proxy.errors import CommandFailed, ConfigError, StoreUnavailable
 
 COMMANDS = ("serve", "token", "verify", "warm")
 """As `--help` lists them."""
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class Commands(click.Group):
     """Loads a command when it is asked for, since each needs another part of the house.
 
-    Ends in one line and exit status 2 where the configuration is wrong.
+    Ends in one line where something is wrong, and in exit status 2 where that is the
+    configuration, else in 1; whoever presses Ctrl-C gets 130, as shells have it.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -43,6 +46,11 @@ class Commands(click.Group):
         except (ConfigError, StoreUnavailable) as problem:
             click.echo(f"wheelkeep: {problem}", err=True)
             sys.exit(2)
+        except CommandFailed as problem:
+            click.echo(f"wheelkeep: {problem}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -271,3 +271,29 @@ class FileGone(StoreUnavailable):
 
 class ConfigError(Exception):
     """The configuration is wrong. Only the command line meets it: one line, exit status 2."""
+
+
+class CommandFailed(Exception):
+    """What a command was asked for cannot be done now: one line, exit status 1."""
+
+
+class NoServer(CommandFailed):
+    """No wheelkeep answers there. Only commands that ask a running one meet it."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        self.url = without_secrets(url)
+        self.problem = without_secrets(problem)
+        super().__init__(
+            f"no wheelkeep answers at {self.url}: {self.problem}; "
+            "start it with `wheelkeep serve`, or name it with --server"
+        )
+
+
+class ServerRefused(CommandFailed):
+    """A running wheelkeep said no, or failed. `sentence` is its own."""
+
+    def __init__(self, url: str, status: int, sentence: str) -> None:
+        self.url = without_secrets(url)
+        self.status = status
+        self.sentence = without_secrets(sentence)
+        super().__init__(f"the server at {self.url} answered {status}: {self.sentence}")

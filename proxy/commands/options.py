@@ -1,13 +1,16 @@
 """What several commands are told, and how they read it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from proxy.errors import ConfigError
-from proxy.settings import Settings, load
+from proxy.server_client import ServerAddress
+from proxy.settings import TOKEN_VARIABLE, Settings, load
 
 
 def cache_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,3 +35,38 @@ def settings_of_cache(config: Path | None, cache_dir: str | None, redis: str | N
 def given(**flags: Any) -> dict[str, Any]:
     """Those flags that were given."""
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which running server, for the commands that ask one."""
+    for option in (
+        click.option(
+            "--token",
+            envvar=TOKEN_VARIABLE,
+            show_envvar=True,
+            help="Token to show; may stand in the URL as well.",
+        ),
+        click.option(
+            "--server",
+            metavar="URL",
+            help="The running server.  [default: the one of the settings]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def server_address(
+    server: str | None, token: str | None, settings: Callable[[], Settings]
+) -> ServerAddress:
+    """The server that is meant: `settings` are read only where it is theirs. Raises `ConfigError`.
+
+    A token of the environment is for whatever server there is: one in the URL wins over it.
+    """
+    if server is None:
+        return ServerAddress.of(settings().server, token or "")
+    source = click.get_current_context().get_parameter_source("token")
+    named = ServerAddress.named(server)
+    if token and not (named.token and source is ParameterSource.ENVIRONMENT):
+        return replace(named, token=token)
+    return named

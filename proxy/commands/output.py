@@ -1,0 +1,107 @@
+"""How commands say things: tables and bars for people, JSON for programs.
+
+rich draws them, and looks at NO_COLOR, TERM and whether there is a terminal at all. Where there
+is none, a table is as wide as its words: nothing is folded or cut that a program may look for.
+What commands say comes from servers and files as well, so no text is taken for markup.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+if TYPE_CHECKING:  # loaded when something is drawn: half of a command's time to start
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_AS_WIDE_AS_ITS_WORDS = 100_000
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    """`--json`, as `as_json`."""
+    option = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+    return option(command)
+
+
+def write_json(value: Any) -> None:
+    """The value as JSON, on standard output."""
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    click.echo(json.dumps(msgspec.to_builtins(plain), indent=2, ensure_ascii=False))
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Where tables and bars are drawn."""
+    from rich.console import Console  # noqa: PLC0415
+
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not made.is_terminal:
+        made.width = _AS_WIDE_AS_ITS_WORDS
+    return made
+
+
+def table(*columns: str, right: Sequence[str] = (), title: str = "") -> "Table":
+    """An empty table; the columns in `right` hold numbers. Headings that are empty say nothing."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    made = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        title=Text(title) if title else None,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        show_header=any(columns),
+    )
+    for name in columns:
+        made.add_column(Text(name), justify="right" if name in right else "left")
+    return made
+
+
+def progress(*, counts_bytes: bool = False) -> "Progress":
+    """A bar on standard error, or nothing where that is no terminal: `add_task` names its work."""
+    from rich import progress as bars  # noqa: PLC0415
+
+    done: list[bars.ProgressColumn] = [bars.MofNCompleteColumn()]
+    if counts_bytes:
+        done = [bars.DownloadColumn(binary_units=True), bars.TransferSpeedColumn()]
+    shown = console(stderr=True)
+    return bars.Progress(
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        *done,
+        bars.TimeRemainingColumn(compact=True),
+        console=shown,
+        transient=True,
+        disable=not shown.is_terminal,
+    )
+
+
+def size_in_words(size_bytes: float) -> str:
+    """A size as people read it: `20.0 GiB`."""
+    for unit in _UNITS:
+        if abs(size_bytes) < 1024 or unit == _UNITS[-1]:
+            break
+        size_bytes /= 1024
+    return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """A duration as people read it: `12 ms`, `3.4 s`, `2 h 5 min`, `3 d 4 h`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = minutes // 60
+    return f"{hours // 24} d {hours % 24} h"

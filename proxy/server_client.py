@@ -1,0 +1,214 @@
+"""A running wheelkeep, as the commands ask it.
+
+One that runs on this machine is found by the settings: its certificate is for the name that
+clients know it by, and it is asked by an address of this machine, so it is known by the
+certificate itself. One that is named by its URL is reached like any other server: by the proxy
+and the trusted certificates of the environment, and with what netrc holds for it.
+"""
+
+import hashlib
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self, TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from proxy.errors import ConfigError, NoServer, ServerRefused
+from proxy.journey import CACHE_NAME
+from proxy.reports import History, Overview, Span, Stats
+from proxy.settings import Server
+from proxy.transport import USER_AGENT
+
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=90.0)
+"""A server may take a minute to forget all pages of a large Redis."""
+_LONGEST_SENTENCE = 300
+_END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
+
+Shape = TypeVar("Shape")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddress:
+    """Where a server is, and what is shown to it.
+
+    `url` has its base path and neither credentials nor a slash at its end. `certificate`: the
+    file (PEM) with the one that it must show; None: one that is trusted.
+    """
+
+    url: str
+    token: str = field(default="", repr=False)
+    certificate: Path | None = None
+    is_own: bool = False
+    """Whether it is the one of this machine's settings."""
+
+    @classmethod
+    def of(cls, server: Server, token: str = "") -> Self:
+        """The one that these settings are of, on this machine. Raises `ConfigError`."""
+        if server.port == 0:
+            raise ConfigError("server.port: is 0, any free one; name the server with --server")
+        host = _reachable(server.host)
+        shown = f"[{host}]" if ":" in host else host
+        return cls(
+            url=f"{server.scheme}://{shown}:{server.port}{server.base_path}",
+            token=token,
+            certificate=server.tls_cert,
+            is_own=True,
+        )
+
+    @classmethod
+    def named(cls, given: str, token: str = "") -> Self:
+        """The one at that URL, which may be that of its index. Raises `ConfigError`.
+
+        `token` wins over one in the URL: `https://any-name:TOKEN@HOST`.
+        """
+        try:
+            url = URL(given)
+        except ValueError:  # whose words quote parts of it
+            raise ConfigError("--server: is not a URL") from None
+        if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment:
+            raise ConfigError("--server: must be like http://127.0.0.1:3141 or https://HOST/BASE")
+        plain = str(url.with_user(None)).rstrip("/").removesuffix("/simple")
+        return cls(url=plain, token=token or url.password or url.user or "")
+
+
+class ServerClient:
+    """Asks one server. Open it with `open`."""
+
+    def __init__(self, address: ServerAddress, session: aiohttp.ClientSession) -> None:
+        self.url = address.url
+        self._session = session
+        self._trust = _trust(address)
+
+    def __repr__(self) -> str:
+        return f"<ServerClient of {self.url}>"
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, address: ServerAddress) -> AsyncIterator[Self]:
+        """A client for that server; nothing is sent yet. Raises `ConfigError`."""
+        headers = {"User-Agent": USER_AGENT}
+        if address.token:
+            headers["Authorization"] = f"Bearer {address.token}"
+        async with aiohttp.ClientSession(
+            headers=headers,
+            timeout=_TIMEOUT,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=not address.is_own,
+        ) as session:
+            yield cls(address, session)
+
+    async def stats(self) -> Stats:
+        """`/stats`. Raises `NoServer`, `ServerRefused`."""
+        return await self._read("/stats", Stats)
+
+    async def overview(self) -> Overview:
+        """`/stats/overview`. Raises `NoServer`, `ServerRefused`."""
+        return await self._read("/stats/overview", Overview)
+
+    async def history(self, span: Span) -> History:
+        """`/stats/history`. Raises `NoServer`, `ServerRefused`."""
+        return await self._read(f"/stats/history?span={span}", History)
+
+    async def purge(self, project: str | None = None) -> int:
+        """Have it forget the project's pages, or all; how many that were.
+
+        Raises `NoServer`, `ServerRefused`.
+        """
+        async with self.request("DELETE", f"/cache/{project or ''}") as response:
+            answer = await self._decoded(response, dict[str, int])
+        return answer.get("purged", 0)
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """What it answers, whatever the status; `path` is below its base path: `/simple/six/`.
+
+        Raises `NoServer`, also while the body is read, and where no wheelkeep answers.
+        """
+        url = f"{self.url}{path}"
+        try:
+            async with self._session.request(
+                method, url, headers=headers, ssl=self._trust
+            ) as response:
+                if not _is_wheelkeep(response.headers):
+                    said = f"what answers there ({response.status}) is no wheelkeep"
+                    raise NoServer(self.url, said)
+                yield response
+        except aiohttp.ServerFingerprintMismatch as problem:
+            reason = "it shows another certificate than that of server.tls_cert"
+            raise NoServer(self.url, reason) from problem
+        except aiohttp.ClientConnectorCertificateError as problem:
+            reason = "its certificate is not trusted; SSL_CERT_FILE may name those that are"
+            raise NoServer(self.url, reason) from problem
+        except TimeoutError as problem:
+            raise NoServer(self.url, "it did not answer in time") from problem
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            raise NoServer(self.url, _sentence(problem)) from problem
+
+    async def _read(self, path: str, shape: type[Shape]) -> Shape:
+        async with self.request("GET", path, {"Accept": "application/json"}) as response:
+            return await self._decoded(response, shape)
+
+    async def _decoded(self, response: aiohttp.ClientResponse, shape: type[Shape]) -> Shape:
+        body = await response.read()
+        if response.status != 200:
+            words = " ".join(body.decode(errors="replace").split())[:_LONGEST_SENTENCE]
+            raise ServerRefused(self.url, response.status, words or response.reason or "")
+        try:
+            return msgspec.json.decode(body, type=shape)
+        except msgspec.DecodeError as problem:
+            reason = "its answer is that of another version of wheelkeep"
+            raise ServerRefused(self.url, response.status, reason) from problem
+
+
+def _reachable(host: str) -> str:
+    """Where one that listens on that address is asked on its own machine."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "::1" if address.version == 6 else "127.0.0.1"
+
+
+def _trust(address: ServerAddress) -> aiohttp.Fingerprint | ssl.SSLContext | bool:
+    """What a request is to be given as its `ssl`. Raises `ConfigError`."""
+    if not address.url.startswith("https:"):
+        return True
+    if address.certificate is None:
+        return ssl.create_default_context()
+    try:
+        first, end, _ = address.certificate.read_text().partition(_END_OF_CERTIFICATE)
+        shown = ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :] + end)
+    except OSError as problem:
+        raise ConfigError(
+            f"server.tls_cert: {address.certificate} cannot be read: {problem.strerror}"
+        ) from None
+    except ValueError:
+        raise ConfigError(
+            f"server.tls_cert: {address.certificate} has no certificates (PEM) that can be read"
+        ) from None
+    return aiohttp.Fingerprint(hashlib.sha256(shown).digest())
+
+
+def _is_wheelkeep(headers: Mapping[str, str]) -> bool:
+    # A proxy in front of it may put its own name in the place of ours.
+    return headers.get("Server") == CACHE_NAME or CACHE_NAME in headers.get("Cache-Status", "")
+
+
+def _sentence(problem: Exception) -> str:
+    reason = getattr(problem, "os_error", None) or problem
+    number = getattr(reason, "errno", None)
+    # asyncio's own words are those of a programmer; a name that is unknown has a negative number.
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
