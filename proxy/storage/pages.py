@@ -11,7 +11,7 @@ A page that upstream says is unchanged gets a new record and no new body. The st
 nothing: what is fresh is the business of `freshness.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -59,6 +59,12 @@ def decode_record(data: bytes) -> PageRecord | None:
 def page_key(index: str, project: ProjectName) -> str:
     """The key of a page's record."""
     return f"page:{index}:{project}"
+
+
+def names_in_key(key: str) -> tuple[str, ProjectName]:
+    """Index and project in the key of a page's record: no index has a colon in its name."""
+    _, index, project = key.split(":", 2)
+    return index, ProjectName(project)
 
 
 def body_key(etag: str) -> str:
@@ -114,6 +120,13 @@ class PageStore(Protocol):
 
     async def count(self) -> int:
         """How many pages are kept. May take seconds in a large store."""
+
+    def pages(self) -> AsyncIterator[tuple[str, ProjectName, PageRecord]]:
+        """Index, project and record of every page, each once and in no order.
+
+        Also of what is kept below a project's name, and of absences. What is written meanwhile
+        may be among them or not.
+        """
 
     async def fact(self, key: str) -> bytes | None:
         """Something small that was noted, which no purge touches."""

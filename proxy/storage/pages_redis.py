@@ -4,7 +4,7 @@ Keys expire by TTL well after anyone may be served them.
 """
 
 import math
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import cast
 
@@ -15,6 +15,7 @@ from proxy.storage.pages import (
     decode_record,
     encode_record,
     kept_seconds,
+    names_in_key,
     page_key,
 )
 from proxy.storage.redis_client import RedisClient
@@ -109,6 +110,26 @@ class RedisPages:
             return total
 
         return await self._client.ask(walk, within=10.0)
+
+    async def pages(self) -> AsyncIterator[tuple[str, ProjectName, PageRecord]]:
+        """See `PageStore`."""
+        cursor, seen = 0, set[bytes]()  # Redis may name a key twice
+
+        async def walk_on() -> tuple[int, list[bytes], list[bytes | None]]:
+            after, keys = await self._redis.scan(cursor, match="page:*", count=_SCAN_COUNT)
+            # As in `_get`: bytes and nothing else.
+            new = [key for key in dict.fromkeys(cast("list[bytes]", keys)) if key not in seen]
+            stored = await self._redis.mget(new) if new else []
+            return after, new, cast("list[bytes | None]", stored)
+
+        while True:
+            cursor, keys, stored = await self._client.ask(walk_on)
+            seen.update(keys)
+            for key, data in zip(keys, stored, strict=True):
+                if data is not None and (record := decode_record(data)) is not None:
+                    yield *names_in_key(key.decode()), record
+            if not cursor:
+                return
 
     async def fact(self, key: str) -> bytes | None:
         """See `PageStore`."""

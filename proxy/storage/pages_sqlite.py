@@ -7,7 +7,7 @@ import asyncio
 import math
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from proxy.storage.pages import (
     decode_record,
     encode_record,
     kept_seconds,
+    names_in_key,
     page_key,
 )
 from proxy.storage.sqlite_file import SqliteFile, transaction
@@ -36,6 +37,8 @@ CREATE TABLE IF NOT EXISTS facts (
 ) WITHOUT ROWID;
 """
 _RECORD = "SELECT record FROM pages WHERE key = ?"
+_SOME_RECORDS = "SELECT key, record FROM pages WHERE key > ? ORDER BY key LIMIT ?"
+_READ_AT_ONCE = 500
 _DROP_UNUSED = """
 DELETE FROM bodies WHERE key = ? AND NOT EXISTS (SELECT 1 FROM pages WHERE etag = ?)
 """
@@ -167,6 +170,18 @@ class SqlitePages:
         row = await self._file.read(lambda connection: connection.execute(query).fetchone())
         return int(row[0])
 
+    async def pages(self) -> AsyncIterator[tuple[str, ProjectName, PageRecord]]:
+        """See `PageStore`. Piece by piece: a long read would keep the log of writes growing."""
+        last = ""
+        while True:
+            rows = await self._file.read(partial(_some_records, after=last))
+            for key, stored in rows:
+                if (record := decode_record(stored)) is not None:
+                    yield *names_in_key(key), record
+            if not rows:
+                return
+            last = rows[-1][0]
+
     async def fact(self, key: str) -> bytes | None:
         """See `PageStore`."""
         return await self._row("SELECT value FROM facts WHERE key = ?", key)
@@ -204,6 +219,10 @@ class SqlitePages:
         for key in changed:
             self._changes.note(key)
         return result
+
+
+def _some_records(connection: sqlite3.Connection, after: str) -> list[tuple[str, bytes]]:
+    return connection.execute(_SOME_RECORDS, (after, _READ_AT_ONCE)).fetchall()
 
 
 def _has_changed() -> bool:

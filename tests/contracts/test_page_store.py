@@ -14,7 +14,7 @@ import pytest
 from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import PageRecord, PageStore
+from proxy.storage.pages import ROOT_LIST, PageRecord, PageStore
 from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.storage.redis_client import RedisClient
@@ -116,6 +116,24 @@ async def test_deleting_and_clearing_say_what_they_did(store: PageStore) -> None
     assert await store.clear() == 1
     assert await store.count() == 0
     assert await store.record("pypi", ATTRS) is None
+
+
+async def test_all_pages_are_told(store: PageStore) -> None:
+    """Each once, in more than one piece, with what is kept below a name and what is absent."""
+    written = {("pypi", ProjectName(f"p{number}")): record("e1") for number in range(1200)}
+    written |= {
+        ("corp.2", SIX): record("e1", serial="7"),
+        ("pypi", SIX): record(None),
+        ("pypi", ProjectName("six/1.0/json")): record("e3"),
+        ("pypi", ROOT_LIST): record("e4"),
+    }
+    for (index, project), one in written.items():
+        await store.write(index, project, one, b"body")
+    await store.write_fact("seen:pypi:six", b"{}")
+    found = [((index, project), one) async for index, project, one in store.pages()]
+
+    assert len(found) == len(written)
+    assert dict(found) == written
 
 
 async def test_a_damaged_body_is_dropped_and_written_anew(store: PageStore) -> None:
