@@ -51,8 +51,7 @@ from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.history import HistoryStore
 from proxy.storage.history_sqlite import SqliteHistory
-from proxy.storage.pages import PageStore, keep_for
-from proxy.storage.pages_sqlite import SqlitePages
+from proxy.storage.opening import open_pages
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.traces import check_installed
@@ -112,7 +111,7 @@ async def application(
         stack.push_async_callback(asyncio.to_thread, blobs.close)
         telemetry.watch_evictions(blobs.evicted)
         redis = _redis(cache, telemetry)
-        store = await _page_store(cache, redis)
+        store = await open_pages(cache, redis)
         stack.push_async_callback(store.close)
         machine, leases = await asyncio.to_thread(_machine, cache, redis) if redis else ("", None)
         shared = _shared_blobs(cache, telemetry)
@@ -370,15 +369,3 @@ async def _history_store(
         raise ConfigError(f"cache.dir: {problem}") from problem
     stack.push_async_callback(store.close)
     return store
-
-
-async def _page_store(settings: Cache, redis: "RedisClient | None") -> PageStore:
-    keep = keep_for(settings.stale_if_error)
-    if redis is not None:
-        from proxy.storage.pages_redis import RedisPages  # noqa: PLC0415
-
-        return RedisPages(redis, keep, is_offline=settings.offline)
-    try:
-        return await SqlitePages.open(settings.dir / "pages.sqlite", keep)
-    except (StoreUnavailable, OSError) as problem:
-        raise ConfigError(f"cache.dir: {problem}") from problem

@@ -11,7 +11,7 @@ import click
 from proxy import __version__
 from proxy.errors import CommandFailed, ConfigError, StoreUnavailable
 
-COMMANDS = ("serve", "token", "verify", "warm")
+COMMANDS = ("serve", "doctor", "stats", "purge", "verify", "warm", "token", "completion")
 """As `--help` lists them."""
 INTERRUPTED = 128 + signal.SIGINT
 

@@ -29,7 +29,7 @@ from proxy.journey import Journey, Outcome
 from proxy.keeping import Keeping
 from proxy.settings import Cache
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import ROOT_LIST, PageRecord, PageStore, page_key
+from proxy.storage.pages import ROOT_LIST, PageRecord, PageStore, forget, page_key
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.upstream import (
@@ -294,11 +294,11 @@ class PageCache(Generic[Content]):
         """Forget the project's pages, or all; say how many. Raises `StoreUnavailable`."""
         if project is None:
             self._beliefs.forget_all()
-            return await self._store.clear()
+            return await forget(self._store, None, ())
         deleted = 0
         for index in indexes:
             self._beliefs.forget((index, project))
-            deleted += await self._store.delete(index, project)
+            deleted += await forget(self._store, project, [index])
         return deleted
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from proxy.app import application
 from proxy.server import runner_of
 from proxy.settings import Server, load
+from tests.canned import CannedServer
 from tests.certificates import Authority
 from tests.fakes import Clock, FakeUpstream
 from tests.servers import RedisServer, S3Server
@@ -108,6 +109,14 @@ async def make_proxy(
 @pytest.fixture
 async def proxy(make_proxy: MakeProxy) -> TestClient:
     return await make_proxy()
+
+
+@pytest.fixture
+async def canned() -> AsyncIterator[CannedServer]:
+    server = CannedServer()
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture

@@ -1,46 +1,15 @@
 """How commands find a running server, and what they say where there is none."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from proxy.errors import ConfigError, NoServer, ServerRefused
 from proxy.server_client import ServerAddress, ServerClient
 from proxy.settings import Server
+from tests.canned import CannedServer
 from tests.certificates import Authority
 from tests.servers import free_port, wheelkeep
-
-
-class Canned:
-    """A server that answers everything alike, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.answer = web.Response
-        self.headers = {"Server": "wheelkeep"}
-        self.status, self.body = 200, b"{}"
-        self.requests: list[web.Request] = []
-        app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", self._answer)
-        self.server = TestServer(app)
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        self.requests.append(request)
-        return web.Response(status=self.status, body=self.body, headers=self.headers)
-
-    @property
-    def url(self) -> str:
-        return str(self.server.make_url("")).rstrip("/")
-
-
-@pytest.fixture
-async def canned() -> AsyncIterator[Canned]:
-    one = Canned()
-    await one.server.start_server()
-    yield one
-    await one.server.close()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +59,7 @@ def test_a_port_that_only_the_server_knows() -> None:
         ServerAddress.of(Server(port=0))
 
 
-async def test_the_token_is_shown(canned: Canned) -> None:
+async def test_the_token_is_shown(canned: CannedServer) -> None:
     canned.body = b'{"purged": 2}'
     address = ServerAddress.named(f"{canned.url}/base", "wk_secret")
     async with ServerClient.open(address) as client:
@@ -114,21 +83,21 @@ async def test_nobody_is_there() -> None:
     )
 
 
-async def test_somebody_else_is_there(canned: Canned) -> None:
+async def test_somebody_else_is_there(canned: CannedServer) -> None:
     canned.headers = {"Server": "nginx"}
     async with ServerClient.open(ServerAddress.named(canned.url)) as client:
         with pytest.raises(NoServer, match=r"what answers there \(200\) is no wheelkeep"):
             await client.stats()
 
 
-async def test_a_proxy_in_front_puts_its_own_name_there(canned: Canned) -> None:
+async def test_a_proxy_in_front_puts_its_own_name_there(canned: CannedServer) -> None:
     canned.headers = {"Server": "nginx", "Cache-Status": "wheelkeep"}
     canned.body = b'{"purged": 0}'
     async with ServerClient.open(ServerAddress.named(canned.url)) as client:
         assert await client.purge() == 0
 
 
-async def test_it_says_no(canned: Canned) -> None:
+async def test_it_says_no(canned: CannedServer) -> None:
     """In its own words."""
     canned.status, canned.body = 403, b"Purging asks for one of auth.admin_tokens.\n"
     async with ServerClient.open(ServerAddress.named(canned.url)) as client:
@@ -140,7 +109,7 @@ async def test_it_says_no(canned: Canned) -> None:
     )
 
 
-async def test_an_answer_of_another_version(canned: Canned) -> None:
+async def test_an_answer_of_another_version(canned: CannedServer) -> None:
     canned.body = b'{"hits": 1}'
     async with ServerClient.open(ServerAddress.named(canned.url)) as client:
         with pytest.raises(ServerRefused, match="another version of wheelkeep"):

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from proxy.errors import ConfigError
 from proxy.server_client import ServerAddress
-from proxy.settings import TOKEN_VARIABLE, Settings, load
+from proxy.settings import TOKEN_VARIABLE, Cache, Settings, load
 
 
 def cache_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -27,9 +27,15 @@ def cache_options(command: Callable[..., None]) -> Callable[..., None]:
 def settings_of_cache(config: Path | None, cache_dir: str | None, redis: str | None) -> Settings:
     """The settings of a cache that is there. Raises `ConfigError`."""
     settings = load(config, {"cache": given(dir=cache_dir, redis=redis)})
+    existing_cache(settings)
+    return settings
+
+
+def existing_cache(settings: Settings) -> Cache:
+    """Their cache, whose folder is there. Raises `ConfigError`."""
     if not settings.cache.dir.is_dir():
         raise ConfigError(f"cache.dir: there is no cache at {settings.cache.dir}")
-    return settings
+    return settings.cache
 
 
 def given(**flags: Any) -> dict[str, Any]:

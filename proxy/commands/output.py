@@ -14,7 +14,7 @@ import click
 import msgspec
 
 if TYPE_CHECKING:  # loaded when something is drawn: half of a command's time to start
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import Progress
     from rich.table import Table
 
@@ -38,10 +38,21 @@ def console(*, stderr: bool = False) -> "Console":
     """Where tables and bars are drawn."""
     from rich.console import Console  # noqa: PLC0415
 
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = _AS_WIDE_AS_ITS_WORDS
     return made
+
+
+def show(*drawn: "RenderableType") -> None:
+    """Draw it on standard output; where that is no terminal, lines end where their words do."""
+    shown = console()
+    if shown.is_terminal:
+        shown.print(*drawn, sep="\n")
+        return
+    with shown.capture() as captured:
+        shown.print(*drawn, sep="\n")
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def table(*columns: str, right: Sequence[str] = (), title: str = "") -> "Table":

@@ -175,11 +175,14 @@ class DiskBlobs:
     def all(self) -> Iterator[tuple[BlobKey, Path]]:
         """Every blob, in no order. Walks the whole store."""
         for project in _entries(self._blobs):
-            for filename in _entries(project.path):
-                for blob in _entries(filename.path):
-                    path = f"{project.name}/{filename.name}/{blob.name}"
-                    if key := BlobKey.of_path(path):
-                        yield key, Path(blob.path)
+            yield from self.of_project(ProjectName(project.name))
+
+    def of_project(self, project: ProjectName) -> Iterator[tuple[BlobKey, Path]]:
+        """Every blob of a project, in no order."""
+        for filename in _entries(self._blobs / project):
+            for blob in _entries(filename.path):
+                if key := BlobKey.of_path(f"{project}/{filename.name}/{blob.name}"):
+                    yield key, Path(blob.path)
 
     def totals(self) -> Totals:
         """How many blobs, how many bytes. Raises `StoreUnavailable`."""

@@ -11,7 +11,7 @@ A page that upstream says is unchanged gets a new record and no new body. The st
 nothing: what is fresh is the business of `freshness.py`.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -139,3 +139,13 @@ class PageStore(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+async def forget(store: PageStore, project: ProjectName | None, indexes: Iterable[str]) -> int:
+    """Forget a project's pages of those indexes, or all pages (None); say how many there were.
+
+    Raises `StoreUnavailable`: what could not be deleted must not count as gone.
+    """
+    if project is None:
+        return await store.clear()
+    return sum([await store.delete(index, project) for index in indexes])

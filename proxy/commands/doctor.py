@@ -1,0 +1,1 @@
+"""`wheelkeep stats`."""

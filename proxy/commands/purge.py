@@ -1,0 +1,126 @@
+"""`wheelkeep purge`."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+
+from proxy.commands.completion import complete_projects
+from proxy.commands.options import (
+    cache_options,
+    existing_cache,
+    given,
+    server_address,
+    server_options,
+)
+from proxy.commands.output import json_option, size_in_words, write_json
+from proxy.errors import NoServer
+from proxy.purging import Purged, purge_by_server, purge_cache, with_files_dropped
+from proxy.server_client import ServerAddress
+from proxy.settings import Settings, load
+from proxy.simple.model import ProjectName, normalize
+
+
+@click.command()
+@click.argument("projects", nargs=-1, metavar="[PROJECT]...", shell_complete=complete_projects)
+@click.option("--all", "is_all", is_flag=True, help="All projects, and the project lists.")
+@click.option("--files", is_flag=True, help="Also drop their files from this machine's disk.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before all is purged.")
+@server_options
+@cache_options
+@json_option
+def purge(
+    projects: tuple[str, ...],
+    is_all: bool,
+    files: bool,
+    yes: bool,
+    server: str | None,
+    token: str | None,
+    config: Path | None,
+    cache_dir: str | None,
+    redis: str | None,
+    as_json: bool,
+) -> None:
+    """Forget what is kept of projects, so that their indexes are asked anew.
+
+    The running server of the settings does it, or the one of --server; its admin token
+    goes into --token. Where none answers, or with --cache-dir or --redis, it is done on the
+    cache itself, which is safe beside a running server as well.
+
+    Files stay, since a file of a known sha256 never changes; --files drops them too.
+
+    Exit status 0 also where nothing was kept: it is said, and gone either way.
+
+    \b
+    wheelkeep purge six Zope.Interface
+    wheelkeep purge --all --yes --server https://any:TOKEN@pypi.corp.example
+    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
+    if bool(projects) == is_all:
+        raise click.UsageError("name projects, or give --all")
+    is_direct = cache_dir is not None or redis is not None
+    if server is not None and (is_direct or files):
+        flag = "--files" if files else "--cache-dir and --redis"
+        raise click.UsageError(f"{flag} is for this machine, and --server names another")
+    names = None if is_all else [_name(given_name) for given_name in projects]
+    if is_all and not yes:
+        _confirm(files=files)
+    read = partial(load, config, {"cache": given(dir=cache_dir, redis=redis)})
+    address = None if is_direct else server_address(server, token, read)
+    by, purged = asyncio.run(_purge(address, names, read))
+    if files:
+        purged = asyncio.run(with_files_dropped(existing_cache(read()), purged))
+    if as_json:
+        write_json({"by": by, "purged": [asdict(one) for one in purged]})
+        return
+    click.echo(f"by {by}:")
+    for one in purged:
+        click.echo(f"{one.project or 'all'}: {_said(one)}")
+
+
+async def _purge(
+    address: ServerAddress | None,
+    names: Sequence[ProjectName] | None,
+    read: Callable[[], Settings],
+) -> tuple[str, list[Purged]]:
+    """What was forgotten, and by whom."""
+    if address is not None:
+        try:
+            return f"the server at {address.url}", await purge_by_server(address, names)
+        except NoServer:
+            if not address.is_own:
+                raise
+    cache = read().cache if read().cache.redis else existing_cache(read())
+    where = "Redis" if cache.redis else f"the cache at {cache.dir}"
+    return where, await purge_cache(cache, names)
+
+
+def _name(given_name: str) -> ProjectName:
+    name = normalize(given_name)
+    if name is None:
+        raise click.UsageError(f"no project can be called {given_name!r}")
+    return name
+
+
+def _confirm(*, files: bool) -> None:
+    if not _can_be_asked():
+        raise click.UsageError("--all: nobody is there to be asked; --yes goes ahead without")
+    what = "all pages, and all files of this machine" if files else "all pages"
+    click.confirm(f"Forget {what}?", abort=True, err=True)
+
+
+def _can_be_asked() -> bool:
+    return sys.stdin.isatty()
+
+
+def _said(purged: Purged) -> str:
+    if not purged.pages and not purged.files:
+        return "nothing was kept"
+    said = [f"{purged.pages} {'page' if purged.pages == 1 else 'pages'} forgotten"]
+    if purged.files is not None:
+        size = size_in_words(purged.file_bytes or 0)
+        said.append(f"{purged.files} {'file' if purged.files == 1 else 'files'} dropped ({size})")
+    return ", ".join(said)

@@ -1,0 +1,154 @@
+"""`wheelkeep stats`."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from proxy.commands.options import (
+    cache_options,
+    existing_cache,
+    given,
+    server_address,
+    server_options,
+)
+from proxy.commands.output import console, json_option, show, write_json
+from proxy.commands.stats_tables import Report, drawn, drawn_inventory
+from proxy.errors import CommandFailed, ConfigError, NoServer
+from proxy.inventory import Inventory, take_inventory
+from proxy.reports import Span
+from proxy.server_client import ServerAddress, ServerClient
+from proxy.settings import Settings, load
+
+if TYPE_CHECKING:  # loaded when something is drawn
+    from rich.console import RenderableType
+
+_WATCHED_EVERY_SECONDS = 2.0
+
+
+@click.command()
+@click.option(
+    "--span",
+    type=click.Choice([str(span) for span in Span]),
+    default=str(Span.DAY),
+    show_default=True,
+    help="How far back the sums and the line of requests go.",
+)
+@click.option("--watch", is_flag=True, help="Ask again every two seconds, until Ctrl-C.")
+@server_options
+@cache_options
+@json_option
+def stats(
+    span: str,
+    watch: bool,
+    server: str | None,
+    token: str | None,
+    config: Path | None,
+    cache_dir: str | None,
+    redis: str | None,
+    as_json: bool,
+) -> None:
+    """Show what a running server has done, and what it has saved.
+
+    The server of the settings is asked, or the one of --server. Where none answers, and
+    with --cache-dir or --redis, there is what the cache tells by itself: files, bytes, pages.
+
+    Exit status 1 where the server of --server does not answer, or neither it nor a cache is there.
+    With --watch and --json, there is one object on each line.
+    """
+    is_direct = cache_dir is not None or redis is not None
+    if server is not None and is_direct:
+        raise click.UsageError("give either --server, or the cache by --cache-dir or --redis")
+    read = partial(load, config, {"cache": given(dir=cache_dir, redis=redis)})
+    address = None if is_direct else server_address(server, token, read)
+    look = partial(_look, address, Span(span), read)
+    if watch:
+        _watch(look, as_json=as_json)
+        return
+    found = asyncio.run(look())
+    if as_json:
+        write_json(_plain(found))
+        return
+    if isinstance(found, Kept) and found.problem:
+        click.echo(f"wheelkeep: {found.problem}", err=True)
+    show(_drawn(found))
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A cache whose server was not asked, or does not answer (`problem`)."""
+
+    inventory: Inventory
+    problem: str | None
+
+
+async def _look(
+    address: ServerAddress | None, span: Span, read: Callable[[], Settings]
+) -> Report | Kept:
+    """What the server says, or else the cache. Raises `CommandFailed`, `ConfigError`."""
+    if address is None:
+        return Kept(await take_inventory(existing_cache(read())), None)
+    try:
+        async with ServerClient.open(address) as client:
+            overview, history = await asyncio.gather(client.overview(), client.history(span))
+            return Report(address.url, overview, history)
+    except NoServer as problem:
+        if not address.is_own:
+            raise
+        try:
+            cache = existing_cache(read())
+        except ConfigError:
+            raise problem from None
+        return Kept(await take_inventory(cache), str(problem))
+
+
+def _plain(found: Report | Kept) -> dict[str, Any]:
+    """As programs get it: one shape, whoever answered."""
+    match found:
+        case Report():
+            return {
+                "server": found.url,
+                "problem": None,
+                "overview": msgspec.to_builtins(found.overview),
+                "history": msgspec.to_builtins(found.history),
+                "cache": None,
+            }
+        case Kept():
+            return {
+                "server": None,
+                "problem": found.problem,
+                "overview": None,
+                "history": None,
+                "cache": asdict(found.inventory),
+            }
+
+
+def _drawn(found: Report | Kept) -> "RenderableType":
+    return drawn(found) if isinstance(found, Report) else drawn_inventory(found.inventory)
+
+
+def _watch(look: Callable[[], Any], *, as_json: bool) -> None:
+    """Show it again and again. A server that goes away is told of, and asked again."""
+    from rich.live import Live  # noqa: PLC0415
+
+    shown = console()
+    if as_json or not shown.is_terminal:
+        while True:
+            found = asyncio.run(look())
+            if as_json:
+                click.echo(msgspec.json.encode(_plain(found)).decode())
+            else:
+                show(_drawn(found))
+            time.sleep(_WATCHED_EVERY_SECONDS)
+    with Live(console=shown, auto_refresh=False, screen=True) as live:
+        while True:
+            try:
+                live.update(_drawn(asyncio.run(look())), refresh=True)
+            except CommandFailed as problem:
+                live.update(f"{problem}", refresh=True)
+            time.sleep(_WATCHED_EVERY_SECONDS)

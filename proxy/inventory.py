@@ -1,0 +1,87 @@
+"""What a cache holds, as it can be told beside its server or without one."""
+
+import asyncio
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from proxy.errors import ConfigError, StoreUnavailable
+from proxy.settings import Cache
+from proxy.storage.blobs import DiskBlobs
+from proxy.storage.opening import PAGES_FILE, opened_pages
+
+_NAMES_SECONDS = 1.0
+"""How long a person who pressed Tab is kept waiting, at the most."""
+_NAMES = """
+SELECT DISTINCT substr(key, instr(substr(key, 6), ':') + 6) AS project FROM pages
+WHERE key LIKE 'page:%' AND etag IS NOT NULL
+AND project GLOB ? AND instr(project, '/') = 0 ORDER BY project LIMIT ?
+"""
+"""A key is page:{index}:{project}, and documents are kept below the name of their project."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What is kept on this machine, and in the page store that it uses."""
+
+    dir: str
+    files: int
+    file_bytes: int
+    max_bytes: int
+    """The bound of `file_bytes`: `cache.max_size`."""
+    pages: int | None
+    """None where the page store cannot be reached."""
+    pages_in: str
+    """`disk` or `redis`."""
+
+
+async def take_inventory(cache: Cache) -> Inventory:
+    """What the tables of that cache say. Raises `ConfigError`, `StoreUnavailable`."""
+    blobs = DiskBlobs(cache.dir, cache.max_size)
+    try:
+        totals = await asyncio.to_thread(blobs.totals)
+    finally:
+        await asyncio.to_thread(blobs.close)
+    pages: int | None = None
+    with suppress(StoreUnavailable):
+        async with opened_pages(cache) as store:
+            pages = await store.count()
+    return Inventory(
+        dir=str(cache.dir),
+        files=totals.blobs,
+        file_bytes=totals.size_bytes,
+        max_bytes=int(cache.max_size),
+        pages=pages,
+        pages_in="redis" if cache.redis else "disk",
+    )
+
+
+def project_names(cache: Cache, beginning: str, most: int) -> list[str]:
+    """The names of kept projects that begin like that, in order; as many as a moment gives.
+
+    What cannot be read has none.
+    """
+    if cache.redis:
+        with suppress(StoreUnavailable, ConfigError):
+            return asyncio.run(_names_in_redis(cache, beginning, most))
+        return []
+    # As a URI, since only so it is neither made nor written.
+    uri = f"file:{quote(str(cache.dir / PAGES_FILE))}?mode=ro"
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(uri, uri=True, timeout=_NAMES_SECONDS)) as connection,
+    ):
+        return [row[0] for row in connection.execute(_NAMES, (f"{beginning}*", most))]
+    return []
+
+
+async def _names_in_redis(cache: Cache, beginning: str, most: int) -> list[str]:
+    found: set[str] = set()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_NAMES_SECONDS), opened_pages(cache) as store:
+            async for _, name, record in store.pages():
+                is_page = "/" not in name and record.etag is not None
+                if is_page and name.startswith(beginning):
+                    found.add(name)
+    return sorted(found)[:most]

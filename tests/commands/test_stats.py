@@ -1,0 +1,157 @@
+"""What a server has done and saved, as its operator sees it."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from proxy.reports import History, Overview
+from proxy.storage.blobs import DiskBlobs
+from tests.canned import HISTORY, CannedServer
+from tests.commands.running import run
+from tests.servers import free_port
+from tests.test_maintenance import keep
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A cache with one file."""
+    store = DiskBlobs(tmp_path / "cache", 1 << 20)
+    store.prepare()
+    keep(store, b"x" * 1000)
+    store.close()
+    return tmp_path / "cache"
+
+
+def own(cache: Path, port: int) -> dict[str, str]:
+    """The settings of a server on that port."""
+    return {
+        "WHEELKEEP_CACHE__DIR": str(cache),
+        "WHEELKEEP_CACHE__MAX_SIZE": "20MB",
+        "WHEELKEEP_SERVER__PORT": str(port),
+    }
+
+
+async def test_the_server_of_the_settings_is_asked(canned: CannedServer, cache: Path) -> None:
+    """Sums, indexes, room, projects, errors; each on a line that can be looked for."""
+    canned.reports()
+    said = await run("stats", **own(cache, canned.port))
+
+    assert said.exit_code == 0, said.stderr
+    lines = {" ".join(line.split()) for line in said.stdout.splitlines()}
+    assert {
+        "since the start in the last day",
+        "Requests 1,234 90",
+        "Hit rate 90.0 % 75.0 %",
+        "Saved 4.0 GiB 2.0 MiB",
+        "requests to indexes 1,100 60",
+        "waiting of clients 2 min",
+        "Files 88, 2.0 GiB of 20.0 GiB (10 %)",
+        "Pages 77",
+        "pypi ok 42 ms 60 0 1.0 MiB https://pypi.org/simple/",
+        "corp failing - 2 2 0 B https://corp.example/simple/",
+        "it answered 503; asked again in 25.0 s",
+        "numpy 321 1.0 GiB",
+        "left-pad 2 min_age 2 2026-11-24 12:00 UTC",
+        "11-24 12:00 upstream failed corp it answered 503 (2 times)",
+    } <= lines
+    assert any(line.startswith(f"wheelkeep 0.1.0 at {canned.url}, up ") for line in lines)
+    assert "Requests of the last day ▁█" in lines or "Requests of the last day ▂█" in lines
+
+
+async def test_a_server_by_its_url(canned: CannedServer) -> None:
+    """With its token, over the span that is asked for; settings that are wrong do not matter."""
+    canned.reports()
+    url = canned.url.replace("//", "//any:wk_secret@")
+    said = await run("stats", "--server", url, "--span", "week", WHEELKEEP_CACHE__MAX_SIZE="x")
+
+    assert said.exit_code == 0, said.stderr
+    assert {request.path_qs for request in canned.requests} == {
+        "/stats/overview",
+        "/stats/history?span=week",
+    }
+    assert all(one.headers["Authorization"] == "Bearer wk_secret" for one in canned.requests)
+    assert "wk_secret" not in said.output
+
+
+@pytest.mark.parametrize(
+    ("url_has", "flags", "shown"),
+    [("", (), "env"), ("any:url@", (), "url"), ("any:url@", ("--token", "flag"), "flag")],
+)
+async def test_which_token_is_shown(
+    canned: CannedServer, url_has: str, flags: tuple[str, ...], shown: str
+) -> None:
+    """That of the flag, else of the URL, else of the environment."""
+    canned.reports()
+    url = canned.url.replace("//", f"//{url_has}")
+    await run("stats", "--server", url, *flags, WHEELKEEP_TOKEN="env")
+
+    assert canned.requests[0].headers["Authorization"] == f"Bearer {shown}"
+
+
+async def test_as_json(canned: CannedServer, cache: Path) -> None:
+    """What the server says, unchanged."""
+    overview = canned.reports()
+    said = await run("stats", "--json", **own(cache, canned.port))
+
+    found = json.loads(said.stdout)
+    assert found["server"] == canned.url
+    assert msgspec.convert(found["overview"], Overview) == overview
+    assert msgspec.convert(found["history"], History) == HISTORY
+    assert found["cache"] is None
+
+
+async def test_without_a_server_there_is_the_cache(cache: Path) -> None:
+    """Why, and what to do, on standard error; what the cache holds on standard output."""
+    settings = own(cache, free_port())
+    said = await run("stats", **settings)
+    as_json = await run("stats", "--json", **settings)
+
+    assert said.exit_code == 0
+    assert "no wheelkeep answers at http://127.0.0.1:" in said.stderr
+    assert "start it with `wheelkeep serve`, or name it with --server" in said.stderr
+    lines = [" ".join(line.split()) for line in said.stdout.splitlines()]
+    assert lines == [f"Cache {cache}", "Files 1, 1000 B of 19.1 MiB (0 %)", "Pages 0"]
+    found = json.loads(as_json.stdout)
+    assert (found["server"], found["cache"]["files"], found["cache"]["pages"]) == (None, 1, 0)
+    assert "no wheelkeep answers" in found["problem"]
+
+
+async def test_a_cache_that_is_named_is_looked_at_itself(canned: CannedServer, cache: Path) -> None:
+    said = await run("stats", "--cache-dir", str(cache), **own(cache, canned.port))
+
+    assert said.exit_code == 0
+    assert said.stdout.startswith("Cache")
+    assert canned.requests == []
+
+
+async def test_neither_a_server_nor_a_cache(tmp_path: Path) -> None:
+    said = await run("stats", **own(tmp_path / "nowhere", free_port()))
+
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert said.stderr.startswith("wheelkeep: no wheelkeep answers at http://127.0.0.1:")
+    assert len(said.stderr.splitlines()) == 1
+
+
+async def test_a_named_server_that_is_away(cache: Path) -> None:
+    """Its cache is not this one."""
+    url = f"http://127.0.0.1:{free_port()}"
+    said = await run("stats", "--server", url, **own(cache, free_port()))
+
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert f"no wheelkeep answers at {url}: Connection refused" in said.stderr
+
+
+async def test_wrong_settings() -> None:
+    said = await run("stats", WHEELKEEP_CACHE__MAX_SIZE="much")
+
+    assert said.exit_code == 2
+    assert said.stderr.startswith("wheelkeep: WHEELKEEP_CACHE__MAX_SIZE: cache.max_size: 'much'")
+
+
+async def test_a_server_and_a_cache_at_once(cache: Path) -> None:
+    said = await run("stats", "--server", "http://cache", "--cache-dir", str(cache))
+
+    assert said.exit_code == 2
+    assert "give either --server, or the cache" in said.stderr
