@@ -36,6 +36,8 @@ class Commands(click.Group):
         module = import_module(f"proxy.commands.{cmd_name}")
         gc.freeze()
         gc.enable()
+        if cmd_name != "serve":
+            _tell_of_no_retries()
         command: click.Command = getattr(module, cmd_name)
         return command
 
@@ -51,6 +53,12 @@ class Commands(click.Group):
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+
+
+def _tell_of_no_retries() -> None:
+    """By default they are logged on standard output, amid what a command says."""
+    if "stamina" in sys.modules:
+        sys.modules["stamina"].instrumentation.set_on_retry_hooks(())
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

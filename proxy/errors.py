@@ -138,9 +138,13 @@ class Forbidden(ProxyError):
 
 
 class UpstreamError(ProxyError):
-    """An index could not be asked or gave no usable answer; a stale page may stand in."""
+    """An index could not be asked or gave no usable answer; a stale page may stand in.
+
+    `answered` is the status of its answer, where that was what was wrong.
+    """
 
     status = 502
+    answered: int | None = None
 
     def __init__(self, index: str, url: str, problem: str) -> None:
         self.index = index

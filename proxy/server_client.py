@@ -7,7 +7,6 @@ and the trusted certificates of the environment, and with what netrc holds for i
 """
 
 import hashlib
-import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,7 +23,7 @@ from proxy.errors import ConfigError, NoServer, ServerRefused
 from proxy.journey import CACHE_NAME
 from proxy.reports import History, Overview, Span, Stats
 from proxy.settings import Server
-from proxy.transport import USER_AGENT
+from proxy.transport import USER_AGENT, why_not_connected
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=90.0)
 """A server may take a minute to forget all pages of a large Redis."""
@@ -151,7 +150,8 @@ class ServerClient:
         except TimeoutError as problem:
             raise NoServer(self.url, "it did not answer in time") from problem
         except (aiohttp.ClientError, OSError, ValueError) as problem:
-            raise NoServer(self.url, _sentence(problem)) from problem
+            reason = why_not_connected(problem) or str(problem) or type(problem).__name__
+            raise NoServer(self.url, reason) from problem
 
     async def _read(self, path: str, shape: type[Shape]) -> Shape:
         async with self.request("GET", path, {"Accept": "application/json"}) as response:
@@ -203,12 +203,3 @@ def _trust(address: ServerAddress) -> aiohttp.Fingerprint | ssl.SSLContext | boo
 def _is_wheelkeep(headers: Mapping[str, str]) -> bool:
     # A proxy in front of it may put its own name in the place of ours.
     return headers.get("Server") == CACHE_NAME or CACHE_NAME in headers.get("Cache-Status", "")
-
-
-def _sentence(problem: Exception) -> str:
-    reason = getattr(problem, "os_error", None) or problem
-    number = getattr(reason, "errno", None)
-    # asyncio's own words are those of a programmer; a name that is unknown has a negative number.
-    if isinstance(number, int) and number > 0:
-        return os.strerror(number)
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__

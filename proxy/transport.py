@@ -1,5 +1,6 @@
 """A file on its way over HTTP, and the one place where the HTTP client's errors become ours."""
 
+import os
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -93,7 +94,23 @@ def _about_certificate(problem: Exception) -> str:
 
 def _sentence(problem: BaseException) -> str:
     """What the library says, in one line; it may quote at length what upstream sent."""
+    if reason := why_not_connected(problem):
+        return reason
     return " ".join(str(problem).split())[:_LONGEST_REASON] or type(problem).__name__
+
+
+def why_not_connected(problem: BaseException) -> str:
+    """In the words of the system, where there is no connection; else empty.
+
+    The library's own words are for programmers: they name objects of its memory.
+    """
+    if not isinstance(problem, aiohttp.ClientConnectorError):
+        return ""
+    reason = problem.os_error
+    # A name that is unknown has a negative number.
+    if reason.errno is not None and reason.errno > 0:
+        return os.strerror(reason.errno)
+    return reason.strerror or str(reason)
 
 
 def worth_another_try(problem: Exception, longest_wait: float) -> bool | float:

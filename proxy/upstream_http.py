@@ -299,8 +299,11 @@ class HttpUpstream:
         problem = f"it answered {response.status}"
         if response.status in _PASSING:
             wait = retry_after_seconds(response.headers.get("Retry-After"))
-            return UpstreamUnavailable(self.name, url, problem, retry_after=wait)
-        return UpstreamError(self.name, url, problem)
+            refused: UpstreamError = UpstreamUnavailable(self.name, url, problem, wait)
+        else:
+            refused = UpstreamError(self.name, url, problem)
+        refused.answered = response.status
+        return refused
 
     def _new_page(self, response: aiohttp.ClientResponse, body: bytes) -> NewPage:
         return NewPage(

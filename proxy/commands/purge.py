@@ -17,12 +17,13 @@ from proxy.commands.options import (
     server_address,
     server_options,
 )
-from proxy.commands.output import json_option, size_in_words, write_json
+from proxy.commands.output import json_option, write_json
 from proxy.errors import NoServer
 from proxy.purging import Purged, purge_by_server, purge_cache, with_files_dropped
 from proxy.server_client import ServerAddress
 from proxy.settings import Settings, load
 from proxy.simple.model import ProjectName, normalize
+from proxy.words import size_in_words
 
 
 @click.command()

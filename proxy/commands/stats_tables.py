@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from proxy.commands.output import seconds_in_words, size_in_words, table
+from proxy.commands.output import table
 from proxy.inventory import Inventory
 from proxy.reports import History, IndexReport, Overview, Span, Stats, Sums
+from proxy.words import seconds_in_words, size_in_words
 
 if TYPE_CHECKING:  # loaded when something is drawn
     from rich.console import Group, RenderableType

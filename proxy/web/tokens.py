@@ -45,7 +45,7 @@ class TokenSet:
         self, hashes: Iterable[str], file: Path | None, setting: str, telemetry: Telemetry
     ) -> None:
         self._hashes = tuple(hashes)
-        self._file = WatchedFile(file, _read, setting, telemetry) if file else None
+        self._file = WatchedFile(file, read_hashes, setting, telemetry) if file else None
 
     @property
     def is_given(self) -> bool:
@@ -153,7 +153,7 @@ def token_in(authorization: str) -> str | None:
     return None
 
 
-def _read(path: Path) -> tuple[str, ...]:
+def read_hashes(path: Path) -> tuple[str, ...]:
     """One sha256 a line; what follows it is for people. Raises `ValueError`."""
     hashes = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
