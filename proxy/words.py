@@ -1,4 +1,4 @@
-"""Sizes and durations as people read them."""
+"""Sizes, durations and numbers as people read them."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -25,3 +25,8 @@ def seconds_in_words(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = minutes // 60
     return f"{hours // 24} d {hours % 24} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of them: `1 file`, `1,234 files`."""
+    return f"{number:,} {noun if number == 1 else noun + 's'}"

@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -44,9 +45,16 @@ class Authority:
         self.ca_file = folder / "ca.pem"
         self._ca.cert_pem.write_to_path(self.ca_file)
 
-    def issue(self, name: str, *hosts: str) -> Pair:
-        """Files named for `name`, a certificate for those hosts (none: loopback ones)."""
-        issued = self._ca.issue_cert(*(hosts or ("localhost", "127.0.0.1")))
+    def issue(self, name: str, *hosts: str, days: float | None = None) -> Pair:
+        """Files named for `name`, a certificate for those hosts (none: loopback ones).
+
+        `days`: for how long; below 0, it has expired.
+        """
+        dates = {}
+        if days is not None:
+            dates["not_after"] = datetime.now(UTC) + timedelta(days=days)
+            dates["not_before"] = dates["not_after"] - timedelta(days=90)
+        issued = self._ca.issue_cert(*(hosts or ("localhost", "127.0.0.1")), **dates)
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         pair.cert.write_bytes(b"".join(one.bytes() for one in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(pair.key)

@@ -23,7 +23,7 @@ from proxy.purging import Purged, purge_by_server, purge_cache, with_files_dropp
 from proxy.server_client import ServerAddress
 from proxy.settings import Settings, load
 from proxy.simple.model import ProjectName, normalize
-from proxy.words import size_in_words
+from proxy.words import counted, size_in_words
 
 
 @click.command()
@@ -120,8 +120,8 @@ def _can_be_asked() -> bool:
 def _said(purged: Purged) -> str:
     if not purged.pages and not purged.files:
         return "nothing was kept"
-    said = [f"{purged.pages} {'page' if purged.pages == 1 else 'pages'} forgotten"]
+    said = [f"{counted(purged.pages, 'page')} forgotten"]
     if purged.files is not None:
         size = size_in_words(purged.file_bytes or 0)
-        said.append(f"{purged.files} {'file' if purged.files == 1 else 'files'} dropped ({size})")
+        said.append(f"{counted(purged.files, 'file')} dropped ({size})")
     return ", ".join(said)

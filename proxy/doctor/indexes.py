@@ -28,7 +28,7 @@ from proxy.simple.model import ProjectName, normalize
 from proxy.simple.parse import JSON_TYPES, MalformedPage, parse_project
 from proxy.upstream import NewPage
 from proxy.upstream_http import HttpUpstream
-from proxy.words import seconds_in_words
+from proxy.words import counted, seconds_in_words
 
 _SLOW_SECONDS = 2.0
 _SKEWED = timedelta(seconds=60)
@@ -63,7 +63,8 @@ async def check_folder_index(index: Index, folder: Path) -> Sequence[Finding]:
     files = sum(len(found) for found in scan.values())
     if not files:
         return [warning(name, f"{folder} has no wheels and no source distributions")]
-    return [ok(name, f"{files:,} files of {len(scan):,} projects in {folder}")]
+    projects = counted(len(scan), "project")
+    return [ok(name, f"{counted(files, 'file')} of {projects} in {folder}")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +148,8 @@ def _judged(name: str, index: Index, asked: _Asked) -> list[Finding]:
         what = f"{index.url} answers what is no page of the Simple API: {wrong}"
         return [problem(name, what, "index.url must be the address of its /simple/ page")]
     form = "JSON" if page.content_type in JSON_TYPES else "HTML"
-    files = len(content.files)
-    found = [ok(name, f"{index.url}: {form}, {files} files of {asked.project}; {timing}{way}")]
+    files = counted(len(content.files), "file")
+    found = [ok(name, f"{index.url}: {form}, {files} of {asked.project}; {timing}{way}")]
     if asked.again_seconds > _SLOW_SECONDS:
         what = f"a page takes {seconds_in_words(asked.again_seconds)}"
         found.append(warning(name, what, "a longer cache.page_ttl has it asked less often"))

@@ -153,11 +153,7 @@ def check_access(settings: Settings) -> list[Finding]:
     for setting in ("tokens_file", "admin_tokens_file"):
         file = getattr(auth, setting)
         if file is not None:
-            try:
-                found += check_tokens(file, setting)
-            except OSError as failure:
-                what = f"{file} cannot be read: {failure.strerror}"
-                found.append(problem(f"auth.{setting}", what, "serve does not start without it"))
+            found += check_tokens(file, setting)
     if auth.tokens or auth.tokens_file:
         plain = not is_loopback(host) and settings.server.tls_cert is None
         note = "; without TLS here, a proxy in front has to encrypt them" if plain else ""

@@ -4,12 +4,14 @@ import os
 import stat
 from pathlib import Path
 
-from proxy.doctor.findings import Finding, ok, warning
+from proxy.doctor.findings import Finding, ok, problem, warning
 from proxy.setting_problems import ENVIRONMENT_PREFIX
 from proxy.settings import Settings
 from proxy.web.tokens import read_hashes
+from proxy.words import counted
 
 _SETTINGS = "settings"
+_NOT_WITHOUT = "serve does not start with it as it is"
 
 
 def check_settings(settings: Settings) -> list[Finding]:
@@ -36,21 +38,23 @@ def check_settings(settings: Settings) -> list[Finding]:
 
 
 def check_tokens(file: Path, setting: str) -> list[Finding]:
-    """A file of hashes of tokens: how many, and who may add one. Blocking. Raises `OSError`."""
+    """A file of hashes of tokens: how many, and who may add one. Blocking."""
     name = f"auth.{setting}"
     try:
         count = len(read_hashes(file))
     except UnicodeDecodeError:
-        return [warning(name, f"{file}: is no text")]
+        return [problem(name, f"{file} is no text", _NOT_WITHOUT)]
     except ValueError as wrong:
-        return [warning(name, f"{file}: {wrong}")]
+        return [problem(name, f"{file}: {wrong}", _NOT_WITHOUT)]
+    except OSError as failure:
+        return [problem(name, f"{file} cannot be read: {failure.strerror}", _NOT_WITHOUT)]
     if _mode(file) & stat.S_IWOTH:
         what = f"{file}: all on this machine may add a token"
         return [warning(name, what, f"chmod o-w {file}")]
     if not count:
         what, advice = f"{file} is empty: nobody is let in by it", "`wheelkeep token` makes one"
         return [warning(name, what, advice)]
-    return [ok(name, f"{count} {'token' if count == 1 else 'tokens'} in {file}")]
+    return [ok(name, f"{counted(count, 'token')} in {file}")]
 
 
 def _mode(path: Path) -> int:
