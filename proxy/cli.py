@@ -1,7 +1,6 @@
 """The command line: `wheelkeep COMMAND`. Each command is a module of `commands/`."""
 
 import gc
-import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -9,11 +8,11 @@ from typing import Any
 import click
 
 from proxy import __version__
+from proxy.commands import INTERRUPTED
 from proxy.errors import CommandFailed, ConfigError, StoreUnavailable
 
 COMMANDS = ("serve", "doctor", "stats", "purge", "verify", "warm", "token", "completion")
 """As `--help` lists them."""
-INTERRUPTED = 128 + signal.SIGINT
 
 
 class Commands(click.Group):

@@ -1,4 +1,4 @@
-"""What is done behind the answers: the bound of the cache kept, blobs shared, blobs verified.
+"""What is done behind the answers: the bound of the cache kept, blobs shared, pages pruned.
 
 Every process writes down what it used. One process of the machine, whichever has the lock,
 also looks at what others left: parts of files whose process died, blobs that no table knows
@@ -7,18 +7,14 @@ store could not take when they came.
 """
 
 import asyncio
-import hashlib
-import os
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.errors import StoreUnavailable
 from proxy.flight import Flight
-from proxy.storage.blobs import BlobKey, DiskBlobs
+from proxy.storage.blobs import DiskBlobs
 from proxy.storage.locks import FileLock
 from proxy.storage.pages import PageStore
 from proxy.telemetry import Telemetry
@@ -33,7 +29,6 @@ _PRUNED_EVERY = 3600
 _PRUNED_FIRST_AFTER = 60
 _SHARED_AT_ONCE = 100
 _PARTS_LEFT_SECONDS = 5.0
-_READ_BYTES = 1 << 20
 
 
 class Maintenance:
@@ -126,42 +121,3 @@ class Maintenance:
                 finally:
                     blob.close()
                 await asyncio.to_thread(self._store.mark_shared, key)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """A blob that was read again. `problem`: why it could not be, which is no reason to drop it."""
-
-    key: BlobKey
-    size_bytes: int
-    is_right: bool
-    problem: str = ""
-
-
-def verify(store: DiskBlobs) -> Iterator[Checked]:
-    """Read every blob again, in parallel, and drop those that are not what their name says.
-
-    Raises `StoreUnavailable`.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for checked in pool.map(_check, store.all()):
-            if checked is None:
-                continue
-            if not checked.is_right and not checked.problem:
-                store.drop(checked.key)
-            yield checked
-
-
-def _check(found: tuple[BlobKey, Path]) -> Checked | None:
-    key, path = found
-    running, size = hashlib.sha256(), 0
-    try:
-        with path.open("rb", buffering=0) as file:
-            while data := file.read(_READ_BYTES):
-                running.update(data)
-                size += len(data)
-    except FileNotFoundError:
-        return None  # evicted just now
-    except OSError as problem:
-        return Checked(key=key, size_bytes=size, is_right=False, problem=str(problem))
-    return Checked(key=key, size_bytes=size, is_right=running.hexdigest() == key.sha256)

@@ -56,7 +56,7 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Note:
+class MetadataNote:
     """What is known of a wheel's metadata: its sha256, or why there is none."""
 
     sha256: str | None = None
@@ -115,26 +115,26 @@ class MadeMetadata:
         with download:
             return Metadata(sha256=sha256, data=await _all_of(download), was_kept=True)
 
-    async def _noted(self, name: str, wheel: Wanted, upstream: Upstream) -> _Note | None:
+    async def _noted(self, name: str, wheel: Wanted, upstream: Upstream) -> MetadataNote | None:
         if wheel.sha256 is None:
             remembered = await self._downloads.remembered(name)
-            return _Note(sha256=remembered) if remembered is not None else None
+            return MetadataNote(sha256=remembered) if remembered is not None else None
         try:
-            data = await self._pages.fact(_key(upstream, wheel.sha256))
+            data = await self._pages.fact(fact_key(upstream.name, wheel.sha256))
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
             return None
         try:
-            return msgspec.json.decode(data, type=_Note) if data is not None else None
+            return msgspec.json.decode(data, type=MetadataNote) if data is not None else None
         except msgspec.DecodeError:
             return None
 
-    async def _note(self, name: str, wheel: Wanted, upstream: Upstream, note: _Note) -> None:
+    async def _note(self, name: str, wheel: Wanted, upstream: Upstream, note: MetadataNote) -> None:
         if wheel.sha256 is None:
             if note.sha256 is not None:
                 await self._downloads.remember(name, note.sha256)
             return
-        key = _key(upstream, wheel.sha256)
+        key = fact_key(upstream.name, wheel.sha256)
         try:
             await self._pages.write_fact(key, msgspec.json.encode(note))
         except StoreUnavailable as problem:
@@ -149,7 +149,7 @@ class MadeMetadata:
             self._telemetry.log.warning("no metadata", file=wheel.filename, problem=str(problem))
             # Only of a wheel that was verified is it certain that this will never change.
             if wheel.digests:
-                await self._note(name, wheel, upstream, _Note(problem=str(problem)))
+                await self._note(name, wheel, upstream, MetadataNote(problem=str(problem)))
             raise MetadataUnreadable(wheel.filename, str(problem)) from problem
         made = Metadata(
             sha256=hashlib.sha256(data).hexdigest(),
@@ -162,7 +162,7 @@ class MadeMetadata:
         except StoreUnavailable as problem:
             self._telemetry.store_failed("blobs", problem)
             return made
-        await self._note(name, wheel, upstream, _Note(sha256=made.sha256))
+        await self._note(name, wheel, upstream, MetadataNote(sha256=made.sha256))
         return made
 
     async def _read(self, wheel: Wanted, upstream: Upstream) -> tuple[bytes, str | None]:
@@ -264,5 +264,6 @@ def _read_file(file_descriptor: int, filename: str) -> bytes:
         return read_metadata(file, filename)
 
 
-def _key(upstream: Upstream, wheel_sha256: str) -> str:
-    return f"metadata:{upstream.name}:{wheel_sha256}"
+def fact_key(index: str, wheel_sha256: str) -> str:
+    """Under which the page store keeps the note of a wheel of that index."""
+    return f"metadata:{index}:{wheel_sha256}"

@@ -1,8 +1,7 @@
-"""What is done behind the answers: verifying, sharing later, and one process at it."""
+"""What is done behind the answers: sharing later, pruning, and one process at it."""
 
 import asyncio
 import hashlib
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -10,10 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from obstore.store import MemoryStore
 
-from proxy.cli import main
 from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
 from proxy.maintenance import Maintenance
@@ -59,53 +56,6 @@ async def maintenance(
     one = Maintenance(store, shared, None, Telemetry(), tmp_path / "maintenance.lock")
     yield one
     await one.close()
-
-
-def test_verify_drops_what_is_wrong(store: DiskBlobs, tmp_path: Path) -> None:
-    """Named, gone from disk and table, exit status 1; the second run finds nothing wrong."""
-    keys = [keep(store, bytes([number]) * 1000) for number in range(5)]
-    store.path(keys[2]).write_bytes(b"flipped")
-    os.truncate(store.path(keys[3]), 500)
-    flags = ["verify", "--cache-dir", str(tmp_path / "cache")]
-    first = CliRunner().invoke(main, flags)
-    second = CliRunner().invoke(main, flags)
-
-    assert first.exit_code == 1
-    assert {line for line in first.stdout.splitlines() if "dropped six" in line} == {
-        f"dropped {key.path}" for key in keys[2:4]
-    }
-    assert (second.exit_code, second.stdout) == (0, "3 files, 3000 bytes read: 0 dropped\n")
-    assert store.totals().blobs == 3
-
-
-def test_verify_of_a_cache_that_is_not_there(tmp_path: Path) -> None:
-    """One line and exit status 2."""
-    (tmp_path / "file").write_text("in the way")
-    result = CliRunner().invoke(main, ["verify", "--cache-dir", str(tmp_path / "file")])
-
-    assert result.exit_code == 2
-    assert "cache.dir" in result.stderr
-
-
-def test_a_file_that_cannot_be_read_is_told_and_stays(store: DiskBlobs, tmp_path: Path) -> None:
-    """Whoever could not tell deletes nothing, and the others are looked at."""
-    keys = [keep(store, bytes([number]) * 1000) for number in range(3)]
-    store.path(keys[1]).unlink()
-    store.path(keys[1]).mkdir()
-    result = CliRunner().invoke(main, ["verify", "--cache-dir", str(tmp_path / "cache")])
-
-    assert result.exit_code == 1
-    assert f"cannot read {keys[1].path}: " in result.stdout
-    assert result.stdout.endswith("2000 bytes read: 0 dropped, 1 could not be read\n")
-    assert store.path(keys[1]).exists()
-
-
-def test_a_cache_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    """A wrong path must not look like a cache in which all is well."""
-    result = CliRunner().invoke(main, ["verify", "--cache-dir", str(tmp_path / "typo")])
-
-    assert (result.exit_code, (tmp_path / "typo").exists()) == (2, False)
-    assert f"there is no cache at {tmp_path}/typo" in result.stderr
 
 
 async def test_what_the_object_store_could_not_take_is_shared_later(

@@ -6,6 +6,7 @@ What commands say comes from servers and files as well, so no text is taken for 
 """
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,5 +90,7 @@ def progress(*, counts_bytes: bool = False) -> "Progress":
         bars.TimeRemainingColumn(compact=True),
         console=shown,
         transient=True,
+        # What is said meanwhile goes above the bar, or to where it was redirected.
+        redirect_stdout=sys.stdout.isatty(),
         disable=not shown.is_terminal,
     )

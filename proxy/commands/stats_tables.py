@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # loaded when something is drawn
     from rich.table import Table
 
 _BARS = " ▁▂▃▄▅▆▇█"
+_LONGEST_LINE = 50
 _SHOWN_PROJECTS = 10
 _SHOWN_ERRORS = 5
 _SPANS = {
@@ -98,8 +99,8 @@ def _sums(stats: Stats, history: History) -> "Table":
 
 
 def _spared(counted: Stats | Sums) -> str:
-    """How many more requests came than went to an index."""
-    return f"{max(0, counted.requests - counted.upstream_requests):,}"
+    """How many more were answered than an index was asked."""
+    return f"{max(0, counted.hits + counted.misses - counted.upstream_requests):,}"
 
 
 def _rate(hits: int, misses: int) -> str:
@@ -160,6 +161,8 @@ def _last_errors(overview: Overview) -> "Table":
 
 def _line(values: Sequence[int]) -> str:
     """Numbers as a row of bars; empty where there are none, or no such letters."""
+    together = -(-len(values) // _LONGEST_LINE) or 1
+    values = [sum(values[at : at + together]) for at in range(0, len(values), together)]
     highest = max(values, default=0)
     if not highest or not _can_write(_BARS):
         return ""

@@ -1,42 +1,127 @@
 """`wheelkeep verify`."""
 
+import asyncio
 import sys
+import time
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from proxy.commands import INTERRUPTED
 from proxy.commands.options import cache_options, settings_of_cache
-from proxy.maintenance import verify as check_all
+from proxy.commands.output import json_option, progress, write_json
+from proxy.setting_types import usable_cores
+from proxy.settings import Settings
 from proxy.storage.blobs import DiskBlobs
+from proxy.storage.opening import opened_pages
+from proxy.verification import Fault, Flaw, Report, Verification
+from proxy.words import counted, seconds_in_words, size_in_words
+
+_FLAWED = 1
 
 
 @click.command()
+@click.option("--dry-run", is_flag=True, help="Tell what is wrong, and change nothing.")
+@click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(1, 64),
+    help="Files read at once.  [default: one for each core]",
+)
 @cache_options
-def verify(config: Path | None, cache_dir: str | None, redis: str | None) -> None:
-    """Read every file of the cache again, and drop those that are not what they should be.
+@json_option
+def verify(
+    dry_run: bool,
+    quiet: bool,
+    jobs: int | None,
+    config: Path | None,
+    cache_dir: str | None,
+    redis: str | None,
+    as_json: bool,
+) -> None:
+    """Read all that is kept again, and drop what is not what it should be.
 
-    A file that is dropped is fetched anew when it is asked for. May run beside a server.
-    Exit status 1 where a file was dropped or could not be read.
-    """
+    Files are held against their sha256, pages against their ETags, the core metadata that
+    was made of wheels against the wheels, and the table of files against the disk. What is
+    dropped is fetched anew when it is asked for. May run beside a server.
+
+    \b
+    Exit status:
+      0    all is right, or only the table was put right
+      1    a file or a page was damaged, or could not be read
+      2    the settings are wrong, or there is no cache
+      130  interrupted; what was found so far is told
+    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
     settings = settings_of_cache(config, cache_dir, redis)
     store = DiskBlobs(settings.cache.dir, settings.cache.max_size)
     store.prepare()
-    total = store.totals()
-    checked = dropped = unread = size_bytes = 0
-    with click.progressbar(
-        length=total.size_bytes, label="Reading", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as progress:
-        for blob in check_all(store):
-            checked += 1
-            size_bytes += blob.size_bytes
-            progress.update(blob.size_bytes)
-            if blob.problem:
-                unread += 1
-                click.echo(f"cannot read {blob.key.path}: {blob.problem}")
-            elif not blob.is_right:
-                dropped += 1
-                click.echo(f"dropped {blob.key.path}")
-    store.close()
-    could_not = f", {unread} could not be read" if unread else ""
-    click.echo(f"{checked} files, {size_bytes} bytes read: {dropped} dropped{could_not}")
-    sys.exit(1 if dropped or unread else 0)
+    begun = time.monotonic()
+    tell = (lambda _: None) if as_json else _tell
+    is_interrupted = False
+    with progress(counts_bytes=True) as bar:
+        task = bar.add_task("Reading", total=store.totals().size_bytes)
+        run = Verification(
+            store,
+            mend=not dry_run,
+            found=tell,
+            has_read=lambda count: bar.advance(task, count),
+        )
+        try:
+            run.check_files(jobs or usable_cores())
+            bar.update(task, description="Pages")
+            run.check_table()
+            asyncio.run(_check_pages(run, settings))
+        except KeyboardInterrupt:
+            is_interrupted = True
+        finally:
+            store.close()
+    seconds = time.monotonic() - begun
+    if as_json:
+        write_json(
+            {
+                **asdict(run.report),
+                "seconds": round(seconds, 3),
+                "is_dry_run": dry_run,
+                "is_interrupted": is_interrupted,
+            }
+        )
+    elif not quiet:
+        click.echo(_summary(run.report, seconds, is_interrupted=is_interrupted))
+    if is_interrupted:
+        sys.exit(INTERRUPTED)
+    sys.exit(_FLAWED if run.report.serious else 0)
+
+
+async def _check_pages(run: Verification, settings: Settings) -> None:
+    async with opened_pages(settings.cache) as pages:
+        await run.check_pages(pages, [index.name for index in settings.index])
+
+
+def _tell(flaw: Flaw) -> None:
+    done = _DONE[flaw.fault] if flaw.is_mended else "found"
+    problem = f": {flaw.problem}" if flaw.problem else ""
+    click.echo(f"{flaw.fault}, {done}: {flaw.name}{problem}")
+
+
+_DONE = {
+    Fault.DAMAGED: "dropped",
+    Fault.DAMAGED_PAGE: "dropped",
+    Fault.WRONG_METADATA: "corrected",
+    Fault.NOT_IN_TABLE: "noted",
+    Fault.NO_FILE: "forgotten",
+}
+
+
+def _summary(report: Report, seconds: float, *, is_interrupted: bool) -> str:
+    rate = size_in_words(report.size_bytes / max(seconds, 0.001))
+    looked_at = (
+        f"{counted(report.files, 'file')} ({size_in_words(report.size_bytes)}), "
+        f"{counted(report.pages, 'page')} in {seconds_in_words(seconds)}, {rate}/s"
+    )
+    counts = Counter(flaw.fault for flaw in report.flaws)
+    wrong = [f"{fault}: {counts[fault]}" for fault in Fault if counts[fault]]
+    said = f"{looked_at}: {', '.join(wrong) or 'nothing is wrong'}"
+    return f"interrupted; so far {said}" if is_interrupted else said

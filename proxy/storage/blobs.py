@@ -16,7 +16,7 @@ Methods are blocking, and are called in a thread; those that are not say so.
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -184,6 +184,39 @@ class DiskBlobs:
                 if key := BlobKey.of_path(f"{project}/{filename.name}/{blob.name}"):
                     yield key, Path(blob.path)
 
+    def strays(self) -> Iterator[Path]:
+        """Whatever else somebody put among the blobs."""
+        for project in _entries(self._blobs):
+            if not project.is_dir(follow_symlinks=False):
+                yield Path(project.path)
+            for filename in _entries(project.path):
+                if not filename.is_dir(follow_symlinks=False):
+                    yield Path(filename.path)
+                for blob in _entries(filename.path):
+                    if not is_digest("sha256", blob.name):
+                        yield Path(blob.path)
+
+    def compare(self, walked: Collection[str], *, mend: bool) -> tuple[list[str], list[str]]:
+        """Paths of blobs that have no row in the table, and of rows that have no blob.
+
+        `walked` are the paths of all blobs there were just now. `mend`: give the ones their rows,
+        and forget the others. Raises `StoreUnavailable`.
+        """
+        rows = self._ledger.all()
+        known = {row.path for row in rows}
+        unknown = [
+            row for path in walked if path not in known and (row := self._found(path)) is not None
+        ]
+        gone = [
+            row
+            for row in rows
+            if row.path not in walked and is_left_over(row) and self._found(row.path) is None
+        ]
+        if mend:
+            self._ledger.note_found(unknown)
+            self._ledger.forget_evicted(gone)
+        return [row.path for row in unknown], [row.path for row in gone]
+
     def totals(self) -> Totals:
         """How many blobs, how many bytes. Raises `StoreUnavailable`."""
         return self._ledger.totals()
@@ -319,14 +352,17 @@ class DiskBlobs:
             return
         walk = self.all()
         while found := list(islice(walk, _WALKED_AT_ONCE)):
-            rows = []
-            for key, path in found:
-                with suppress(FileNotFoundError):
-                    known = path.stat()
-                    used_at = max(known.st_atime, known.st_mtime)
-                    rows.append(Row(key.path, known.st_size, used_at))
-            self._ledger.note_found(rows)
+            rows = (self._found(key.path) for key, _ in found)
+            self._ledger.note_found(row for row in rows if row is not None)
         self._ledger.complete()
+
+    def _found(self, path: str) -> Row | None:
+        """What a walk of the disk tells of a blob; None where it is gone."""
+        try:
+            known = (self._blobs / path).stat()
+        except FileNotFoundError:
+            return None
+        return Row(path, known.st_size, max(known.st_atime, known.st_mtime))
 
     # --- shared with other machines -------------------------------------------------------
 

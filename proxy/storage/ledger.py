@@ -149,6 +149,10 @@ class Ledger:
         """Blobs that are not in the object store, last used first."""
         return self._rows("WHERE NOT is_shared ORDER BY used_at DESC LIMIT ?", (count,))
 
+    def all(self) -> list[Row]:
+        """All rows, in no order."""
+        return self._rows("", ())
+
     def totals(self) -> Totals:
         """How many blobs, and how many bytes."""
         with self._open() as connection:
