@@ -6,13 +6,34 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from proxy import __version__
 from proxy.commands import INTERRUPTED
+from proxy.commands.help import write_as_it_is
 from proxy.errors import CommandFailed, ConfigError, StoreUnavailable
 
-COMMANDS = ("serve", "doctor", "stats", "purge", "verify", "warm", "token", "completion")
-"""As `--help` lists them."""
+COMMANDS = {
+    "serve": "Serve packages to pip, uv, Poetry and pdm.",
+    "doctor": "Tell what works, what does not, and what to do about it.",
+    "stats": "Show what a running server has done, and saved.",
+    "purge": "Forget projects, so that their indexes are asked anew.",
+    "verify": "Read all that is kept again, and drop what is damaged.",
+    "warm": "Fill a cache with what lock files and requirements files name.",
+    "token": "Make a token, and the sha256 that the settings want.",
+    "completion": "Have a shell complete what is typed.",
+}
+"""As `--help` lists them, which loads none of them."""
+_EPILOG = """
+Start with:
+  wheelkeep serve                       PyPI on http://127.0.0.1:3141/simple/
+  wheelkeep doctor                      what works, and what does not
+  pip install --index-url http://127.0.0.1:3141/simple/ NAME
+
+`wheelkeep COMMAND --help` tells more; settings are told by `wheelkeep serve --help`.
+Secrets are never written out. NO_COLOR is respected, and --json is for programs.
+Exit status: 0 done, 1 not done, 2 wrong usage or settings, 130 interrupted.
+"""
 
 
 class Commands(click.Group):
@@ -40,6 +61,25 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See `click.Group`."""
+        write_as_it_is(formatter, self.epilog)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See `click.Group`."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """See `click.Group`."""
+        found = [
+            CompletionItem(name, help=help)
+            for name, help in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        # Of the group itself, which would load all commands to see which of them are hidden.
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Group`."""
         try:
@@ -60,7 +100,11 @@ def _tell_of_no_retries() -> None:
         sys.modules["stamina"].instrumentation.set_on_retry_hooks(())
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
+)
 @click.version_option(__version__, prog_name="wheelkeep")
 def main() -> None:
     """A caching proxy in front of PyPI and other Python package indexes."""

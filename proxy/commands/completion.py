@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from proxy.commands.help import GroupedCommand
 from proxy.commands.options import given
 from proxy.errors import ConfigError
 from proxy.inventory import project_names
@@ -16,28 +17,26 @@ _SHELLS = ("bash", "zsh", "fish")
 _MOST_NAMES = 200
 
 
-@click.command()
+_EPILOG = """
+For this session:
+  eval "$(wheelkeep completion bash)"
+  eval "$(wheelkeep completion zsh)"
+  wheelkeep completion fish | source
+
+For good:
+  echo 'eval "$(wheelkeep completion bash)"' >> ~/.bashrc
+  echo 'eval "$(wheelkeep completion zsh)"' >> ~/.zshrc
+  wheelkeep completion fish > ~/.config/fish/completions/wheelkeep.fish
+
+bash has to be 4.4 or newer; zsh wants compinit to have run before.
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Write what makes a shell complete commands, options, files and project names.
-
-    For this session:
-
-    \b
-    eval "$(wheelkeep completion bash)"
-    eval "$(wheelkeep completion zsh)"
-    wheelkeep completion fish | source
-
-    For good:
-
-    \b
-    echo 'eval "$(wheelkeep completion bash)"' >> ~/.bashrc
-    echo 'eval "$(wheelkeep completion zsh)"' >> ~/.zshrc
-    wheelkeep completion fish > ~/.config/fish/completions/wheelkeep.fish
-
-    bash has to be 4.4 or newer; zsh wants compinit to have run before.
-    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
+    """Write what makes a shell complete commands, options, files and project names."""
     made = get_completion_class(shell)
     assert made is not None, "click has these shells"
     click.echo(made(ctx.find_root().command, {}, "wheelkeep", "_WHEELKEEP_COMPLETE").source())

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from proxy.commands.completion import complete_indexes
+from proxy.commands.help import GroupedCommand
 from proxy.commands.options import cache_options, given
 from proxy.commands.output import console, json_option, show, table, write_json
 from proxy.doctor.examination import examine
@@ -26,7 +27,15 @@ _STYLES = {
 _PROBLEMS, _WRONG_SETTINGS = 1, 2
 
 
-@click.command()
+_EPILOG = """
+Exit status:
+  0    all is well, or there are warnings only
+  1    there are problems
+  2    the settings are wrong
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.option(
     "--index",
     "indexes",
@@ -49,13 +58,7 @@ def doctor(
     Each index is asked for one small page, Redis and the object store keep a probe for a
     moment; nothing else is changed, and no secret is shown. May run beside a server, as the
     user who runs it. With cache.offline no index is asked.
-
-    \b
-    Exit status:
-      0  all is well, or there are warnings only
-      1  there are problems
-      2  the settings are wrong
-    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
+    """
     try:
         settings = load(config, {"cache": given(dir=cache_dir, redis=redis)})
     except ConfigError as wrong:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from proxy.commands.help import CACHE, SERVER, option
 from proxy.errors import ConfigError
 from proxy.server_client import ServerAddress
 from proxy.settings import TOKEN_VARIABLE, Cache, Settings, load
@@ -15,12 +16,22 @@ from proxy.settings import TOKEN_VARIABLE, Cache, Settings, load
 
 def cache_options(command: Callable[..., None]) -> Callable[..., None]:
     """Where the cache is, for the commands that work on it without a server."""
-    for option in (
-        click.option("--redis", help="redis://… URL of the pages."),
-        click.option("--cache-dir", help="Folder of pages and files."),
-        click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings."),
+    for one in (
+        option(CACHE, "--redis", metavar="URL", help="redis://… of the pages."),
+        option(
+            CACHE,
+            "--cache-dir",
+            type=click.Path(file_okay=False),
+            help="Folder of pages and files.  [default: ~/.cache/wheelkeep]",
+        ),
+        option(
+            CACHE,
+            "--config",
+            type=click.Path(path_type=Path),
+            help="TOML file of settings.  [default: $WHEELKEEP_CONFIG, ./wheelkeep.toml]",
+        ),
     ):
-        command = option(command)
+        command = one(command)
     return command
 
 
@@ -45,20 +56,22 @@ def given(**flags: Any) -> dict[str, Any]:
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
     """Which running server, for the commands that ask one."""
-    for option in (
-        click.option(
+    for one in (
+        option(
+            SERVER,
             "--token",
             envvar=TOKEN_VARIABLE,
             show_envvar=True,
             help="Token to show; may stand in the URL as well.",
         ),
-        click.option(
+        option(
+            SERVER,
             "--server",
             metavar="URL",
             help="The running server.  [default: the one of the settings]",
         ),
     ):
-        command = option(command)
+        command = one(command)
     return command
 
 

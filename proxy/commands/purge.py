@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from proxy.commands.completion import complete_projects
+from proxy.commands.help import GroupedCommand
 from proxy.commands.options import (
     cache_options,
     existing_cache,
@@ -25,8 +26,20 @@ from proxy.settings import Settings, load
 from proxy.simple.model import ProjectName, normalize
 from proxy.words import counted, size_in_words
 
+_EPILOG = """
+Examples:
+  wheelkeep purge six Zope.Interface
+  wheelkeep purge six --files
+  wheelkeep purge --all --yes --server https://any:TOKEN@pypi.corp.example
 
-@click.command()
+Exit status:
+  0    it is gone, or was not there: which of both is said
+  1    the server refused, or the one of --server does not answer
+  2    wrong usage or settings, or neither a server nor a cache is there
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("projects", nargs=-1, metavar="[PROJECT]...", shell_complete=complete_projects)
 @click.option("--all", "is_all", is_flag=True, help="All projects, and the project lists.")
 @click.option("--files", is_flag=True, help="Also drop their files from this machine's disk.")
@@ -53,13 +66,7 @@ def purge(
     cache itself, which is safe beside a running server as well.
 
     Files stay, since a file of a known sha256 never changes; --files drops them too.
-
-    Exit status 0 also where nothing was kept: it is said, and gone either way.
-
-    \b
-    wheelkeep purge six Zope.Interface
-    wheelkeep purge --all --yes --server https://any:TOKEN@pypi.corp.example
-    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
+    """
     if bool(projects) == is_all:
         raise click.UsageError("name projects, or give --all")
     is_direct = cache_dir is not None or redis is not None

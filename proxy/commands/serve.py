@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from proxy.app import prepare_cache
+from proxy.commands.help import CACHE, GroupedCommand, option
 from proxy.commands.options import given
 from proxy.logs import set_up_logging
 from proxy.server import listen, run
@@ -16,16 +17,68 @@ from proxy.supervisor import Supervisor
 from proxy.tls import Certificate
 from proxy.traces import check_installed
 
+_LISTEN, _UPSTREAM = "Where clients reach it", "What it asks"
+_EPILOG = """
+Settings:
+  Flags win over environment variables, these over the file of --config.
+  There are many more keys than flags: indexes, policies, tokens, TLS, an object
+  store. config/wheelkeep.toml shows every one with its default; as a variable
+  it is WHEELKEEP_SECTION__KEY, like WHEELKEEP_CACHE__MAX_SIZE=50GiB.
+  `wheelkeep doctor` tells which settings count, and what works with them.
 
-@click.command()
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
-@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port to listen on.  [default: 3141]")
-@click.option("--workers", help="Processes sharing the port, or auto.  [default: 1]")
-@click.option("--cache-dir", help="Folder of pages and files.  [default: ~/.cache/wheelkeep]")
-@click.option("--redis", help="redis://… URL: machines that share it share pages and files.")
-@click.option("--index-url", help="The upstream index.  [default: https://pypi.org/simple/]")
-@click.option("--offline", is_flag=True, default=None, help="Never ask upstream.")
+Examples:
+  wheelkeep serve
+  wheelkeep serve --host 0.0.0.0 --port 80 --workers auto
+  wheelkeep serve --cache-dir /srv/wheelkeep --redis redis://cache.example:6379/0
+  wheelkeep serve --offline
+
+Point a client at it:
+  pip install --index-url http://127.0.0.1:3141/simple/ NAME
+  uv pip install --index-url http://127.0.0.1:3141/simple/ NAME
+
+Signals:
+  TERM, INT  accept nobody any more, finish what is under way (30 seconds at
+             most), end; INT once more ends at once
+  HUP        with several workers: read the settings anew, and replace the
+             workers without a connection lost
+
+Exit status:
+  0    asked to stop
+  2    the settings are wrong, or the port or the folder cannot be had: one line
+       on standard error says which
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
+@option(
+    CACHE,
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file of settings.  \
+[default: $WHEELKEEP_CONFIG, ./wheelkeep.toml]",
+)
+@option(_LISTEN, "--host", help="Address to listen on.  [default: 127.0.0.1]")
+@option(_LISTEN, "--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 3141]")
+@option(_LISTEN, "--workers", help="Processes sharing the port, or auto.  [default: 1]")
+@option(
+    CACHE,
+    "--cache-dir",
+    type=click.Path(file_okay=False),
+    help="Folder of pages and files.  [default: ~/.cache/wheelkeep]",
+)
+@option(
+    CACHE,
+    "--redis",
+    metavar="URL",
+    help="redis://…: machines that share it share pages and files.  [default: none]",
+)
+@option(
+    _UPSTREAM,
+    "--index-url",
+    metavar="URL",
+    help="The upstream index.  [default: https://pypi.org/simple/]",
+)
+@option(_UPSTREAM, "--offline", is_flag=True, default=None, help="Never ask upstream.")
 def serve(
     config: Path | None,
     host: str | None,
@@ -38,15 +91,10 @@ def serve(
 ) -> None:
     """Serve packages to pip, uv, Poetry and pdm.
 
-    Flags win over environment variables (WHEELKEEP_SECTION__KEY), these over the
-    file of --config, $WHEELKEEP_CONFIG or ./wheelkeep.toml. Without any, PyPI is served on
-    http://127.0.0.1:3141/simple/ and everything is kept in ~/.cache/wheelkeep.
-
-    \b
-    Point a client at it:
-      pip install --index-url http://127.0.0.1:3141/simple/ NAME
-      uv pip install --index-url http://127.0.0.1:3141/simple/ NAME
-    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
+    Without any flag or setting, PyPI is served on http://127.0.0.1:3141/simple/, and
+    everything is kept in ~/.cache/wheelkeep. Logs go to standard error: in words on a
+    terminal, else one JSON object a line.
+    """
     flags: dict[str, dict[str, Any] | list[dict[str, Any]]] = {
         "server": given(host=host, port=port, workers=workers),
         "cache": given(dir=cache_dir, redis=redis, offline=offline),

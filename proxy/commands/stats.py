@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from proxy.commands.help import GroupedCommand
 from proxy.commands.options import (
     cache_options,
     existing_cache,
@@ -32,7 +33,22 @@ if TYPE_CHECKING:  # loaded when something is drawn
 _WATCHED_EVERY_SECONDS = 2.0
 
 
-@click.command()
+_EPILOG = """
+Examples:
+  wheelkeep stats --watch
+  wheelkeep stats --span month --server https://any:TOKEN@pypi.corp.example
+  wheelkeep stats --json | jq .overview.stats.hits
+  wheelkeep stats --json --watch        (one object a line, until Ctrl-C)
+
+Exit status:
+  0    the server or the cache has told
+  1    the server refused, or the one of --server does not answer, or there is
+       neither a server nor a cache
+  2    wrong usage or settings
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.option(
     "--span",
     type=click.Choice([str(span) for span in Span]),
@@ -58,9 +74,6 @@ def stats(
 
     The server of the settings is asked, or the one of --server. Where none answers, and
     with --cache-dir or --redis, there is what the cache tells by itself: files, bytes, pages.
-
-    Exit status 1 where the server of --server does not answer, or neither it nor a cache is there.
-    With --watch and --json, there is one object on each line.
     """
     is_direct = cache_dir is not None or redis is not None
     if server is not None and is_direct:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from proxy.commands import INTERRUPTED
+from proxy.commands.help import GroupedCommand
 from proxy.commands.options import cache_options, settings_of_cache
 from proxy.commands.output import json_option, progress, write_json
 from proxy.setting_types import usable_cores
@@ -22,7 +23,16 @@ from proxy.words import counted, seconds_in_words, size_in_words
 _FLAWED = 1
 
 
-@click.command()
+_EPILOG = """
+Exit status:
+  0    all is right, or only the table of files had to be put right
+  1    a file, a page or metadata was damaged, or could not be read
+  2    wrong usage or settings, or there is no cache
+  130  interrupted by Ctrl-C; what was found so far is told
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.option("--dry-run", is_flag=True, help="Tell what is wrong, and change nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
 @click.option(
@@ -47,14 +57,7 @@ def verify(
     Files are held against their sha256, pages against their ETags, the core metadata that
     was made of wheels against the wheels, and the table of files against the disk. What is
     dropped is fetched anew when it is asked for. May run beside a server.
-
-    \b
-    Exit status:
-      0    all is right, or only the table was put right
-      1    a file or a page was damaged, or could not be read
-      2    the settings are wrong, or there is no cache
-      130  interrupted; what was found so far is told
-    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
+    """
     settings = settings_of_cache(config, cache_dir, redis)
     store = DiskBlobs(settings.cache.dir, settings.cache.max_size)
     store.prepare()
