@@ -51,7 +51,7 @@ from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.history import HistoryStore
 from proxy.storage.history_sqlite import SqliteHistory
-from proxy.storage.opening import open_pages
+from proxy.storage.opening import HISTORY_FILE, open_pages
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.traces import check_installed
@@ -364,7 +364,7 @@ async def _history_store(
 
         return RedisHistory(redis)
     try:
-        store = await SqliteHistory.open(settings.dir / "history.sqlite")
+        store = await SqliteHistory.open(settings.dir / HISTORY_FILE)
     except (StoreUnavailable, OSError) as problem:
         raise ConfigError(f"cache.dir: {problem}") from problem
     stack.push_async_callback(store.close)

@@ -84,10 +84,10 @@ class Commands(click.Group):
         """See `click.Group`."""
         try:
             return super().invoke(ctx)
-        except (ConfigError, StoreUnavailable) as problem:
+        except ConfigError as problem:
             click.echo(f"wheelkeep: {problem}", err=True)
             sys.exit(2)
-        except CommandFailed as problem:
+        except (CommandFailed, StoreUnavailable) as problem:
             click.echo(f"wheelkeep: {problem}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:

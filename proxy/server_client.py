@@ -92,14 +92,12 @@ class ServerClient:
     @asynccontextmanager
     async def open(cls, address: ServerAddress) -> AsyncIterator[Self]:
         """A client for that server; nothing is sent yet. Raises `ConfigError`."""
-        headers = {"User-Agent": USER_AGENT}
-        if address.token:
-            headers["Authorization"] = f"Bearer {address.token}"
         async with aiohttp.ClientSession(
-            headers=headers,
+            headers={"User-Agent": USER_AGENT},
             timeout=_TIMEOUT,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=not address.is_own,
+            middlewares=[_showing(address)] if address.token else [],
         ) as session:
             yield cls(address, session)
 
@@ -167,6 +165,21 @@ class ServerClient:
         except msgspec.DecodeError as problem:
             reason = "its answer is that of another version of wheelkeep"
             raise ServerRefused(self.url, response.status, reason) from problem
+
+
+def _showing(address: ServerAddress) -> aiohttp.ClientMiddlewareType:
+    """Shows the token to that server, and to none that it redirects to."""
+    origin = URL(address.url).origin()
+
+    async def show(
+        request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if request.url.origin() == origin:
+            # As a header of the session it would not go together with what netrc holds.
+            request.headers["Authorization"] = f"Bearer {address.token}"
+        return await send(request)
+
+    return show
 
 
 def _reachable(host: str) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from aiohttp import encode_basic_auth
 
 from proxy.errors import ConfigError, NoServer, ServerRefused
 from proxy.server_client import ServerAddress, ServerClient
@@ -142,3 +143,30 @@ async def test_a_named_server_is_trusted_like_any_other(
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
         async with ServerClient.open(address) as client:
             assert await client.purge() == 0
+
+
+async def test_what_netrc_holds(canned: CannedServer) -> None:
+    """For a server that is named, where no token is given; a given one wins."""
+    canned.body = b'{"purged": 0}'
+    Path.home().mkdir()
+    (Path.home() / ".netrc").write_text("machine 127.0.0.1 login any password wk_netrc")
+    (Path.home() / ".netrc").chmod(0o600)
+    for token in ("", "wk_given"):
+        async with ServerClient.open(ServerAddress.named(canned.url, token)) as client:
+            await client.purge()
+
+    shown = [request.headers["Authorization"] for request in canned.requests]
+    assert shown == [encode_basic_auth("any", "wk_netrc"), "Bearer wk_given"]
+
+
+async def test_a_redirect_elsewhere_is_not_shown_the_token(canned: CannedServer) -> None:
+    other = CannedServer()
+    await other.start()
+    other.body = b'{"purged": 0}'
+    canned.status, canned.headers = 307, {"Location": f"{other.url}/cache/", "Server": "nginx"}
+    async with ServerClient.open(ServerAddress.named(canned.url, "wk_secret")) as client:
+        assert await client.purge() == 0
+    await other.stop()
+
+    assert canned.requests[0].headers["Authorization"] == "Bearer wk_secret"
+    assert "Authorization" not in other.requests[0].headers

@@ -7,11 +7,19 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from proxy.commands.help import CACHE, SERVER, option
 from proxy.errors import ConfigError
 from proxy.server_client import ServerAddress
 from proxy.settings import TOKEN_VARIABLE, Cache, Settings, load
+
+
+def complete_folder(
+    _context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Folders, for the shell. What is wrong with one is told like other wrong settings."""
+    return [CompletionItem(incomplete, type="dir")]
 
 
 def cache_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -21,7 +29,8 @@ def cache_options(command: Callable[..., None]) -> Callable[..., None]:
         option(
             CACHE,
             "--cache-dir",
-            type=click.Path(file_okay=False),
+            metavar="DIRECTORY",
+            shell_complete=complete_folder,
             help="Folder of pages and files.  [default: ~/.cache/wheelkeep]",
         ),
         option(

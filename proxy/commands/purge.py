@@ -34,7 +34,7 @@ Examples:
 
 Exit status:
   0    it is gone, or was not there: which of both is said
-  1    the server refused, or the one of --server does not answer
+  1    the server refused, or the one of --server does not answer, or Redis does not
   2    wrong usage or settings, or neither a server nor a cache is there
 """
 
@@ -74,13 +74,15 @@ def purge(
         flag = "--files" if files else "--cache-dir and --redis"
         raise click.UsageError(f"{flag} is for this machine, and --server names another")
     names = None if is_all else [_name(given_name) for given_name in projects]
+    read = partial(load, config, {"cache": given(dir=cache_dir, redis=redis)})
+    if files:
+        existing_cache(read())  # before anything is gone
     if is_all and not yes:
         _confirm(files=files)
-    read = partial(load, config, {"cache": given(dir=cache_dir, redis=redis)})
     address = None if is_direct else server_address(server, token, read)
     by, purged = asyncio.run(_purge(address, names, read))
     if files:
-        purged = asyncio.run(with_files_dropped(existing_cache(read()), purged))
+        purged = asyncio.run(with_files_dropped(read().cache, purged))
     if as_json:
         write_json({"by": by, "purged": [asdict(one) for one in purged]})
         return

@@ -8,7 +8,7 @@ import click
 
 from proxy.app import prepare_cache
 from proxy.commands.help import CACHE, GroupedCommand, option
-from proxy.commands.options import given
+from proxy.commands.options import complete_folder, given
 from proxy.logs import set_up_logging
 from proxy.server import listen, run
 from proxy.server import serve as serve_until_stopped
@@ -63,7 +63,8 @@ Exit status:
 @option(
     CACHE,
     "--cache-dir",
-    type=click.Path(file_okay=False),
+    metavar="DIRECTORY",
+    shell_complete=complete_folder,
     help="Folder of pages and files.  [default: ~/.cache/wheelkeep]",
 )
 @option(

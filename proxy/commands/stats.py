@@ -20,9 +20,9 @@ from proxy.commands.options import (
     server_options,
 )
 from proxy.commands.output import console, json_option, show, write_json
-from proxy.commands.stats_tables import Report, drawn, drawn_inventory
+from proxy.commands.stats_tables import Kept, Report, drawn, drawn_inventory
 from proxy.errors import CommandFailed, ConfigError, NoServer
-from proxy.inventory import Inventory, take_inventory
+from proxy.inventory import take_inventory
 from proxy.reports import Span
 from proxy.server_client import ServerAddress, ServerClient
 from proxy.settings import Settings, load
@@ -91,13 +91,6 @@ def stats(
     if isinstance(found, Kept) and found.problem:
         click.echo(f"wheelkeep: {found.problem}", err=True)
     show(_drawn(found))
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """A cache whose server was not asked, or does not answer (`problem`)."""
-
-    inventory: Inventory
-    problem: str | None
 
 
 async def _look(

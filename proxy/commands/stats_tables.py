@@ -37,6 +37,14 @@ class Report:
     history: History
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A cache whose server was not asked, or does not answer (`problem`)."""
+
+    inventory: Inventory
+    problem: str | None
+
+
 def drawn(report: Report) -> "Group":
     """All tables of a server."""
     from rich.console import Group  # noqa: PLC0415

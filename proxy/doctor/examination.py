@@ -25,6 +25,7 @@ from proxy.settings import Settings
 
 _SECONDS = 25.0
 """An index has ten for its page, and may be asked twice."""
+_SHORTEST_SECRET = 3
 _FAILED = (ConfigError, ProxyError, OSError)
 
 Result = TypeVar("Result")
@@ -134,12 +135,15 @@ class _LooseThreads(ThreadPoolExecutor):
 
 
 def _secrets(settings: Settings) -> set[str]:
-    """Every secret of the settings, as it may stand in what a library says."""
+    """Every secret of the settings, as it may stand in what a library says.
+
+    One of three letters is in any sentence, and would make all of them unreadable.
+    """
     found = {index.password.get_secret_value() for index in settings.index}
     for url in (settings.cache.redis, *(index.proxy for index in settings.index)):
         password = _password(url)
         found |= {password, unquote(password)}
-    return {secret for secret in found if secret}
+    return {secret for secret in found if len(secret) > _SHORTEST_SECRET}
 
 
 def _password(url: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from proxy.doctor.findings import Finding, ok, problem, skipped, warning
 from proxy.settings import Cache
 from proxy.storage.blobs import DiskBlobs
-from proxy.storage.opening import PAGES_FILE
+from proxy.storage.opening import HISTORY_FILE, PAGES_FILE
 from proxy.words import size_in_words
 
 _FOLDER, _SPACE, _SYSTEM = "cache folder", "disk space", "file system"
@@ -27,7 +27,12 @@ _LEAST_FREE_BYTES = 100 << 20
 _LEAST_INODES = 10_000
 _LOOK_SECONDS = 8.0
 _BUSY_SECONDS = 2.0
-_EMBEDDED = (("pages file", PAGES_FILE), ("files table", "blobs.sqlite"))
+_FILES_TABLE = "blobs.sqlite"
+_TABLES = {
+    "pages file": PAGES_FILE,
+    "history file": HISTORY_FILE,
+    "files table": _FILES_TABLE,
+}
 
 
 def check_folder(cache: Cache) -> list[Finding]:
@@ -42,9 +47,9 @@ def check_folder(cache: Cache) -> list[Finding]:
 def check_tables(cache: Cache) -> list[Finding]:
     """Whether the SQLite files are whole. Blocking."""
     found = []
-    for name, filename in _EMBEDDED:
-        if filename == PAGES_FILE and cache.redis:
-            continue
+    for name, filename in _TABLES.items():
+        if cache.redis and filename != _FILES_TABLE:
+            continue  # it is in Redis
         path = cache.dir / filename
         found.append(_table(name, path) if path.is_file() else skipped(name, "not there yet"))
     return found
@@ -99,7 +104,7 @@ def _room(cache: Cache) -> Iterator[Finding]:
 
 
 def _used_bytes(folder: Path) -> int:
-    path = folder / "blobs.sqlite"
+    path = folder / _FILES_TABLE
     if path.is_file():
         with suppress(sqlite3.Error), closing(_reading(path)) as connection:
             return int(connection.execute("SELECT bytes FROM totals").fetchone()[0])
@@ -158,19 +163,21 @@ def _parsed(line: str) -> Mount:
     return Mount(Path(point), after.split()[0], "ro" in options)
 
 
+_ANEW = {
+    PAGES_FILE: "stop the server and move the file away: pages are fetched again",
+    HISTORY_FILE: "stop the server and move the file away: the statistics begin anew",
+    _FILES_TABLE: "stop the server and remove the file: it is made anew from what is on the disk",
+}
+
+
 def _table(name: str, path: Path) -> Finding:
-    again = (
-        "stop the server and move the file away: pages are fetched again"
-        if path.name == PAGES_FILE
-        else "stop the server and remove the file: it is made anew from what is on the disk"
-    )
     try:
         with closing(_reading(path)) as connection:
             return _read_table(name, path, connection)
     except sqlite3.OperationalError as failure:
         return problem(name, f"{path} cannot be read: {failure}", "who owns it, and who runs this?")
     except sqlite3.DatabaseError as failure:
-        return problem(name, f"{path}: {failure}", again)
+        return problem(name, f"{path}: {failure}", _ANEW[path.name])
 
 
 def _read_table(name: str, path: Path, connection: sqlite3.Connection) -> Finding:

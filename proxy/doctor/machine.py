@@ -1,5 +1,6 @@
 """The machine and its place in the network: port, certificate, limits, who may ask."""
 
+import asyncio
 import platform
 import resource
 import socket
@@ -44,14 +45,18 @@ async def check_port(server: Server) -> Sequence[Finding]:
         return [skipped(_PORT, "any free one is taken")]
     where = f"{server.host}:{server.port}"
     try:
-        for one in listen(server.host, server.port)[0]:
-            one.close()
+        await asyncio.to_thread(_listen_for_a_moment, server)
     except ConfigError as failure:
-        if not isinstance(failure.__cause__, OSError) or not _is_answered(server):
+        if not await asyncio.to_thread(_is_answered, server):
             advice = "name another by server.host and server.port"
             return [problem(_PORT, str(failure).partition(": ")[2], advice)]
         return [await _who_answers(server, where)]
     return [ok(_PORT, f"{where} is free")]
+
+
+def _listen_for_a_moment(server: Server) -> None:
+    for one in listen(server.host, server.port)[0]:
+        one.close()
 
 
 def _is_answered(server: Server) -> bool:

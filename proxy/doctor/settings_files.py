@@ -17,9 +17,7 @@ _NOT_WITHOUT = "serve does not start with it as it is"
 def check_settings(settings: Settings) -> list[Finding]:
     """They could be loaded: from which file, by which variables. Blocking."""
     file = settings.file
-    found = [
-        ok(_SETTINGS, f"read from {file.absolute()}" if file else "no file; these are the defaults")
-    ]
+    found = [ok(_SETTINGS, f"read from {file.absolute()}" if file else "no file is read")]
     variables = sorted(name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX))
     if variables:  # by their names: what stands in them may be a secret
         found.append(ok("environment", f"these count: {', '.join(variables)}"))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PAGES_FILE = "pages.sqlite"
 """The embedded page store, in the cache's folder."""
+HISTORY_FILE = "history.sqlite"
+"""Likewise, what was counted in the past."""
 
 
 def connect_redis(cache: Cache) -> "RedisClient | None":

@@ -142,7 +142,7 @@ async def test_redis_that_is_away() -> None:
     """Nothing is gone, and nobody is told that it is."""
     said = await run("purge", "six", "--redis", f"redis://any:secret@127.0.0.1:{free_port()}/0")
 
-    assert (said.exit_code, said.stdout) == (2, "")
+    assert (said.exit_code, said.stdout) == (1, "")
     assert said.stderr.startswith("wheelkeep: The Redis is unavailable")
     assert "secret" not in said.stderr
 
@@ -193,6 +193,15 @@ async def test_a_server_elsewhere_that_is_away(cache: Path) -> None:
 async def test_neither_a_server_nor_a_cache(cache: Path) -> None:
     settings = {"WHEELKEEP_SERVER__PORT": str(free_port()), "WHEELKEEP_CACHE__DIR": str(cache)}
     said = await run("purge", "six", **settings)
+
+    assert said.exit_code == 2
+    assert said.stderr == f"wheelkeep: cache.dir: there is no cache at {cache}\n"
+
+
+async def test_files_of_a_cache_that_is_not_there(redis: RedisServer, cache: Path) -> None:
+    """Told before anything is gone."""
+    flags = ("--files", "--redis", redis.url, "--cache-dir", str(cache))
+    said = await run("purge", "six", *flags)
 
     assert said.exit_code == 2
     assert said.stderr == f"wheelkeep: cache.dir: there is no cache at {cache}\n"

@@ -3,14 +3,17 @@
 import json
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 
 from proxy.reports import History, Overview
 from proxy.storage.blobs import DiskBlobs
+from proxy.web.tokens import hash_of
 from tests.canned import HISTORY, CannedServer
 from tests.commands.running import run
-from tests.servers import free_port
+from tests.fakes import FakeUpstream
+from tests.servers import free_port, wheelkeep
 from tests.test_maintenance import keep
 
 
@@ -155,3 +158,30 @@ async def test_a_server_and_a_cache_at_once(cache: Path) -> None:
 
     assert said.exit_code == 2
     assert "give either --server, or the cache" in said.stderr
+
+
+async def test_a_real_server(upstream: FakeUpstream, cache: Path) -> None:
+    """Below a base path, behind a token: what it has counted is shown."""
+    upstream.add("six", "six-1.0.tar.gz")
+    token = {"WHEELKEEP_TOKEN": "wk_secret"}
+    settings = {
+        "WHEELKEEP_SERVER__BASE_PATH": "/pypi",
+        "WHEELKEEP_AUTH__TOKENS": json.dumps([hash_of("wk_secret")]),
+    }
+    async with wheelkeep(cache, "--index-url", upstream.url, healthy=401, **settings) as server:
+        url = f"{server.index_url}six/"
+        async with aiohttp.ClientSession(headers={"Authorization": "Bearer wk_secret"}) as session:
+            for _ in range(4):
+                assert (await session.get(url)).status == 200
+        settings |= own(cache, server.port)
+        refused = await run("stats", **settings)
+        said = await run("stats", "--json", **settings, **token)
+        table = await run("stats", **settings, **token)
+
+    assert refused.exit_code == 1
+    assert "answered 401: This server asks for a token" in refused.stderr
+    stats = json.loads(said.stdout)["overview"]["stats"]
+    assert (stats["hits"], stats["misses"]) == (3, 1)
+    lines = {" ".join(line.split()) for line in table.stdout.splitlines()}
+    assert "Hit rate 75.0 % 75.0 %" in lines
+    assert any(line.startswith("pypi ok ") for line in lines)
