@@ -1,6 +1,7 @@
 """The command line: `wheelkeep COMMAND`. Each command is a module of `commands/`."""
 
 import gc
+import io
 import sys
 from importlib import import_module
 from typing import Any
@@ -79,6 +80,13 @@ class Commands(click.Group):
         ]
         # Of the group itself, which would load all commands to see which of them are hidden.
         return found + click.Command.shell_complete(self, ctx, incomplete)
+
+    def main(self, *arguments: Any, **keywords: Any) -> Any:
+        """See `click.Command`."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal may not have all letters, and a path may be no text at all.
+            sys.stdout.reconfigure(errors="replace")
+        return super().main(*arguments, **keywords)
 
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Group`."""

@@ -170,3 +170,12 @@ async def test_a_redirect_elsewhere_is_not_shown_the_token(canned: CannedServer)
 
     assert canned.requests[0].headers["Authorization"] == "Bearer wk_secret"
     assert "Authorization" not in other.requests[0].headers
+
+
+async def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("no certificate")
+    for name in ("none.pem", "no.pem"):
+        settings = Server(tls_cert=tmp_path / name)
+        with pytest.raises(ConfigError, match=rf"server\.tls_cert: .*/{name} "):
+            async with ServerClient.open(ServerAddress.of(settings)):
+                pass

@@ -116,8 +116,8 @@ def test_a_pipe_that_closes(arguments: tuple[str, ...], cache: Path) -> None:
     assert process.returncode in (0, 1)
 
 
-def on_a_terminal(*arguments: str, **environment: str) -> str:
-    """What the command writes to a terminal."""
+def on_a_terminal(*arguments: str, until: str = "", **environment: str) -> str:
+    """What the command writes to a terminal; Ctrl-C is pressed once it has written `until`."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "proxy", *arguments],
@@ -136,6 +136,8 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
         if not piece:
             break
         said += piece
+        if until and until.encode() in said:
+            process.send_signal(signal.SIGINT)
     os.close(ours)
     process.wait(timeout=30)
     return said.decode()
@@ -164,6 +166,36 @@ def test_long_lines_are_not_folded_for_programs(tmp_path: Path) -> None:
 
     (line,) = [one for one in said.decode().splitlines() if "cache folder" in one]
     assert str(deep) in line
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("stats",), ("serve", "--help")])
+def test_a_place_without_all_letters(arguments: tuple[str, ...], cache: Path) -> None:
+    """Some are replaced then, and all is said."""
+    process = command(
+        *arguments,
+        **QUIET | {"WHEELKEEP_SERVER__HOST": "0.0.0.0", "WHEELKEEP_SERVER__PORT": "3"},
+        WHEELKEEP_CACHE__DIR=str(cache),
+        PYTHONIOENCODING="ascii:strict",
+    )
+    said, complaints = process.communicate(timeout=60)
+
+    assert process.returncode in (0, 1)
+    assert b"Traceback" not in complaints
+    assert said
+
+
+def test_statistics_on_a_terminal(cache: Path) -> None:
+    """Drawn anew until Ctrl-C."""
+    said = on_a_terminal(
+        *("stats", "--watch"),
+        WHEELKEEP_CACHE__DIR=str(cache),
+        WHEELKEEP_SERVER__PORT="3",
+        until="Files",
+    )
+
+    assert "no wheelkeep answers" not in said
+    assert "Files  1, 1000 B of 20.0 GiB" in said
+    assert "Traceback" not in said
 
 
 async def test_ctrl_c_ends_a_command(canned: CannedServer) -> None:

@@ -108,6 +108,42 @@ async def test_an_http_proxy_that_is_away(index: FakeUpstream) -> None:
     assert "sekret" not in found.output
 
 
+async def test_by_an_http_proxy(index: FakeUpstream) -> None:
+    """Which one is told, without what is told to it."""
+
+    async def forward(request: web.Request) -> web.Response:
+        return web.json_response(
+            {"meta": {"api-version": "1.0"}, "name": "pip", "files": []},
+            content_type="application/vnd.pypi.simple.v1+json",
+        )
+
+    index.handlers["/simple/pip/"] = forward
+    way = index.root.replace("//", "//me:sekret@")
+    found = await looked_at("http://index.invalid/simple/", proxy=way)
+
+    where = index.root.partition("//")[2]
+    assert f"; by the HTTP proxy {where}" in found.one("index corp", Result.OK).found
+    assert "sekret" not in found.output
+
+
+async def test_a_password_in_the_clear(index: FakeUpstream) -> None:
+    """Over the network: not to this machine."""
+    near = await looked_at(index.url, username="me", password="sekret")
+    far = await looked_at(
+        "http://index.invalid/simple/", username="me", password="sekret", proxy=index.root
+    )
+
+    assert [line.result for line in near.of("index corp")] == [Result.OK]
+    assert "in the clear" in far.one("index corp", Result.WARNING).found
+
+
+async def test_a_slow_index(index: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.doctor.indexes._SLOW_SECONDS", 0.0)
+    found = await looked_at(index.url)
+
+    assert "a page takes" in found.one("index corp", Result.WARNING).found
+
+
 @pytest.fixture
 async def encrypted(authority: Authority) -> AsyncIterator[FakeUpstream]:
 
