@@ -90,7 +90,14 @@ def progress(*, counts_bytes: bool = False) -> "Progress":
         bars.TimeRemainingColumn(compact=True),
         console=shown,
         transient=True,
-        # What is said meanwhile goes above the bar, or to where it was redirected.
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=False,  # see `say`
         disable=not shown.is_terminal,
     )
+
+
+def say(bar: "Progress", text: str) -> None:
+    """A line on standard output while there is a bar: above it, where both are on a terminal."""
+    if bar.disable or not sys.stdout.isatty():
+        click.echo(text)
+    else:
+        bar.console.print(text, soft_wrap=True)

@@ -12,7 +12,7 @@ import click
 from proxy.commands import INTERRUPTED
 from proxy.commands.help import GroupedCommand
 from proxy.commands.options import cache_options, settings_of_cache
-from proxy.commands.output import json_option, progress, write_json
+from proxy.commands.output import json_option, progress, say, write_json
 from proxy.setting_types import usable_cores
 from proxy.settings import Settings
 from proxy.storage.blobs import DiskBlobs
@@ -62,14 +62,13 @@ def verify(
     store = DiskBlobs(settings.cache.dir, settings.cache.max_size)
     store.prepare()
     begun = time.monotonic()
-    tell = (lambda _: None) if as_json else _tell
     is_interrupted = False
     with progress(counts_bytes=True) as bar:
         task = bar.add_task("Reading", total=store.totals().size_bytes)
         run = Verification(
             store,
             mend=not dry_run,
-            found=tell,
+            found=lambda flaw: None if as_json else say(bar, _told(flaw)),
             has_read=lambda count: bar.advance(task, count),
         )
         try:
@@ -103,10 +102,10 @@ async def _check_pages(run: Verification, settings: Settings) -> None:
         await run.check_pages(pages, [index.name for index in settings.index])
 
 
-def _tell(flaw: Flaw) -> None:
+def _told(flaw: Flaw) -> str:
     done = _DONE[flaw.fault] if flaw.is_mended else "found"
     problem = f": {flaw.problem}" if flaw.problem else ""
-    click.echo(f"{flaw.fault}, {done}: {flaw.name}{problem}")
+    return f"{flaw.fault}, {done}: {flaw.name}{problem}"
 
 
 _DONE = {

@@ -175,13 +175,48 @@ def test_a_place_without_all_letters(arguments: tuple[str, ...], cache: Path) ->
         *arguments,
         **QUIET | {"WHEELKEEP_SERVER__HOST": "0.0.0.0", "WHEELKEEP_SERVER__PORT": "3"},
         WHEELKEEP_CACHE__DIR=str(cache),
-        PYTHONIOENCODING="ascii:strict",
+        PYTHONIOENCODING="iso-8859-1:strict",
     )
     said, complaints = process.communicate(timeout=60)
 
     assert process.returncode in (0, 1)
     assert b"Traceback" not in complaints
     assert said
+
+
+def test_a_bar_leaves_standard_output_alone(cache: Path, tmp_path: Path) -> None:
+    """It is drawn on the terminal, and what is said goes to where it was sent."""
+    (file,) = (cache / "blobs" / "six" / "six-1.0.tar.gz").iterdir()
+    file.write_bytes(b"flipped")
+    ours, theirs = pty.openpty()
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "proxy", "verify", "--cache-dir", str(cache)],
+            stdout=said,
+            stderr=theirs,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
+        )
+        process.wait(timeout=60)
+    os.close(theirs)
+    drawn = os.read(ours, 65536).decode()
+    os.close(ours)
+
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert lines[0].startswith("damaged file, dropped: blobs/six/")
+    assert ESCAPE not in "".join(lines)
+    assert "Reading" in drawn
+    assert "damaged" not in drawn
+
+
+def test_lines_are_said_above_the_bar(cache: Path) -> None:
+    """Each on its own, and not at the end of the bar."""
+    (file,) = (cache / "blobs" / "six" / "six-1.0.tar.gz").iterdir()
+    file.write_bytes(b"flipped")
+    said = on_a_terminal("verify", "--dry-run", "--cache-dir", str(cache), NO_COLOR="1")
+
+    before, found, _ = said.partition("damaged file, found: blobs/six/")
+    assert found
+    assert before.endswith(("\n", "\r\x1b[2K", "\x1b[2K"))
 
 
 def test_statistics_on_a_terminal(cache: Path) -> None:

@@ -222,6 +222,19 @@ async def test_a_check_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.one("access", Result.OK)
 
 
+async def test_what_a_library_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No password of the settings is repeated, whoever says it."""
+
+    def fail() -> None:
+        raise OSError("cannot connect with p@sekret to //me:other@host/")
+
+    monkeypatch.setattr("proxy.doctor.examination.check_open_files", fail)
+    found = await looked_at(WHEELKEEP_CACHE__REDIS="redis://:p%40sekret@127.0.0.1:1/")
+
+    line = found.one("open files", Result.PROBLEM)
+    assert line.found == "cannot connect with *** to //host/"
+
+
 async def test_for_people() -> None:
     """A line for each, what to do below it, and a sum."""
     said = await run("doctor", WHEELKEEP_SERVER__HOST="0.0.0.0", **OFFLINE, NO_COLOR="1")
