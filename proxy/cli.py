@@ -3,6 +3,8 @@
 import gc
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -54,6 +56,8 @@ class Commands(click.Group):
             return None
         # What is loaded stays. To look for garbage in it takes a tenth of the time until it serves.
         gc.disable()
+        with _without_rich():
+            import_module("structlog")
         module = import_module(f"proxy.commands.{cmd_name}")
         gc.freeze()
         gc.enable()
@@ -116,3 +120,20 @@ def _tell_of_no_retries() -> None:
 @click.version_option(__version__, prog_name="wheelkeep")
 def main() -> None:
     """A caching proxy in front of PyPI and other Python package indexes."""
+
+
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Let nobody load rich, which draws tables and bars: structlog would, to draw tracebacks.
+
+    That is a tenth of the time until it serves as well.
+    """
+    name = "rich"
+    held = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # the import system's word for: not there
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if held is not None:
+            sys.modules[name] = held

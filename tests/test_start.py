@@ -17,7 +17,7 @@ LOADED_WHEN_NEEDED = (
     "packaging.metadata",
     "packaging.pylock",
     "redis",
-    "tqdm",
+    "rich.console",
 )
 _ROOT = Path(__file__).parents[1]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shutil
 import signal
 import sys
 import time
@@ -14,9 +13,10 @@ from pathlib import Path
 import click
 import msgspec
 import structlog
-from tqdm import tqdm
 
+from proxy.commands import INTERRUPTED
 from proxy.commands.options import cache_options, given
+from proxy.commands.output import progress
 from proxy.lockfiles import Format, LockFile, Target, read, read_text, targets_of
 from proxy.logs import set_up_logging
 from proxy.server import run
@@ -28,7 +28,6 @@ from proxy.warm.results import Report, report_of
 from proxy.warm.telling import lines_of
 
 _STDIN = "-"
-_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +134,7 @@ def warm(
     else:
         for line in lines_of(report, is_quiet=quiet, is_dry=is_dry):
             click.echo(line)
-    sys.exit(_INTERRUPTED if report.interrupted else 0 if report.is_fine else 1)
+    sys.exit(INTERRUPTED if report.interrupted else 0 if report.is_fine else 1)
 
 
 def _read(name: str, targets: Sequence[Target], format: str | None) -> LockFile:
@@ -218,26 +217,16 @@ def _bar(*, is_hidden: bool) -> Iterator[Callable[[Progress], None]]:
     if is_hidden:
         yield lambda _: None
         return
-    # Where a terminal does not tell its size, tqdm shows nothing of itself.
-    columns, rows = shutil.get_terminal_size()
-    bar = tqdm(
-        file=sys.stderr,
-        total=0,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        ncols=columns,
-        nrows=rows,
-    )
-    with bar:
+    with progress(counts_bytes=True) as bar:
+        task = bar.add_task("", total=None)
 
-        def show(progress: Progress) -> None:
-            pages = f" (and {progress.projects} pages)" if progress.projects else ""
-            bar.set_description_str(
-                f"{progress.files_done} of {progress.files} files{pages}", refresh=False
+        def show(known: Progress) -> None:
+            pages = f" (and {known.projects} pages)" if known.projects else ""
+            bar.update(
+                task,
+                description=f"{known.files_done} of {known.files} files{pages}",
+                total=known.bytes,
+                completed=known.bytes_done,
             )
-            bar.total = progress.bytes
-            if not bar.update(progress.bytes_done - bar.n):
-                bar.refresh()  # a large file may take long: what is known is seen at once
 
         yield show

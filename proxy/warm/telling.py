@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from tqdm import tqdm
+from rich import filesize
 
 from proxy.lockfiles import Reason
 from proxy.warm.results import Outcome, Report, Result
@@ -74,4 +74,4 @@ def _files(count: int) -> str:
 
 
 def _size(count: float) -> str:
-    return tqdm.format_sizeof(count, "B")
+    return filesize.decimal(round(count))

@@ -17,8 +17,8 @@ from proxy.storage.history_sqlite import SqliteHistory
 from proxy.storage.redis_client import RedisClient
 from tests.servers import RedisServer
 
-NOW = int(datetime.now(UTC).timestamp()) // DAY * DAY + 12 * HOUR
-"""Redis drops what is out of date by its own clock."""
+NOW = (int(datetime.now(UTC).timestamp()) // DAY - 1) * DAY + 12 * HOUR
+"""Noon of yesterday: Redis tells by its own clock what there may be by now."""
 
 
 @pytest.fixture(params=["sqlite", "fakeredis", "redis"])

@@ -449,7 +449,7 @@ async def test_a_terminal_sees_how_far_it_is(
     assert process.returncode == 0
     assert b"Fetched: 2 files" in output
     assert "2 of 2 files" in shown
-    assert "B/s" in shown
+    assert " bytes" in shown
 
 
 async def test_what_no_cache_has_room_for_is_told(upstream: FakeUpstream, tmp_path: Path) -> None:
