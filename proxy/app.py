@@ -51,7 +51,7 @@ from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.history import HistoryStore
 from proxy.storage.history_sqlite import SqliteHistory
-from proxy.storage.opening import HISTORY_FILE, open_pages
+from proxy.storage.opening import HISTORY_FILE, connect_objects, open_pages
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.traces import check_installed
@@ -73,7 +73,6 @@ from proxy.web.why import WhyHandlers
 from proxy.workers import Workers
 
 if TYPE_CHECKING:  # what only some configurations need is not loaded for all
-    from proxy.storage.blobs_object import SharedBlobs
     from proxy.storage.leases import Leases
     from proxy.storage.redis_client import RedisClient
 
@@ -114,7 +113,7 @@ async def application(
         store = await open_pages(cache, redis)
         stack.push_async_callback(store.close)
         machine, leases = await asyncio.to_thread(_machine, cache, redis) if redis else ("", None)
-        shared = _shared_blobs(cache, telemetry)
+        shared = connect_objects(cache, telemetry)
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
 
@@ -282,14 +281,6 @@ def _redis(cache: Cache, telemetry: Telemetry) -> "RedisClient | None":
         lambda: float(client.is_failing),
     )
     return client
-
-
-def _shared_blobs(cache: Cache, telemetry: Telemetry) -> "SharedBlobs | None":
-    if not cache.blobs:
-        return None
-    from proxy.storage.blobs_object import SharedBlobs  # noqa: PLC0415
-
-    return SharedBlobs.connect(cache.blobs, telemetry)
 
 
 def _machine(cache: Cache, redis: "RedisClient") -> "tuple[str, Leases]":

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -23,6 +24,8 @@ COMMANDS = {
     "purge": "Forget projects, so that their indexes are asked anew.",
     "verify": "Read all that is kept again, and drop what is damaged.",
     "warm": "Fill a cache with what lock files and requirements files name.",
+    "export": "Write the cache, or a part of it, into one file.",
+    "import": "Take in such a file, every byte verified.",
     "token": "Make a token, and the sha256 that the settings want.",
     "completion": "Have a shell complete what is typed.",
 }
@@ -58,12 +61,13 @@ class Commands(click.Group):
         gc.disable()
         with _without_rich():
             import_module("structlog")
-        module = import_module(f"proxy.commands.{cmd_name}")
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        module = import_module(f"proxy.commands.{name}")
         gc.freeze()
         gc.enable()
         if cmd_name != "serve":
             _tell_of_no_retries()
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, name)
         return command
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -19,7 +19,7 @@ from cachetools import LRUCache
 
 from proxy.errors import StoreUnavailable
 from proxy.simple.model import File, ProjectName
-from proxy.storage.pages import PageStore
+from proxy.storage.pages import PageStore, seen_key
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 
@@ -73,17 +73,28 @@ class Sightings:
 
         return first_seen
 
+    async def adopt(self, index: str, project: ProjectName, seen: Mapping[str, float]) -> None:
+        """What another cache has seen counts here as well, where it saw it earlier.
+
+        Raises `StoreUnavailable`.
+        """
+        record = seen_key(index, project)
+        async with self._turns.take_or_go(record, _PATIENCE_SECONDS):
+            stored = read_seen(await self._store.fact(record))
+            if (earliest := _earliest(seen, stored)) != stored:
+                await self._store.write_fact(record, msgspec.json.encode(earliest), lasting=True)
+
     async def _noted(
         self,
         key: tuple[str, ProjectName],
         undated: Collection[Sequence[str]],
         seen: Mapping[str, float],
     ) -> Mapping[str, float]:
-        record = "seen:{}:{}".format(*key)
+        record = seen_key(*key)
         try:
             # One process after the other, or what one has noted is overwritten by the next.
             async with self._turns.take_or_go(record, _PATIENCE_SECONDS):
-                stored = _read(await self._store.fact(record))
+                stored = read_seen(await self._store.fact(record))
                 seen = self._with_new(undated, _earliest(seen, stored))
                 if seen != stored:
                     await self._store.write_fact(record, msgspec.json.encode(seen), lasting=True)
@@ -132,7 +143,8 @@ def _earliest(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str,
     return {**other, **{key: min(at, other.get(key, at)) for key, at in one.items()}}
 
 
-def _read(data: bytes | None) -> Mapping[str, float]:
+def read_seen(data: bytes | None) -> Mapping[str, float]:
+    """What a fact says: file → seconds since 1970."""
     try:
         return _DECODER.decode(data) if data is not None else {}
     except msgspec.DecodeError:

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from proxy.commands.help import CACHE, SERVER, option
 from proxy.errors import ConfigError
 from proxy.server_client import ServerAddress
-from proxy.settings import TOKEN_VARIABLE, Cache, Settings, load
+from proxy.settings import PYPI, TOKEN_VARIABLE, Cache, Settings, load
 
 
 def complete_folder(
@@ -42,6 +42,18 @@ def cache_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = one(command)
     return command
+
+
+def index_url_option(command: Callable[..., None]) -> Callable[..., None]:
+    """`--index-url`, for the commands that must know what the server was started with."""
+    about = "As the server was given it, if it was."
+    made: Callable[..., None] = option(CACHE, "--index-url", metavar="URL", help=about)(command)
+    return made
+
+
+def index_flags(index_url: str | None) -> dict[str, list[dict[str, Any]]]:
+    """What `--index-url` says of the settings."""
+    return {} if index_url is None else {"index": [{"name": PYPI.name, "url": index_url}]}
 
 
 def settings_of_cache(config: Path | None, cache_dir: str | None, redis: str | None) -> Settings:

@@ -7,12 +7,15 @@ What commands say comes from servers and files as well, so no text is taken for 
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+
+from proxy.words import counted
 
 if TYPE_CHECKING:  # loaded when something is drawn: half of a command's time to start
     from rich.console import Console, RenderableType
@@ -28,10 +31,23 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
     return option(command)
 
 
-def write_json(value: Any) -> None:
-    """The value as JSON, on standard output."""
+def write_json(value: Any, *, stderr: bool = False) -> None:
+    """The value as JSON, on standard output or on standard error."""
     plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-    click.echo(json.dumps(msgspec.to_builtins(plain), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(msgspec.to_builtins(plain), indent=2, ensure_ascii=False), err=stderr)
+
+
+@contextmanager
+def logs_aside() -> Iterator[None]:
+    """What is logged within goes to standard error: the other one is for what a command says."""
+    import structlog  # noqa: PLC0415
+
+    before = structlog.get_config()
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -75,7 +91,7 @@ def table(*columns: str, right: Sequence[str] = (), title: str = "") -> "Table":
     return made
 
 
-def progress(*, counts_bytes: bool = False) -> "Progress":
+def progress(*, counts_bytes: bool = False, is_shown: bool = True) -> "Progress":
     """A bar on standard error, or nothing where that is no terminal: `add_task` names its work."""
     from rich import progress as bars  # noqa: PLC0415
 
@@ -91,7 +107,7 @@ def progress(*, counts_bytes: bool = False) -> "Progress":
         console=shown,
         transient=True,
         redirect_stdout=False,  # see `say`
-        disable=not shown.is_terminal,
+        disable=not (is_shown and shown.is_terminal),
     )
 
 
@@ -101,3 +117,9 @@ def say(bar: "Progress", text: str) -> None:
         click.echo(text)
     else:
         bar.console.print(text, soft_wrap=True)
+
+
+def contents(summary: Mapping[str, Any]) -> str:
+    """What a bundle has, or brought: `2 projects, 2 pages, 1 document, 4 files`."""
+    things = ("project", "page", "document", "file")
+    return ", ".join(counted(summary[f"{thing}s"], thing) for thing in things)

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import obstore
@@ -125,6 +125,25 @@ class SharedBlobs:
             await obstore.put_async(
                 self._writing, key.path, content, max_concurrency=_PARTS_AT_ONCE
             )
+
+    async def all(
+        self, project: ProjectName | None = None
+    ) -> AsyncIterator[tuple[BlobKey, int, datetime]]:
+        """Every file, or every one of a project: its size in bytes and when it came; in no order.
+
+        Raises `StoreUnavailable`.
+        """
+        pieces = aiter(obstore.list(self._store, project))
+        while True:
+            with self._as_ours():
+                try:
+                    async with asyncio.timeout(_SILENCE_SECONDS):
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+            for meta in piece:
+                if key := BlobKey.of_path(meta["path"]):
+                    yield key, meta["size"], meta["last_modified"]
 
     async def delete(self, key: BlobKey) -> None:
         """Remove a file that turned out to be damaged. Raises `StoreUnavailable`."""

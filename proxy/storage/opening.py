@@ -1,19 +1,24 @@
-"""The page store that the settings name, for the server and for commands that work beside it.
+"""The stores that the settings name, for the server and for commands that work beside it.
 
 The libraries of what machines share take as long to load as a fifth of the rest, and as much
 memory: who shares nothing goes without.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.settings import Cache
+from proxy.storage.blobs import DiskBlobs
 from proxy.storage.pages import PageStore, keep_for
 from proxy.storage.pages_sqlite import SqlitePages
+from proxy.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from proxy.storage.blobs_object import SharedBlobs
     from proxy.storage.redis_client import RedisClient
 
 PAGES_FILE = "pages.sqlite"
@@ -29,6 +34,15 @@ def connect_redis(cache: Cache) -> "RedisClient | None":
     from proxy.storage.redis_client import RedisClient  # noqa: PLC0415
 
     return RedisClient.connect(cache.redis)
+
+
+def connect_objects(cache: Cache, telemetry: Telemetry) -> "SharedBlobs | None":
+    """The object store of the settings; None where there is none. Raises `ConfigError`."""
+    if not cache.blobs:
+        return None
+    from proxy.storage.blobs_object import SharedBlobs  # noqa: PLC0415
+
+    return SharedBlobs.connect(cache.blobs, telemetry)
 
 
 async def open_pages(cache: Cache, redis: "RedisClient | None") -> PageStore:
@@ -51,3 +65,23 @@ async def opened_pages(cache: Cache) -> AsyncIterator[PageStore]:
         store = await open_pages(cache, connect_redis(cache))
         stack.push_async_callback(store.close)
         yield store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """All that a cache consists of."""
+
+    pages: PageStore
+    blobs: DiskBlobs
+    shared: "SharedBlobs | None"
+
+
+@asynccontextmanager
+async def opened_stores(cache: Cache, telemetry: Telemetry) -> AsyncIterator[Stores]:
+    """The stores, made where they are not there, closed in the end. Raises `ConfigError`."""
+    async with AsyncExitStack() as stack:
+        blobs = DiskBlobs(cache.dir, cache.max_size)
+        await asyncio.to_thread(blobs.prepare)
+        stack.push_async_callback(asyncio.to_thread, blobs.close)
+        pages = await stack.enter_async_context(opened_pages(cache))
+        yield Stores(pages=pages, blobs=blobs, shared=connect_objects(cache, telemetry))

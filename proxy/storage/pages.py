@@ -72,6 +72,11 @@ def body_key(etag: str) -> str:
     return f"body:{etag}"
 
 
+def seen_key(index: str, project: ProjectName) -> str:
+    """The key of the fact when files of a project were seen first (`sightings.py`)."""
+    return f"seen:{index}:{project}"
+
+
 def keep_for(stale_if_error: timedelta) -> timedelta:
     """How long a record outlives its last writing: well after anyone may be served it."""
     return stale_if_error * 2 + timedelta(days=1)

@@ -80,3 +80,13 @@ async def test_a_bucket_that_is_not_there_is_told(s3: S3Server) -> None:
 
     with pytest.raises(StoreUnavailable, match="bucket"):
         await elsewhere.check()
+
+
+async def test_all_files_are_told(shared: SharedBlobs) -> None:
+    """With their sizes; or those of one project, and of none whose name begins like it."""
+    other = BlobKey(project=ProjectName("six-more"), filename="x.whl", sha256="1" * 64)
+    await shared.upload(key("0"), b"12345")
+    await shared.upload(other, b"1")
+
+    assert {(one, size) async for one, size, _ in shared.all()} == {(key("0"), 5), (other, 1)}
+    assert [one async for one, _, _ in shared.all(SIX)] == [key("0")]

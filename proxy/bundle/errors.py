@@ -1,0 +1,26 @@
+"""What is wrong with a bundle, in words for whoever carries it."""
+
+from proxy.errors import ConfigError
+
+
+class NotABundle(ConfigError):
+    """It is no bundle, or none that can be read here. Nothing of it was taken."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"this is no bundle that can be imported: {problem}")
+
+
+class BundleRefused(Exception):
+    """A member is not what the manifest, or its own name, says. Nothing of it was taken."""
+
+    def __init__(self, member: str, problem: str) -> None:
+        super().__init__(f"the bundle is damaged or was tampered with: {member}: {problem}")
+        self.member = member
+        self.problem = problem
+
+
+class BundleBrokenOff(Exception):
+    """The bundle ends in the middle: a copy that was not finished, as a rule."""
+
+    def __init__(self) -> None:
+        super().__init__("the bundle is not complete: it breaks off")
