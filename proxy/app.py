@@ -37,6 +37,7 @@ from proxy.documents import Documents
 from proxy.downloads import Downloads
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.fleet import Fleet
+from proxy.holdings import Holdings
 from proxy.maintenance import Maintenance
 from proxy.metadata import MadeMetadata
 from proxy.pagecache import PageCache
@@ -117,6 +118,8 @@ async def application(
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
 
+        peers = await _peers(stack, settings, redis, machine, listening, telemetry)
+        fleet = Fleet(shared, leases, peers, telemetry)
         new_cache = partial(_page_cache, stack, store, cache, telemetry, now, turns)
         pages: PageCache[Project] = new_cache()
         catalog = Catalog(
@@ -126,6 +129,7 @@ async def application(
             Sightings(store, turns, telemetry, now),
             telemetry.happenings,
             now,
+            Holdings(blobs, fleet, now) if cache.offline else None,
         )
         stack.push_async_callback(catalog.close)
 
@@ -133,8 +137,6 @@ async def application(
         lists: PageCache[None] = new_cache()
         root_lists = await _root_lists(stack, catalog, lists, cache.dir, telemetry, now)
 
-        peers = await _peers(stack, settings, redis, machine, listening, telemetry)
-        fleet = Fleet(shared, leases, peers, telemetry)
         downloads = Downloads(blobs, telemetry, fleet)
         stack.push_async_callback(downloads.close)
         made_metadata = MadeMetadata(downloads, store, turns, telemetry)

@@ -28,8 +28,9 @@ from proxy.errors import (
 )
 from proxy.flight import Flight
 from proxy.happenings import Happenings
+from proxy.holdings import Holdings
 from proxy.journey import Journey
-from proxy.merged import Listed, Page, Part, next_change
+from proxy.merged import Lacking, Listed, Page, Part, next_change
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.policy import Hidden, Policy, Selection, quarantine
 from proxy.sightings import Sightings
@@ -61,7 +62,10 @@ _LESSON_SECONDS = 0.2
 
 
 class Catalog:
-    """Answers pages, and the files they list. `now` gives the time, aware."""
+    """Answers pages, and the files they list. `now` gives the time, aware.
+
+    `holdings` tells what is here, where nobody is asked for what is not.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Catalog:
         sightings: Sightings,
         happenings: Happenings,
         now: Callable[[], datetime],
+        holdings: Holdings | None = None,
     ) -> None:
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
         self._cache = cache
@@ -78,6 +83,7 @@ class Catalog:
         self._sightings = sightings
         self._happenings = happenings
         self._now = now
+        self._holdings = holdings
         self._contents: LRUCache[str, tuple[int, Project]] = LRUCache(
             _CONTENTS_BYTES, getsizeof=lambda entry: entry[0] * _BYTES_PER_BYTE_OF_JSON
         )
@@ -294,7 +300,16 @@ class Catalog:
             record=record,
             journey=journey,
             selection=await self._select(upstream, project, record.etag, content),
+            lacking=await self._lacking(upstream, project, record.etag, content),
         )
+
+    async def _lacking(
+        self, upstream: Upstream, project: ProjectName, etag: str, content: Project
+    ) -> Lacking:
+        """What of a page cannot be had; of a folder, all can."""
+        if self._holdings is None or upstream.index.folder is not None:
+            return Lacking()
+        return await self._holdings.lacking(project, etag, content.files)
 
     async def _select(
         self, upstream: Upstream, project: ProjectName, etag: str, content: Project

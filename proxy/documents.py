@@ -81,7 +81,7 @@ class Documents:
         if policy.shows_all_of(project, page.index, page.parts[0].project):
             return document
         # Of the index whose document it is: what others add to its page, it does not tell of.
-        shown = await asyncio.to_thread(page.parts[0].seen)
+        shown = await asyncio.to_thread(page.parts[0].allowed)
         if await asyncio.to_thread(_is_hidden, page.parts[0], shown, version):
             raise _refusal(page, version)
         body = await asyncio.to_thread(document.identity)

@@ -78,6 +78,18 @@ class Fleet:
         holder = await self._holder(key)
         return key if holder is not None and holder.url else None
 
+    async def holds(self, project: ProjectName, keys: Collection[BlobKey]) -> Collection[BlobKey]:
+        """Those of a project's files that the others have. Whoever is away has none."""
+        if not keys:
+            return ()
+        try:
+            if self._objects is not None:
+                return {key async for key, _, _ in self._objects.all(project)} & set(keys)
+            return await self._peers.holds(keys) if self._peers is not None else ()
+        except StoreUnavailable as problem:
+            self._telemetry.store_failed(OBJECTS if self._objects else "peers", problem)
+            return ()
+
     def parts(self, key: BlobKey | None) -> Fetch | None:
         """Opens a part of a file that another process takes from the others."""
         return self._objects.fetch(key) if self._objects is not None and key is not None else None

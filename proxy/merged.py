@@ -22,6 +22,21 @@ async def _was_kept() -> None:
     """It is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Files of a page that cannot be had while no index is asked, by their position.
+
+    `tag` stands for them in the page's ETag; `until` is when that is looked at again, where it is.
+    """
+
+    positions: frozenset[int] = frozenset()
+    tag: str = ""
+    until: datetime | None = None
+
+
+_NOTHING = Lacking()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """A project's page as one index has it, and what policy hides of it now."""
@@ -31,22 +46,36 @@ class Part:
     record: PageRecord
     journey: Journey
     selection: Selection
+    lacking: Lacking = _NOTHING
     kept: Callable[[], Awaitable[None]] = _was_kept
     """Waits until it is kept: no client may have an answer before."""
 
     @property
     def etag(self) -> str:
         """Names what a client sees of the content."""
-        tag = self.selection.tag
-        return f"{self.record.etag}.{tag}" if tag else str(self.record.etag)
+        return ".".join(filter(None, (self.record.etag, self.selection.tag, self.lacking.tag)))
+
+    @property
+    def changes_at(self) -> datetime | None:
+        """When it may show more by itself: a file comes of age, or is here by then."""
+        return min(filter(None, (self.selection.until, self.lacking.until)), default=None)
+
+    @property
+    def unseen(self) -> frozenset[int]:
+        """Where the files are that a client does not see."""
+        return self.lacking.positions.union(self.selection.hidden)
 
     def seen(self) -> Project:
         """What a client sees of it."""
+        return without_files(self.project, self.unseen)
+
+    def allowed(self) -> Project:
+        """What policy lets a client see of it, be it here or not."""
         return without_files(self.project, self.selection.hidden)
 
-    def hidden_names(self) -> set[str]:
-        """The names of the files that are hidden."""
-        return {self.project.files[at].filename for at in self.selection.hidden}
+    def unseen_names(self) -> set[str]:
+        """The names of the files that a client does not see."""
+        return {self.project.files[at].filename for at in self.unseen}
 
     def find(self, filename: str, sha256: str | None) -> tuple[File | None, Hidden | None]:
         """The file of that name and hash; or else why it is hidden, where it is."""
@@ -59,8 +88,8 @@ class Part:
 
 
 def next_change(parts: Iterable[Part]) -> datetime | None:
-    """When these will show more by themselves, since a file comes of age."""
-    moments = (part.selection.until for part in parts)
+    """When these may show more by themselves."""
+    moments = (part.changes_at for part in parts)
     return min((moment for moment in moments if moment is not None), default=None)
 
 
@@ -107,7 +136,7 @@ class Page:
 
     @property
     def changes_at(self) -> datetime | None:
-        """When it will show more by itself, since a file comes of age."""
+        """When it may show more by itself."""
         return next_change(self.parts)
 
     async def kept(self) -> None:
@@ -124,17 +153,16 @@ class Page:
     def seen(self) -> Project:
         """What a client sees of it.
 
-        A name that is hidden in one part is not to be had by another, where it may be another file.
+        A name that is not seen in one part is not to be had by another, where it may be another
+        file.
         """
         first, *others = self.parts
-        hidden, shown = first.hidden_names(), []
+        unseen, shown = first.unseen_names(), []
         for part in others:
             files = part.project.files
-            blocked = (at for at, file in enumerate(files) if file.filename in hidden)
-            shown.append(
-                (part.index, without_files(part.project, {*part.selection.hidden, *blocked}))
-            )
-            hidden |= part.hidden_names()
+            blocked = (at for at, file in enumerate(files) if file.filename in unseen)
+            shown.append((part.index, without_files(part.project, {*part.unseen, *blocked})))
+            unseen |= part.unseen_names()
         return joined(first.seen(), shown)
 
 

@@ -259,6 +259,17 @@ class PageCache(Generic[Content]):
         record = await self._beliefs.recall((upstream.name, project))
         return record if record is not None and record.source == upstream.index.url else None
 
+    async def names(self, upstream: Upstream) -> list[ProjectName]:
+        """The projects of which the index's page is kept, in order. Raises `StoreUnavailable`."""
+        return sorted(
+            [
+                name
+                async for index, name, record in self._store.pages()
+                if index == upstream.name and record.source == upstream.index.url
+                if record.etag is not None and "/" not in name
+            ]
+        )
+
     def belief(self, upstream: Upstream, project: ProjectName) -> Belief | None:
         """What was recalled, as long as a look at the store would find the same."""
         return self._beliefs.get((upstream.name, project))

@@ -13,7 +13,7 @@ show at the door. Whoever is asked by another name is not the one who was meant,
 import asyncio
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -75,10 +75,22 @@ class Peers:
 
     async def holder(self, key: BlobKey) -> Peer | None:
         """The other machine that has the file or is fetching it. Raises `StoreUnavailable`."""
-        value = await self._client.ask(lambda: self._client.redis.get(_record(key)))
+        return self._other(await self._client.ask(lambda: self._client.redis.get(_record(key))))
+
+    def _other(self, value: object) -> Peer | None:
+        """The other machine that a record names."""
         text = value.decode(errors="replace") if isinstance(value, bytes) else ""
         machine, _, url = text.partition(" ")
         return Peer(machine, url) if machine not in ("", self._machine) else None
+
+    async def holds(self, keys: Collection[BlobKey]) -> set[BlobKey]:
+        """Those of the files that other machines have. Raises `StoreUnavailable`."""
+        asked = list(keys)
+        found = await self._client.ask(
+            lambda: self._client.redis.mget([_record(key) for key in asked])
+        )
+        others = (self._other(value) for value in found)
+        return {key for key, peer in zip(asked, others, strict=True) if peer and peer.url}
 
     async def announce(self, key: BlobKey, seconds: int) -> None:
         """Tell the others that it is here, or on its way here. Raises `StoreUnavailable`."""

@@ -80,6 +80,7 @@ class Reason(StrEnum):
     ALLOW = "policy.allow"
     YANKED = "policy.hide_yanked"
     MIN_AGE = "policy.min_age"
+    OFFLINE = "cache.offline"
 
 
 def in_utc(moment: datetime) -> str:
@@ -102,6 +103,10 @@ class Hidden:
     def refusal(self, what: str) -> HiddenByPolicy:
         """What is said to whoever asks for `what` all the same."""
         return HiddenByPolicy(what, str(self), self.until)
+
+
+NOT_HERE = Hidden(Reason.OFFLINE, "the file is not here, and no index is asked for it")
+"""Why pages do not show what cannot be had. No rule: whoever asks for it is told as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,19 +14,23 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from proxy.beliefs import Standing
 from proxy.catalog import Catalog
 from proxy.errors import (
     NoProjectList,
+    Offline,
     ProjectNotFound,
     StoreUnavailable,
     UpstreamMalformed,
 )
 from proxy.flight import Flight
+from proxy.freshness import Stamp
 from proxy.journey import Journey
 from proxy.openfile import OpenFile
 from proxy.own_process import in_own_process
@@ -44,6 +48,8 @@ _KEPT_SECONDS = 24 * 3600
 """How long files of a list that has been replaced stay: another process may be serving them."""
 
 _RENDERING_SECONDS = 60.0
+_LOOK_EVERY = timedelta(seconds=5)
+_JSON = "application/vnd.pypi.simple.v1+json"
 
 _Bodies = Mapping[str, OpenFile]
 """The files of a list, by `body_name`."""
@@ -88,6 +94,8 @@ class RootLists:
         self._rendering: Flight[_Bodies] = Flight()
         self._known: dict[str | None, ProjectList] = {}
         """The last answer of each index, and of all merged."""
+        self._of_kept: dict[str, Answer[None]] = {}
+        """Of each index the last list that was made of what is here."""
 
     def __repr__(self) -> str:
         return f"<RootLists in {self._folder}>"
@@ -162,6 +170,14 @@ class RootLists:
 
     async def _refresh(self, upstream: Upstream, record: PageRecord | None) -> Answer[None]:
         """Ask upstream and keep what it says. Raises `UpstreamError`."""
+        try:
+            return await self._ask(upstream, record)
+        except Offline:
+            if record is not None:
+                raise
+            return await self._list_of_kept(upstream)
+
+    async def _ask(self, upstream: Upstream, record: PageRecord | None) -> Answer[None]:
         held = record is not None and record.etag and await self._has_canonical(record.etag)
         async with self._scratch() as scratch:
             raw, canonical = scratch / "raw", scratch / "canonical"
@@ -177,20 +193,34 @@ class RootLists:
                     upstream, ROOT_LIST, record, answer.headers, None
                 )
             try:
-                etag = await in_own_process(
-                    partial(
-                        make_canonical,
-                        raw,
-                        canonical,
-                        content_type=answer.content_type,
-                        charset=answer.charset,
-                    )
-                )
+                etag = await _made(raw, canonical, answer.content_type, answer.charset)
             except MalformedPage as problem:
                 raise UpstreamMalformed(upstream.name, answer.url, str(problem)) from problem
             body = await asyncio.to_thread(canonical.read_bytes)
             await asyncio.to_thread(canonical.replace, self._canonical(etag))
             return await self._cache.note_new(upstream, ROOT_LIST, answer, etag, body, None)
+
+    async def _list_of_kept(self, upstream: Upstream) -> Answer[None]:
+        """A list of the projects whose pages are here, for want of another while nobody is asked.
+
+        It is kept nowhere: more may be here in a moment, and it is not what the index says.
+        """
+        now, held = self._now(), self._of_kept.get(upstream.name)
+        if held is not None and now < held.record.stamp.fresh_until:
+            return held
+        names = await self._cache.names(upstream)
+        document = {"meta": {"api-version": "1.0"}, "projects": [{"name": one} for one in names]}
+        async with self._scratch() as scratch:
+            raw, canonical = scratch / "raw", scratch / "canonical"
+            await asyncio.to_thread(raw.write_bytes, msgspec.json.encode(document))
+            etag = await _made(raw, canonical, _JSON, None)
+            await asyncio.to_thread(canonical.replace, self._canonical(etag))
+        stamp = Stamp(fetched_at=now, fresh_until=now + _LOOK_EVERY)
+        record = PageRecord(source=upstream.index.url, stamp=stamp, etag=etag)
+        journey = Journey.hit(stamp.fresh_until, upstream.name, now)
+        answer: Answer[None] = Answer(record=record, journey=journey)
+        self._of_kept[upstream.name] = answer
+        return answer
 
     def _canonical(self, etag: str) -> Path:
         return self._folder / f"{etag}.canonical.gz"
@@ -270,6 +300,12 @@ class RootLists:
             yield Path(folder.name)
         finally:
             await asyncio.to_thread(folder.cleanup)
+
+
+async def _made(raw: Path, canonical: Path, content_type: str, charset: str | None) -> str:
+    """The ETag of a list whose canonical form is written. Raises `MalformedPage`."""
+    make = partial(make_canonical, raw, canonical, content_type=content_type, charset=charset)
+    return await in_own_process(make)
 
 
 def _merged_etag(parts: Sequence[tuple[str, ShownNames]]) -> str:

@@ -26,7 +26,7 @@ _SCAN_COUNT = 1000
 class RedisPages:
     """A `PageStore` in Redis. `keep`: how long a key outlives its last writing.
 
-    `is_offline`: what is read is kept for ever, since nobody could fetch it again.
+    `is_offline`: what is read or written is kept for ever, since nobody could fetch it again.
     """
 
     def __init__(self, client: RedisClient, keep: timedelta, *, is_offline: bool = False) -> None:
@@ -34,6 +34,7 @@ class RedisPages:
         self._client = client
         self._redis = client.redis
         self._keep = keep
+        self._expiry = None if is_offline else keep
 
     def __repr__(self) -> str:
         return f"<RedisPages in {self._client!r}>"
@@ -64,10 +65,12 @@ class RedisPages:
             async with self._redis.pipeline(transaction=True) as pipe:
                 if record.etag is not None:
                     if body is not None:
-                        pipe.set(body_key(record.etag), body, ex=self._keep, nx=True)
-                    pipe.expire(body_key(record.etag), self._keep)
+                        pipe.set(body_key(record.etag), body, ex=self._expiry, nx=True)
+                    if self._expiry is not None:
+                        pipe.expire(body_key(record.etag), self._expiry)
                 seconds = math.ceil(kept_seconds(record, self._keep))
-                pipe.set(page_key(index, project), encode_record(record), ex=seconds)
+                expiry = None if self._is_offline else seconds
+                pipe.set(page_key(index, project), encode_record(record), ex=expiry)
                 await pipe.execute()
 
         await self._client.ask(send)
@@ -137,8 +140,8 @@ class RedisPages:
 
     async def write_fact(self, key: str, value: bytes, *, lasting: bool = False) -> None:
         """See `PageStore`."""
-        keep = None if lasting else self._keep
-        await self._client.ask(lambda: self._redis.set(key, value, ex=keep))
+        expiry = None if lasting else self._expiry
+        await self._client.ask(lambda: self._redis.set(key, value, ex=expiry))
 
     async def close(self) -> None:
         """See `PageStore`."""

@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.catalog import Catalog
 from proxy.errors import NotAcceptable, ProjectNotFound, UpstreamError, UpstreamTimeout
 from proxy.merged import Page
-from proxy.policy import in_utc
+from proxy.policy import NOT_HERE, in_utc
 from proxy.reports import Why, WhyFile, WhyStatus
 from proxy.simple.negotiate import prefers_json
 from proxy.web.access import NOTE
@@ -136,6 +136,8 @@ def _files(page: Page) -> Iterator[WhyFile]:
     for part in page.parts:
         for at, file in enumerate(part.project.files):
             hidden = part.selection.hidden.get(at)
+            if hidden is None and at in part.lacking.positions:
+                hidden = NOT_HERE
             yield WhyFile(
                 filename=file.filename,
                 sha256=file.sha256,

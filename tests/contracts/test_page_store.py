@@ -274,6 +274,19 @@ async def test_offline_redis_keeps_what_is_read() -> None:
     await store.close()
 
 
+async def test_offline_redis_keeps_what_is_written() -> None:
+    """What was imported must be there when it is asked for, however late."""
+    redis = fakeredis.FakeAsyncRedis()
+    store = RedisPages(RedisClient(redis), KEEP, is_offline=True)
+    await store.write("pypi", SIX, record("e1"), b"body")
+    await store.write("corp", SIX, record(None))
+    await store.write_fact("metadata:pypi:1", b"fact")
+
+    keys = ["page:pypi:six", "body:e1", "page:corp:six", "metadata:pypi:1"]
+    assert [await redis.ttl(key) for key in keys] == [-1, -1, -1, -1]
+    await store.close()
+
+
 async def test_sqlite_sets_a_damaged_file_aside(tmp_path: Path) -> None:
     """A file that is no database is kept beside a new one: nothing is lost."""
     path = tmp_path / "pages.sqlite"

@@ -376,6 +376,31 @@ async def test_offline_asks_nobody(
     assert len(upstream.requests) == asked
 
 
+async def test_offline_a_page_shows_what_is_here(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """No file and no version that cannot be had, and `/why/` says why not; online, all of them."""
+    here = upstream.add("six", "six-1.0.tar.gz")
+    upstream.add("six", "six-2.0.tar.gz", b"2")
+    upstream.pages["six"]["versions"] = ["1.0", "2.0"]
+    path = "/simple/six/?format=application/vnd.pypi.simple.v1+json"
+    online = await make_proxy()
+    await (await online.get(f"/files/six/{here}/six-1.0.tar.gz")).read()
+    assert len((await (await get(online, path)).json(content_type=None))["files"]) == 2
+    offline = await make_proxy(offline=True)
+    answer = await get(offline, path)
+    page = await answer.json(content_type=None)
+    why = await (await offline.get("/why/six?format=json")).json()
+
+    assert [file["filename"] for file in page["files"]] == ["six-1.0.tar.gz"]
+    assert page["versions"] == ["1.0"]
+    assert [(file["shown"], file["rule"]) for file in why["files"]] == [
+        (True, None),
+        (False, "cache.offline"),
+    ]
+    assert answer.headers["ETag"] != (await get(online, path)).headers["ETag"]
+
+
 async def test_a_new_page_is_made_while_it_is_written(
     proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

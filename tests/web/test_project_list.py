@@ -391,3 +391,22 @@ async def test_who_has_the_list_is_told_so_ahead_of_the_framework(
     clock.advance(hours=1)
 
     assert (await proxy.get(path, headers=asked)).status == 200
+
+
+async def test_offline_without_a_list(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
+    """It tells whose pages are here; one that was kept is told as it is."""
+    for name in ("six", "attrs", "other"):
+        upstream.add(name, f"{name}-1.0.tar.gz")
+    online = await make_proxy()
+    for name in ("six", "attrs", "unknown"):
+        await (await online.get(f"/simple/{name}/")).read()
+    offline = await make_proxy(offline=True)
+    answer = await offline.get("/simple/?format=application/vnd.pypi.simple.v1+json")
+    assert answer.status == 200
+    names = [one["name"] for one in (await answer.json())["projects"]]
+    assert names == ["attrs", "six"]
+
+    await (await online.get("/simple/")).read()
+    offline = await make_proxy(offline=True)
+    answer = await offline.get("/simple/?format=application/vnd.pypi.simple.v1+json")
+    assert len((await answer.json())["projects"]) == 3
