@@ -217,6 +217,13 @@ class DiskBlobs:
             self._ledger.forget_evicted(gone)
         return [row.path for row in unknown], [row.path for row in gone]
 
+    def kept_of(self, project: ProjectName) -> dict[BlobKey, int]:
+        """What is here of a project, with its sizes in bytes. Raises `StoreUnavailable`."""
+        keys = {
+            BlobKey.of_path(row.path): row.size_bytes for row in self._ledger.of_project(project)
+        }
+        return {key: size for key, size in keys.items() if key is not None}
+
     def totals(self) -> Totals:
         """How many blobs, how many bytes. Raises `StoreUnavailable`."""
         return self._ledger.totals()

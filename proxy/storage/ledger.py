@@ -153,6 +153,11 @@ class Ledger:
         """All rows, in no order."""
         return self._rows("", ())
 
+    def of_project(self, project: str) -> list[Row]:
+        """The blobs of a project."""
+        # "0" is what follows "/".
+        return self._rows("WHERE path > ? AND path < ?", (f"{project}/", f"{project}0"))
+
     def totals(self) -> Totals:
         """How many blobs, and how many bytes."""
         with self._open() as connection:
@@ -169,7 +174,7 @@ class Ledger:
 
     # --- the file -------------------------------------------------------------------------
 
-    def _rows(self, which: str, arguments: tuple[float, ...]) -> list[Row]:
+    def _rows(self, which: str, arguments: tuple[float | str, ...]) -> list[Row]:
         query = f"SELECT path, size, used_at, noted_at FROM blobs {which}"  # noqa: S608 - ours
         with self._open() as connection:
             return [Row(*row) for row in connection.execute(query, arguments)]

@@ -14,7 +14,7 @@ nothing: what is fresh is the business of `freshness.py`.
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
@@ -22,6 +22,8 @@ from proxy.freshness import Stamp
 from proxy.simple.model import ProjectName
 
 _ABSENCE_KEPT = timedelta(hours=1)
+SEARCH_SECONDS = 2.0
+"""What a search may take."""
 ROOT_LIST = ProjectName("/")
 """The name under which an index's project list is kept; no project can be called so."""
 
@@ -38,6 +40,26 @@ class PageRecord:
     upstream_etag: str | None = None
     last_modified: str | None = None
     serial: str | None = None
+
+
+def rank(name: str, text: str) -> tuple[bool, bool, str]:
+    """Where a name comes among those that contain the text."""
+    return name != text, not name.startswith(text), name
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNames:
+    """Names of projects whose pages are kept. `is_whole`: whether these are all there are."""
+
+    names: tuple[ProjectName, ...]
+    is_whole: bool
+
+    @classmethod
+    def of(cls, names: Iterable[str], text: str, count: int, *, is_whole: bool) -> Self:
+        """The first `count` of these. `is_whole`: whether these are all that were found."""
+        ranked = sorted(set(names), key=lambda name: rank(name, text))
+        chosen = tuple(ProjectName(name) for name in ranked[:count])
+        return cls(chosen, is_whole and len(ranked) <= count)
 
 
 _DECODER = msgspec.json.Decoder(PageRecord)
@@ -131,6 +153,14 @@ class PageStore(Protocol):
 
         Also of what is kept below a project's name, and of absences. What is written meanwhile
         may be among them or not.
+        """
+
+    async def search(self, text: str, count: int) -> FoundNames:
+        """The projects whose pages are kept and whose names contain `text`, at most so many.
+
+        The one that is called so comes first, then those that begin so, each in the order of
+        names. Takes no longer than `SEARCH_SECONDS`: what is not found by then is left out.
+        `text` consists of what a normalised name does, and may be empty.
         """
 
     async def fact(self, key: str) -> bytes | None:

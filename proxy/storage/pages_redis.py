@@ -4,12 +4,15 @@ Keys expire by TTL well after anyone may be served them.
 """
 
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import cast
 
 from proxy.simple.model import ProjectName
 from proxy.storage.pages import (
+    SEARCH_SECONDS,
+    FoundNames,
     PageRecord,
     body_key,
     decode_record,
@@ -17,10 +20,12 @@ from proxy.storage.pages import (
     kept_seconds,
     names_in_key,
     page_key,
+    rank,
 )
 from proxy.storage.redis_client import RedisClient
 
 _SCAN_COUNT = 1000
+_MOST_FOUND = 5000
 
 
 class RedisPages:
@@ -134,6 +139,41 @@ class RedisPages:
             if not cursor:
                 return
 
+    async def search(self, text: str, count: int) -> FoundNames:
+        """See `PageStore`. Of very many that match, the best are kept on the way."""
+        deadline = time.monotonic() + SEARCH_SECONDS
+        keys: list[bytes] = []
+        found: set[str] = set()
+
+        async def walk() -> bool:
+            is_whole = True
+            # A name has no character that matches others.
+            pattern = f"page:*:*{text}*"
+            async for key in self._redis.scan_iter(match=pattern, count=_SCAN_COUNT):
+                # The pattern also matches what an index is called, and what is below a name.
+                name = _name_in(key)
+                if text in name and "/" not in name:
+                    keys.append(key)
+                if time.monotonic() > deadline:
+                    return False
+                if len(keys) > _MOST_FOUND:
+                    keys.sort(key=lambda key: rank(_name_in(key), text))
+                    del keys[_MOST_FOUND // 2 :]
+                    is_whole = False
+            return is_whole
+
+        async def leave_out_absences() -> None:
+            for at in range(0, len(keys), _SCAN_COUNT):
+                some = keys[at : at + _SCAN_COUNT]
+                for key, data in zip(some, await self._redis.mget(some), strict=True):
+                    record = decode_record(cast("bytes", data)) if data is not None else None
+                    if record is not None and record.etag is not None:
+                        found.add(_name_in(key))
+
+        is_whole = await self._client.ask(walk)
+        await self._client.ask(leave_out_absences)
+        return FoundNames.of(found, text, count, is_whole=is_whole)
+
     async def fact(self, key: str) -> bytes | None:
         """See `PageStore`."""
         return await self._get(key)
@@ -155,3 +195,8 @@ class RedisPages:
 
         # The client is made without decode_responses, so it gives bytes and nothing else.
         return cast("bytes | None", await self._client.ask(get))
+
+
+def _name_in(key: bytes) -> ProjectName:
+    """The project in the key of a page's record."""
+    return names_in_key(key.decode())[1]

@@ -16,6 +16,8 @@ from typing import TypeVar
 from proxy.simple.model import ProjectName
 from proxy.storage.changes import Changes
 from proxy.storage.pages import (
+    SEARCH_SECONDS,
+    FoundNames,
     PageRecord,
     body_key,
     decode_record,
@@ -42,6 +44,15 @@ _READ_AT_ONCE = 500
 _DROP_UNUSED = """
 DELETE FROM bodies WHERE key = ? AND NOT EXISTS (SELECT 1 FROM pages WHERE etag = ?)
 """
+# The index has the keys too, so the records are not read. What is kept below a project's name has
+# a slash in its own, and so has the project list.
+_SEARCH = """
+SELECT DISTINCT substr(key, instr(substr(key, 6), ':') + 6) AS name
+FROM pages INDEXED BY pages_by_etag
+WHERE etag IS NOT NULL AND instr(name, :text) AND NOT instr(name, '/')
+ORDER BY name != :text, instr(name, :text) != 1, name LIMIT :count
+"""
+_INSTRUCTIONS_BETWEEN_LOOKS = 10_000
 
 Result = TypeVar("Result")
 
@@ -181,6 +192,26 @@ class SqlitePages:
             if not rows:
                 return
             last = rows[-1][0]
+
+    async def search(self, text: str, count: int) -> FoundNames:
+        """See `PageStore`."""
+
+        def search(connection: sqlite3.Connection) -> FoundNames:
+            deadline = time.monotonic() + SEARCH_SECONDS
+            connection.set_progress_handler(
+                lambda: time.monotonic() > deadline, _INSTRUCTIONS_BETWEEN_LOOKS
+            )
+            try:
+                rows = connection.execute(_SEARCH, {"text": text, "count": count + 1}).fetchall()
+            except sqlite3.OperationalError as problem:
+                if problem.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                return FoundNames((), is_whole=False)
+            finally:
+                connection.set_progress_handler(None, 0)
+            return FoundNames.of((row[0] for row in rows), text, count, is_whole=True)
+
+        return await self._file.read_aside(search)
 
     async def fact(self, key: str) -> bytes | None:
         """See `PageStore`."""

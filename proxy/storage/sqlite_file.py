@@ -32,6 +32,7 @@ class SqliteFile:
         self.path = path
         self._store = store
         self._reading, self._writing = _Connection(path), _Connection(path)
+        self._aside = _Connection(path)
         self._turn_to_write = asyncio.Lock()
 
     @classmethod
@@ -48,6 +49,11 @@ class SqliteFile:
         with self._as_ours():
             return await self._reading.run(work)
 
+    async def read_aside(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Likewise for what may take a while: whoever reads something else need not wait for it."""
+        with self._as_ours():
+            return await self._aside.run(work)
+
     async def write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """What `work` returns, which runs once no other of this process writes.
 
@@ -61,6 +67,7 @@ class SqliteFile:
         """Let go of the file."""
         await self._writing.close()
         await self._reading.close()
+        await self._aside.close()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

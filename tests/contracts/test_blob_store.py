@@ -46,9 +46,11 @@ def store(tmp_path: Path) -> DiskBlobs:
     return blobs
 
 
-def keep(store: DiskBlobs, content: bytes, filename: str = NAME) -> BlobKey:
+def keep(
+    store: DiskBlobs, content: bytes, filename: str = NAME, project: ProjectName = SIX
+) -> BlobKey:
     sha256 = hashlib.sha256(content).hexdigest()
-    key = BlobKey(project=SIX, filename=filename, sha256=sha256)
+    key = BlobKey(project=project, filename=filename, sha256=sha256)
     draft = store.draft(sha256, {"sha256": sha256})
     assert draft is not None
     try:
@@ -784,3 +786,14 @@ def test_a_file_system_without_locks(
         store.draft("name", {})
 
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_here_of_a_project(store: DiskBlobs) -> None:
+    """By its keys, with sizes; of a project whose name only begins alike, nothing."""
+    key = keep(store, b"content")
+    keep(store, b"of another", project=ProjectName("six-more"))
+
+    assert store.kept_of(SIX) == {key: 7}
+    assert store.kept_of(ProjectName("si")) == {}
+    store.drop(key)
+    assert store.kept_of(SIX) == {}

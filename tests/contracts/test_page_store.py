@@ -14,7 +14,7 @@ import pytest
 from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import ROOT_LIST, PageRecord, PageStore
+from proxy.storage.pages import ROOT_LIST, FoundNames, PageRecord, PageStore
 from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.storage.redis_client import RedisClient
@@ -145,6 +145,55 @@ async def test_a_damaged_body_is_dropped_and_written_anew(store: PageStore) -> N
     await store.write("pypi", SIX, record("e1"), b"whole")
 
     assert await store.body("e1") == b"whole"
+
+
+async def test_names_are_searched(store: PageStore) -> None:
+    """The exact one first, then those that begin so; one of two indexes once, nothing else."""
+    for index, project, etag in (
+        ("pypi", "bsix", "e1"),
+        ("pypi", "six-more", "e2"),
+        ("pypi", "six", "e3"),
+        ("corp", "six", "e4"),
+        ("six", "attrs", "e5"),  # the index is called so, not the project
+        ("pypi", "sixth/json", "e6"),  # a document, and no page
+        ("pypi", "/", "e7"),
+        ("pypi", "no-such-six", None),
+    ):
+        await store.write(index, ProjectName(project), record(etag), b"body")
+
+    assert await store.search("six", 9) == FoundNames(("six", "six-more", "bsix"), True)
+    assert await store.search("six", 3) == FoundNames(("six", "six-more", "bsix"), True)
+    assert await store.search("six", 2) == FoundNames(("six", "six-more"), False)
+    assert await store.search("sixx", 9) == FoundNames((), True)
+    everything = FoundNames(("attrs", "bsix", "six", "six-more"), True)
+    assert await store.search("", 9) == everything
+
+
+async def test_the_best_of_very_many_are_found(
+    store: PageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the store comes by them."""
+    monkeypatch.setattr("proxy.storage.pages_redis._MOST_FOUND", 10)
+    for number in range(100):
+        await store.write("pypi", ProjectName(f"x-six-{number}"), record("e"), b"body")
+    for name in ("six", "six-more"):
+        await store.write("pypi", ProjectName(name), record("e"), b"body")
+
+    assert await store.search("six", 2) == FoundNames(("six", "six-more"), False)
+
+
+async def test_a_search_ends_in_time(store: PageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says that it may not have found all; the next one is not the worse for it."""
+    monkeypatch.setattr("proxy.storage.pages_sqlite._INSTRUCTIONS_BETWEEN_LOOKS", 10)
+    for number in range(100):
+        await store.write("pypi", ProjectName(f"six-{number}"), record(f"e{number}"), b"body")
+    with monkeypatch.context() as patch:
+        for module in ("pages_sqlite", "pages_redis"):
+            patch.setattr(f"proxy.storage.{module}.SEARCH_SECONDS", -1.0)
+        assert not (await store.search("six", 1000)).is_whole
+    found = await store.search("six", 1000)
+
+    assert (len(found.names), found.is_whole) == (100, True)
 
 
 async def test_sqlite_survives_a_restart_and_drops_unused_bodies(tmp_path: Path) -> None:
