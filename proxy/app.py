@@ -61,13 +61,16 @@ from proxy.upstream_folder import FolderUpstream
 from proxy.upstream_http import HttpUpstream
 from proxy.web.access import access_middleware, on_prepare
 from proxy.web.answers import ReadyAnswers
+from proxy.web.dashboard import DashboardHandlers
 from proxy.web.documents import DocumentHandlers
 from proxy.web.files import FileHandlers
+from proxy.web.html import HtmlPages
 from proxy.web.openapi import DescriptionHandlers
 from proxy.web.pages import PageHandlers
 from proxy.web.peers import PEER_PATH, PeerHandlers
 from proxy.web.ready import ReadyBodies, ReadyPages
 from proxy.web.service import MONITORING_PATHS, ServiceHandlers
+from proxy.web.static_files import StaticFiles, StaticHandlers
 from proxy.web.statistics import Kept, Numbers, StatisticsHandlers
 from proxy.web.tokens import Gate
 from proxy.web.why import WhyHandlers
@@ -164,9 +167,8 @@ async def application(
                 PageHandlers(catalog, root_lists, ready, answers, now),
                 files,
                 DocumentHandlers(documents, now),
-                WhyHandlers(catalog, now),
                 ServiceHandlers(catalog, store, blobs, shared, gate),
-                StatisticsHandlers(catalog, kept, numbers, now),
+                *_to_look_at(catalog, kept, numbers, gate, now),
             )
             for route in handlers.routes()
         ]
@@ -202,6 +204,20 @@ def _without_routes(telemetry: Telemetry, gate: Gate) -> web.Application:
     return app
 
 
+def _to_look_at(
+    catalog: Catalog, kept: Kept, numbers: Numbers, gate: Gate, now: Callable[[], datetime]
+) -> tuple[StatisticsHandlers, WhyHandlers, DashboardHandlers, StaticHandlers]:
+    """The numbers, and what shows them in a browser."""
+    statistics, static = StatisticsHandlers(catalog, kept, numbers, now), StaticFiles()
+    html = HtmlPages(static, asks_token=gate.is_closed)
+    return (
+        statistics,
+        WhyHandlers(catalog, html, now),
+        DashboardHandlers(catalog, kept, statistics, gate, html, now),
+        StaticHandlers(static),
+    )
+
+
 def _gate(settings: Settings, telemetry: Telemetry) -> Gate:
     open_paths = [PEER_PATH]  # machines have another way to know each other
     if settings.auth.open_monitoring:
@@ -217,7 +233,7 @@ def _placed(routes: Sequence[web.RouteDef], base_path: str) -> list[web.RouteDef
     relative, so nothing else needs to know it.
     """
     if not base_path:
-        return list(routes)
+        return [route for route in routes if route.path]
     below = [
         web.route(route.method, base_path + route.path, route.handler, **route.kwargs)
         for route in routes

@@ -11,7 +11,7 @@ from datetime import datetime
 from proxy.beliefs import Standing
 from proxy.freshness import Stamp
 from proxy.journey import Journey
-from proxy.policy import Hidden, Selection, quarantine
+from proxy.policy import NOT_HERE, Hidden, Selection, quarantine
 from proxy.simple.content import etag_of
 from proxy.simple.model import File, Project, ProjectName
 from proxy.simple.versions import joined, without_files
@@ -64,6 +64,11 @@ class Part:
     def unseen(self) -> frozenset[int]:
         """Where the files are that a client does not see."""
         return self.lacking.positions.union(self.selection.hidden)
+
+    def why_unseen(self, at: int) -> Hidden | None:
+        """Why a client does not see the file at that position; None: it does."""
+        not_here = NOT_HERE if at in self.lacking.positions else None
+        return self.selection.hidden.get(at, not_here)
 
     def seen(self) -> Project:
         """What a client sees of it."""
@@ -143,6 +148,12 @@ class Page:
         """Wait until all parts are kept: no client may have an answer before."""
         for part in self.parts:
             await part.kept()
+
+    def judged(self) -> Iterator[tuple[str, File, Hidden | None]]:
+        """Every file with its index, and why clients do not see it, where they do not."""
+        for part in self.parts:
+            for at, file in enumerate(part.project.files):
+                yield part.index, file, part.why_unseen(at)
 
     def hidden(self) -> Iterator[tuple[File, Hidden]]:
         """The files that clients do not see, and why."""

@@ -203,12 +203,7 @@ def cut(request: web.Request) -> None:
 
 
 def _refusal(note: Note, problem: ProxyError) -> web.Response:
-    if isinstance(problem, UpstreamError):
-        note.journey = Journey(outcome=Outcome.ERROR, index=problem.index)
-    elif isinstance(problem, DigestMismatch | StoreUnavailable):
-        note.journey = Journey(outcome=Outcome.ERROR)
-    elif isinstance(problem, HiddenByPolicy | Unauthorized):
-        note.journey = Journey(outcome=Outcome.DENIED)
+    note.journey = journey_of(problem) or note.journey
     response = web.Response(
         status=problem.status,
         reason=_reason(problem),
@@ -222,6 +217,17 @@ def _refusal(note: Note, problem: ProxyError) -> web.Response:
         for challenge in _CHALLENGES:
             response.headers.add("WWW-Authenticate", challenge)
     return response
+
+
+def journey_of(problem: ProxyError) -> Journey | None:
+    """That of a request which ends so; None where it is whatever is known by then."""
+    if isinstance(problem, UpstreamError):
+        return Journey(outcome=Outcome.ERROR, index=problem.index)
+    if isinstance(problem, DigestMismatch | StoreUnavailable):
+        return Journey(outcome=Outcome.ERROR)
+    if isinstance(problem, HiddenByPolicy | Unauthorized):
+        return Journey(outcome=Outcome.DENIED)
+    return None
 
 
 def _reason(problem: ProxyError) -> str | None:

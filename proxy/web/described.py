@@ -143,6 +143,22 @@ PATH_PARAMETERS: Mapping[str, Any] = {
             examples=["six-1.0.tar.gz"],
         ),
     ],
+    "digest": Annotated[
+        str,
+        Meta(
+            pattern="^[0-9a-f]+$",
+            description="That of all files that pages load, as a page names it.",
+            examples=["0123456789abcdef"],
+        ),
+    ],
+    "name": Annotated[
+        str,
+        Meta(
+            pattern="^[a-z]+[.][a-z]+$",
+            description="The name of a file that pages load.",
+            examples=["style.css"],
+        ),
+    ],
 }
 # What cannot be read in these counts as absent (RFC 9110 §13.1, §14.2), so any text will do.
 REQUEST_HEADERS: Mapping[str, Any] = {

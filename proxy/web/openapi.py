@@ -45,6 +45,7 @@ _TAGS = {
     "simple": "The Simple API: what installers ask for.",
     "documents": "What PyPI says of projects beside the Simple API.",
     "operators": "Numbers, explanations and purging.",
+    "people": "The dashboard, for browsers.",
     "monitoring": "Health, readiness and metrics: also at the root, whatever the prefix.",
 }
 _SCHEMES = {

@@ -117,21 +117,26 @@ class StatisticsHandlers:
     async def history(self, request: web.Request) -> web.Response:
         """What happened when, in the last hour, day, week or month."""
         request[NOTE].route = "stats"
-        given = request.query.get("span", Span.DAY.value)
-        try:
-            span = Span(given)
-        except ValueError:
-            raise BadRequest(f"span: {given!r} is none of {', '.join(Span)}") from None
-        now = self._now()
-        await self._recorder.write()
-        scale = SCALES[span]
-        buckets = await self._past.buckets(scale.kept, scale.since(now))
-        return reply(history(span, buckets, await self._current_pace(now), now))
+        return reply(await self.read_history(span_of(request)))
 
     @described("operators", {200: as_json(Overview)})
     async def overview(self, request: web.Request) -> web.Response:
         """The state of everything: indexes, what is asked for, held back, and goes wrong."""
         request[NOTE].route = "stats"
+        return reply(await self.read_overview())
+
+    # --- for the dashboard ----------------------------------------------------------------
+
+    async def read_history(self, span: Span) -> History:
+        """What happened when. Raises `StoreUnavailable`."""
+        now = self._now()
+        await self._recorder.write()
+        scale = SCALES[span]
+        buckets = await self._past.buckets(scale.kept, scale.since(now))
+        return history(span, buckets, await self._current_pace(now), now)
+
+    async def read_overview(self) -> Overview:
+        """The state of everything. Raises `StoreUnavailable`."""
         now = self._now()
         await self._recorder.write()
         metrics = self._workers.metrics()
@@ -143,7 +148,7 @@ class StatisticsHandlers:
             held = _still_held(await self._past.held(), now)
         except StoreUnavailable:
             most_asked, held = [], []
-        overview = Overview(
+        return Overview(
             stats=await self._stats(metrics),
             indexes=[
                 self._report(upstream, metrics, minutes, errors, now)
@@ -153,7 +158,6 @@ class StatisticsHandlers:
             held=held[:_MOST_HELD],
             last_errors=errors,
         )
-        return reply(overview)
 
     # --- sums -----------------------------------------------------------------------------
 
@@ -273,6 +277,15 @@ class StatisticsHandlers:
         if upstream.is_offline:
             return "offline"
         return "ok" if counts.requests > 0 else "unknown"
+
+
+def span_of(request: web.Request) -> Span:
+    """How far back `?span=` wants to look. Raises `BadRequest`."""
+    given = request.query.get("span", Span.DAY.value)
+    try:
+        return Span(given)
+    except ValueError:
+        raise BadRequest(f"span: {given!a} is none of {', '.join(Span)}") from None
 
 
 def _still_held(held: list[HeldProject], now: datetime) -> list[HeldProject]:

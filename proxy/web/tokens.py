@@ -103,6 +103,14 @@ class Gate:
             return hashed[:_SHOWN_DIGITS]
         return None
 
+    def may_purge(self, request: web.Request) -> bool:
+        """Whether `check_may_purge` lets it."""
+        try:
+            self.check_may_purge(request)
+        except (Forbidden, Unauthorized):
+            return False
+        return True
+
     def check_may_purge(self, request: web.Request) -> None:
         """Let the request purge: by an admin token, or where there is none, from this machine.
 

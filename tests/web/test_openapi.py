@@ -23,8 +23,8 @@ from tests.conftest import MakeProxy
 from tests.fakes import JSON, FakeUpstream
 from tests.servers import RedisServer
 
-NOT_DESCRIBED = {PEER_PATH}
-"""For other machines of the same fleet alone: no promise to anybody."""
+NOT_DESCRIBED = {PEER_PATH, "/pypi"}
+"""For other machines of the same fleet alone: no promise to anybody; and a prefix by itself."""
 TOKEN = {"tokens": [hash_of("secret")]}
 BEARER = {"Authorization": "Bearer secret"}
 

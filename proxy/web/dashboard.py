@@ -1,0 +1,232 @@
+"""The dashboard: what the cache saves, how the indexes are, which projects are here.
+
+For people in a browser as HTML, for their scripts as JSON. A page stands by itself; what keeps it
+fresh are the scripts in `static/js`, which ask `/stats/…` (`statistics.py`) and `/search`.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+from aiohttp import web
+from msgspec import Meta
+
+from proxy.catalog import Catalog
+from proxy.errors import (
+    BadRequest,
+    NotAcceptable,
+    ProjectNotFound,
+    ProxyError,
+    StoreUnavailable,
+    Unauthorized,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from proxy.reports import (
+    AskedProject,
+    FoundProjects,
+    HeldProject,
+    History,
+    IndexReport,
+    LastError,
+    Point,
+    ProjectReport,
+    Span,
+    Sums,
+)
+from proxy.simple.model import ProjectName, normalize
+from proxy.web.access import NOTE
+from proxy.web.described import MOVED, Answer, described
+from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either, wants_json
+from proxy.web.names import project_named
+from proxy.web.pages import moved
+from proxy.web.project_report import releases_of, report_of
+from proxy.web.statistics import Kept, StatisticsHandlers, span_of
+from proxy.web.tokens import Gate
+
+_MOST_FOUND = 50
+_LONGEST_SEARCH = 255
+_SEPARATORS = re.compile(r"[-_.\s]+")
+_NAME_PART = re.compile(r"[a-z0-9-]*", re.ASCII)
+
+_Searched = Annotated[
+    str, Meta(max_length=_LONGEST_SEARCH, description="A part of a name, however it is written.")
+]
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_BLANK = {
+    "index": IndexReport(
+        name="",
+        url="",
+        health="unknown",
+        projects=[],
+        requests=0,
+        errors=0,
+        latency_seconds=None,
+        latencies=[],
+        bytes_received=0,
+    ),
+    "asked": AskedProject(project="", requests=0, bytes_served=0),
+    "held": HeldProject(project="", files=0, rules={}, until=None),
+    "error": LastError(at=_LONG_AGO, what="", problem=""),
+    "point": Point(at=_LONG_AGO),
+}
+"""Of which the rows are made that scripts fill."""
+
+
+class DashboardHandlers:
+    """Handlers of `/`, `/search` and `/project/`."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        kept: Kept,
+        statistics: StatisticsHandlers,
+        gate: Gate,
+        html: HtmlPages,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._catalog = catalog
+        self._kept = kept
+        self._statistics = statistics
+        self._gate = gate
+        self._html = html
+        self._now = now
+
+    def routes(self) -> list[web.RouteDef]:
+        """The URLs served here."""
+        return [
+            web.get("", self.add_slash),
+            web.get("/", self.dashboard),
+            web.get("/search", self.search),
+            web.get("/project/{project}", self.project),
+            web.get("/project/{project}/", self.drop_slash),
+        ]
+
+    @described("people", {301: MOVED})
+    async def add_slash(self, request: web.Request) -> web.Response:
+        """The prefix by itself, `/pypi`, to `/pypi/`."""
+        return moved(request, f"{request.path.rpartition('/')[2]}/")
+
+    @described(
+        "people",
+        {200: Answer("", {"text/html": str}, ("Vary",))},
+        query={"span": Span},
+        fails=(BadRequest,),
+        is_for_people=True,
+    )
+    async def dashboard(self, request: web.Request) -> web.Response:
+        """Everything at a glance."""
+        request[NOTE].route = "dashboard"
+        span = span_of(request)
+        try:
+            overview = await self._statistics.read_overview()
+        except StoreUnavailable as problem:
+            return await self._html.problem(request, problem)
+        try:
+            history, problem_told = await self._statistics.read_history(span), None
+        except StoreUnavailable as problem:
+            history = History(span=span, step_seconds=0, points=[], total=Sums())
+            problem_told = str(problem)
+        return await self._html.answer(
+            request,
+            "dashboard.html",
+            overview=overview,
+            history=history,
+            history_problem=problem_told,
+            spans=list(Span),
+            blank=_BLANK,
+            now=self._now(),
+        )
+
+    @described(
+        "people",
+        {200: json_or_html(FoundProjects)},
+        query={"q": _Searched, "format": JsonOrHtml},
+        fails=(BadRequest, NotAcceptable),
+        is_for_people=True,
+    )
+    async def search(self, request: web.Request) -> web.Response:
+        """Projects that are here, by a part of their name."""
+        request[NOTE].route = "search"
+        is_for_scripts = wants_json(request)
+        text = request.query.get("q", "").strip()
+        try:
+            found = await self._found(text)
+        except ProxyError as problem:
+            if is_for_scripts:
+                raise
+            return await self._html.problem(request, problem)
+        if is_for_scripts:
+            return await reply_either(found)
+        maybe = normalize(text)
+        return await self._html.answer(request, "search.html", asked=text, found=found, maybe=maybe)
+
+    async def _found(self, text: str) -> FoundProjects:
+        if len(text) > _LONGEST_SEARCH:
+            raise BadRequest(f"No name is longer than {_LONGEST_SEARCH} characters.")
+        # As names are normalised, for a part of one.
+        part = _SEPARATORS.sub("-", text.lower())
+        if not _NAME_PART.fullmatch(part):
+            return FoundProjects(projects=[], is_whole=True)
+        found = await self._kept.pages.search(part, _MOST_FOUND)
+        return FoundProjects(projects=list(found.names), is_whole=found.is_whole)
+
+    @described("people", {301: MOVED})
+    async def drop_slash(self, request: web.Request) -> web.Response:
+        """`/project/six/` to `/project/six`."""
+        return moved(request, f"../{request.match_info['project']}")
+
+    @described(
+        "people",
+        {200: json_or_html(ProjectReport), 301: MOVED},
+        query={"format": JsonOrHtml},
+        fails=(ProjectNotFound, NotAcceptable, UpstreamError, UpstreamTimeout),
+        is_for_people=True,
+    )
+    async def project(self, request: web.Request) -> web.Response:
+        """The files of a project: what is here, what is hidden, and until when."""
+        request[NOTE].route = "project"
+        is_for_scripts = wants_json(request)
+        try:
+            given = request.match_info["project"]
+            name = project_named(given)
+            if given != name:
+                return moved(request, name)
+            may_purge = self._gate.may_purge(request)
+            # A browser shows a token once it was refused without: the link beside the files is for
+            # that, where reading asks for none, or for another one.
+            if "sign-in" in request.query and self._gate.asks_admins and not may_purge:
+                raise Unauthorized(was_given="Authorization" in request.headers)
+            report = await self._report(request, name, may_purge=may_purge)
+        except Unauthorized:
+            raise
+        except ProxyError as problem:
+            if is_for_scripts:
+                raise
+            return await self._html.problem(request, problem, depth=1)
+        if is_for_scripts:
+            return await reply_either(report)
+        return await self._html.answer(
+            request,
+            "project.html",
+            depth=1,
+            report=report,
+            releases=await asyncio.to_thread(releases_of, report),
+            may_sign_in=self._gate.asks_admins,
+            now=self._now(),
+        )
+
+    async def _report(
+        self, request: web.Request, name: ProjectName, *, may_purge: bool
+    ) -> ProjectReport:
+        note = request[NOTE]
+        note.project = name
+        page = await self._catalog.page(name)
+        note.journey = page.journey
+
+        def make() -> ProjectReport:
+            return report_of(page, self._kept.blobs.kept_of(name), may_purge=may_purge)
+
+        return await asyncio.to_thread(make)

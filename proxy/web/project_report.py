@@ -1,0 +1,95 @@
+"""What the dashboard tells of a project: its versions and files, what is here, what is hidden.
+
+Pure: the page, what lies on the disk and the right to purge come in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from packaging.version import Version
+
+from proxy.merged import Page
+from proxy.policy import Hidden
+from proxy.reports import ProjectFile, ProjectReport
+from proxy.simple.model import File, ProjectName
+from proxy.simple.versions import version_for
+from proxy.storage.blobs import BlobKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The files of one version; of none where their names tell none."""
+
+    version: str | None
+    files: Sequence[ProjectFile]
+
+    @property
+    def is_here(self) -> int:
+        """How many of its files are on this machine's disk."""
+        return sum(file.is_here for file in self.files)
+
+
+def report_of(page: Page, kept: Mapping[BlobKey, int], *, may_purge: bool) -> ProjectReport:
+    """The report of a project. `kept`: its files on the disk, with their sizes."""
+    names = {key.filename for key in kept}
+    judged = sorted(page.judged(), key=lambda entry: entry[1].filename)
+    versions = {file.filename: version_for(page.name, file.filename) for _, file, _ in judged}
+    # Twice: the order by name stays among files of one version.
+    judged.sort(key=lambda entry: _newest_first(versions[entry[1].filename]), reverse=True)
+    files = []
+    for index, file, hidden in judged:
+        version = versions[file.filename]
+        is_here = _key(page.name, file) in kept if file.sha256 else file.filename in names
+        files.append(_told(file, version, index, hidden, is_here=is_here))
+    status = page.parts[0].project.status.get("status")
+    return ProjectReport(
+        project=page.name,
+        index=page.index,
+        fetched_at=page.stamp.fetched_at,
+        latest_version=_latest(files, versions),
+        status=status if isinstance(status, str) else None,
+        files=files,
+        here_bytes=sum(kept.values()),
+        may_purge=may_purge,
+    )
+
+
+def releases_of(report: ProjectReport) -> list[Release]:
+    """Its files by version, newest first."""
+    grouped = groupby(report.files, key=lambda file: file.version)
+    return [Release(version=version, files=list(files)) for version, files in grouped]
+
+
+def _key(project: ProjectName, file: File) -> BlobKey:
+    return BlobKey(project=project, filename=file.filename, sha256=file.sha256 or "")
+
+
+def _newest_first(version: Version | None) -> tuple[bool, Version]:
+    return version is not None, version or Version("0")
+
+
+def _told(
+    file: File, version: Version | None, index: str, hidden: Hidden | None, *, is_here: bool
+) -> ProjectFile:
+    return ProjectFile(
+        filename=file.filename,
+        version=str(version) if version is not None else None,
+        index=index,
+        size=file.size_bytes,
+        uploaded_at=file.upload_time,
+        is_here=is_here,
+        yanked=file.yanked is not None,
+        rule=str(hidden.reason) if hidden else None,
+        reason=hidden.explanation if hidden else None,
+        until=hidden.until if hidden else None,
+    )
+
+
+def _latest(files: Sequence[ProjectFile], versions: Mapping[str, Version | None]) -> str | None:
+    """What an installer would take: no pre-release, unless there is nothing else."""
+    shown = [versions[file.filename] for file in files if not (file.rule or file.yanked)]
+    found = [version for version in shown if version is not None]
+    stable = [version for version in found if not version.is_prerelease]
+    latest = max(stable or found, default=None)
+    return str(latest) if latest is not None else None
