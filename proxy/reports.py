@@ -173,7 +173,10 @@ class Overview(Struct, frozen=True, kw_only=True):
 
 
 class FoundProjects(Struct, frozen=True, kw_only=True):
-    """`/search?q=…`: cached projects whose name contains that, in the order of names."""
+    """`/search?q=…`: cached projects whose name contains that.
+
+    The one that is called so comes first, then those that begin so, each in the order of names.
+    """
 
     projects: list[str]
     is_whole: bool

@@ -1,8 +1,8 @@
 """An SQLite file that several processes read and write: connections, transactions, errors as ours.
 
 WAL mode lets several processes read while one writes. Each question is one job for a thread: one
-for reading and one for writing, each with a connection of its own. So a reader never waits for a
-writer, and a transaction costs one hop between threads.
+for reading, one for writing and one for what may take a while, each with a connection of its own.
+So a reader never waits for a writer, and a transaction costs one hop between threads.
 """
 
 import asyncio
