@@ -3,7 +3,8 @@
 A page tells of all files that its index has. Offline, those that are neither here nor with the
 machines that share with this one cannot be had, and an installer that chooses one has no way back.
 So they are not shown: it chooses among those that are here. Whoever asks for one by its link is
-told that it would have to be fetched.
+told that it would have to be fetched. Where no file of a project is here there is nothing to choose
+from, and its page is told as it was kept.
 
 Looked at again every few seconds: a bundle may be imported, a file evicted.
 """
@@ -51,6 +52,8 @@ class Holdings:
             project, {key for key in absent.values() if key is not None}
         )
         positions = frozenset(at for at, key in absent.items() if key not in elsewhere)
+        if len(positions) == len(files):
+            positions = frozenset()
         lacking = Lacking(positions, _tag(positions), self._now() + _LOOK_EVERY)
         if 1 + len(positions) <= self._known.maxsize:
             self._known[project, etag] = lacking

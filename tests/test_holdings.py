@@ -57,6 +57,14 @@ async def test_what_is_on_the_disk(blobs: DiskBlobs, clock: Clock) -> None:
     assert await lacking(blobs, Fleet(None, None, None, Telemetry()), clock) == {1, 2, 4}
 
 
+async def test_where_nothing_is_here_nothing_is_held_back(tmp_path: Path, clock: Clock) -> None:
+    """There is nothing to choose from, and the page says what there would be."""
+    empty = DiskBlobs(tmp_path / "empty", 1 << 30)
+    empty.prepare()
+
+    assert await lacking(empty, Fleet(None, None, None, Telemetry()), clock) == set()
+
+
 async def test_what_the_object_store_has(blobs: DiskBlobs, clock: Clock) -> None:
     """One question for all files of a page; one that is away has nothing."""
     shared = SharedBlobs(MemoryStore(), Telemetry())

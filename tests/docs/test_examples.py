@@ -37,10 +37,6 @@ def test_the_examples_of_settings(tmp_path: Path, example: str) -> None:
     load(tmp_path / "example.toml")
 
 
-TO_COME = {"doctor", "export", "import", "purge", "stats"}
-"""Commands that have a page before they are there."""
-
-
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Each line that begins with `wheelkeep`, as words without those of the shell."""
     for place, text in blocks("sh", "console"):
@@ -68,9 +64,6 @@ def test_the_examples_of_commands(words: list[str]) -> None:
     if words[1] == "--version":
         return
     command = main.get_command(context, words[1])
-    if command is None and words[1] in TO_COME:
-        pytest.skip(f"{words[1]} is yet to come")
-
     assert command is not None, f"there is no command {words[1]}"
     if "--help" not in words:
         command.make_context(words[1], words[2:], parent=context)
