@@ -15,7 +15,8 @@ import msgspec
 import structlog
 
 from proxy.commands import INTERRUPTED
-from proxy.commands.options import cache_options, given
+from proxy.commands.help import SERVER, GroupedCommand, option
+from proxy.commands.options import cache_options, given, index_flags, index_url_option
 from proxy.commands.output import progress
 from proxy.lockfiles import Format, LockFile, Target, read, read_text, targets_of
 from proxy.logs import set_up_logging
@@ -27,6 +28,30 @@ from proxy.warm.inside import serving_inside
 from proxy.warm.results import Report, report_of
 from proxy.warm.telling import lines_of
 
+_EPILOG = """
+Examples:
+  wheelkeep warm uv.lock requirements.txt
+  wheelkeep warm --python 3.12 --python 3.13 --platform manylinux_2_28_x86_64 uv.lock
+  wheelkeep warm --server https://wheels.example --json uv.lock
+  uv pip compile pyproject.toml | wheelkeep warm --format requirements -
+
+--json writes one object:
+  server       URL, or null
+  sources, targets, notes   lists of text
+  totals       there, fetched, refused, missing, failed, left, passed_over,
+               bytes_there, bytes_fetched
+  files        list of {project, name, outcome, origin, sha256, size,
+               bytes_fetched, reason, rule, until}
+  passed_over  list of {name, reason, detail, origin}
+  interrupted  true after Ctrl-C
+  seconds
+
+Exit status:
+  0    all is there
+  1    something is refused, missing or failed
+  2    wrong usage, settings or FILE
+  130  interrupted by Ctrl-C; the same command goes on from there
+"""
 _STDIN = "-"
 
 
@@ -45,10 +70,16 @@ class _Job:
     is_bar_hidden: bool
 
 
-@click.command()
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--server", metavar="URL", help="Fill the cache of the wheelkeep that answers there.")
-@click.option("--token", envvar=TOKEN_VARIABLE, help="Its token.  [env: WHEELKEEP_TOKEN]")
+@option(SERVER, "--server", metavar="URL", help="Fill the cache of the wheelkeep there.")
+@option(
+    SERVER,
+    "--token",
+    envvar=TOKEN_VARIABLE,
+    show_envvar=True,
+    help="Token to show; may stand in the URL as well.",
+)
 @click.option("--python", "pythons", multiple=True, help="3.12, 3.12.4, 3.13t or any; repeatable.")
 @click.option(
     "--platform",
@@ -64,8 +95,9 @@ class _Job:
 )
 @click.option("--jobs", type=click.IntRange(1, 256), default=8, show_default=True, help="At once.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Ask for pages only, and list the files.")
-@click.option("--quiet", is_flag=True, help="No progress bar, and only what went wrong.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and only what went wrong.")
 @click.option("--json", "is_json", is_flag=True, help="One JSON object instead of the summary.")
+@index_url_option
 @cache_options
 def warm(
     files: tuple[str, ...],
@@ -81,6 +113,7 @@ def warm(
     config: Path | None,
     cache_dir: str | None,
     redis: str | None,
+    index_url: str | None,
 ) -> None:
     """Fill a cache with all that lock files and requirements files name.
 
@@ -92,31 +125,15 @@ def warm(
 
     Without --server, the cache of the settings is filled; servers may run on it meanwhile.
     What is there is not fetched again, so a second run goes on where the first was interrupted.
-
-    \b
-    --json writes one object:
-      server       URL, or null
-      sources, targets, notes   lists of text
-      totals       there, fetched, refused, missing, failed, left, passed_over,
-                   bytes_there, bytes_fetched
-      files        list of {project, name, outcome, origin, sha256, size,
-                   bytes_fetched, reason, rule, until}
-      passed_over  list of {name, reason, detail, origin}
-      interrupted  true after Ctrl-C
-      seconds
-
-    \b
-    Exit status: 0 all there; 1 something is refused, missing or failed;
-    2 wrong usage, settings or FILE; 130 interrupted.
-    """  # noqa: D301 - the backspace is meant: click leaves the lines below it as they are
-    if server is not None and given(config=config, dir=cache_dir, redis=redis):
-        raise click.UsageError("--server has a cache of its own: no --config, --cache-dir, --redis")
+    """
+    if server is not None and given(config=config, dir=cache_dir, redis=redis, index=index_url):
+        raise click.UsageError("--server has a cache of its own: none of the options of a cache")
     try:
         targets = targets_of(pythons, platforms)
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
     locks = [_read(one, targets, format) for one in dict.fromkeys(files)]
-    flags = {"cache": given(dir=cache_dir, redis=redis)}
+    flags = {"cache": given(dir=cache_dir, redis=redis), **index_flags(index_url)}
     job = _Job(
         locks=locks,
         targets=targets,

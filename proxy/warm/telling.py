@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from rich import filesize
-
 from proxy.lockfiles import Reason
 from proxy.warm.results import Outcome, Report, Result
+from proxy.words import counted, size_in_words
 
 _HEADINGS = {
     Outcome.REFUSED: "Refused by policy",
@@ -34,13 +33,13 @@ def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) ->
         yield f"Note: and {len(report.notes) - _MOST_NOTES} more, which --json tells"
     totals = report.totals
     if is_dry:
-        yield f"Would ask for {_files(totals.left)}"
+        yield f"Would ask for {counted(totals.left, 'file')}"
         return
-    yield f"There already: {_files(totals.there)}, {_size(totals.bytes_there)}"
+    yield f"There already: {counted(totals.there, 'file')}, {size_in_words(totals.bytes_there)}"
     rate = totals.bytes_fetched / report.seconds if report.seconds else 0.0
     yield (
-        f"Fetched: {_files(totals.fetched)}, {_size(totals.bytes_fetched)} "
-        f"in {report.seconds:.1f} s ({_size(rate)}/s)"
+        f"Fetched: {counted(totals.fetched, 'file')}, {size_in_words(totals.bytes_fetched)} "
+        f"in {report.seconds:.1f} s ({size_in_words(rate)}/s)"
     )
     if totals.left:
         yield f"Left: {totals.left}; the same command goes on from here"
@@ -59,7 +58,7 @@ def _passed_over(report: Report) -> Iterator[str]:
 
 
 def _listed(result: Result) -> str:
-    size = "" if result.size is None else f", {_size(result.size)}"
+    size = "" if result.size is None else f", {size_in_words(result.size)}"
     return f"{result.name} ({result.project}{size})"
 
 
@@ -67,11 +66,3 @@ def _with_reason(result: Result) -> str:
     by = "" if result.rule is None else f"[{result.rule}] "
     until = "" if result.until is None else f", until {result.until}"
     return f"{result.name} ({result.origin}): {by}{result.reason}{until}"
-
-
-def _files(count: int) -> str:
-    return f"{count} file" if count == 1 else f"{count} files"
-
-
-def _size(count: float) -> str:
-    return filesize.decimal(round(count))

@@ -22,25 +22,26 @@ CLIENT_ENVIRONMENT = {
 }
 
 
-async def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
+async def run(*command: str, cwd: Path | None = None, stdin: str = "", **environment: str) -> str:
     """What the command says. Fails where the command does."""
-    status, output = await outcome(*command, cwd=cwd, **environment)
+    status, output = await outcome(*command, cwd=cwd, stdin=stdin, **environment)
     assert status == 0, output
     return output
 
 
 async def outcome(
-    *command: str, cwd: Path | None = None, **environment: str
+    *command: str, cwd: Path | None = None, stdin: str = "", **environment: str
 ) -> tuple[int | None, str]:
     """Exit status and output of the command."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env=CLIENT_ENVIRONMENT | environment,
         cwd=cwd,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 120)
+    output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 120)
     return process.returncode, output.decode()
 
 

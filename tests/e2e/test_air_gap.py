@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.e2e.installers import INSTALLERS, installed, outcome, pip_install
+from tests.e2e.installers import INSTALLERS, installed, outcome, pip_install, run, uv_install
 from tests.fakes import FakeUpstream, eventually
 from tests.servers import RedisServer, wheelkeep
 from tests.wheels import wheel
@@ -178,3 +178,42 @@ async def test_the_list_tells_what_is_here(bundle: Path, tmp_path: Path) -> None
             names = [one["name"] for one in json.loads(await answer.text())["projects"]]
 
     assert sorted(names) == ["alpha", "beta"]
+
+
+async def test_a_hundred_locked_projects_cross_the_gap(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Locked by uv, warmed, exported, imported, and installed by pip and uv without upstream."""
+    names = [f"project{number:02}" for number in range(100)]
+    for number, name in enumerate(names):
+        # Each needs the next one, so all of them are in the lock.
+        needs = names[number + 1 : number + 2]
+        for version in ("1.0", "2.0"):
+            upstream.add(
+                name, f"{name}-{version}-py3-none-any.whl", wheel(name, version, requires=needs)
+            )
+    lock, bundle = tmp_path / "requirements.txt", tmp_path / "bundle.tar.zst"
+    uv = (sys.executable, "-m", "uv", "pip")
+    lock.write_text(
+        await run(
+            *(*uv, "compile", "-", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"),
+            *("--index-url", upstream.url, "--python", sys.executable),
+            stdin=names[0],
+        )
+    )
+    near, far = tmp_path / "near", tmp_path / "far"
+    where = ("--cache-dir", near, "--index-url", upstream.url)
+    status, output = await command("warm", lock, "--json", *where)
+    assert (status, json.loads(output)["totals"]["fetched"]) == (0, 100)
+    status, output = await command("export", bundle, "--from", lock, "--json", *where)
+    assert status == 0, output
+    upstream.down_with = 500
+    status, output = await command("import", bundle, "--cache-dir", far)
+    assert status == 0, output
+    async with wheelkeep(far, "--offline") as server:
+        for install, target in ((pip_install, tmp_path / "pip"), (uv_install, tmp_path / "uv")):
+            await install(server.index_url, target, "--require-hashes", "-r", str(lock))
+            assert installed(target) == {f"{name}-2.0" for name in names}
+        await pip_install(server.index_url, tmp_path / "loose", names[0])
+
+    assert len(installed(tmp_path / "loose")) == 100
