@@ -206,6 +206,8 @@ class Offline(UpstreamError):
 
     def __init__(self, index: str, url: str) -> None:
         super().__init__(index, url, "it is not asked while cache.offline is set")
+        # Nothing has failed.
+        self.args = (f"This is not kept here, and the index {index}: {self.problem} ({self.url})",)
 
 
 class FillFailed(UpstreamError):

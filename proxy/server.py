@@ -103,7 +103,8 @@ async def serve(
                     "serving",
                     version=__version__,
                     pid=os.getpid(),
-                    urls=[_index_url(settings.server, *address) for address in addresses],
+                    urls=[_url(settings.server, "/simple/", *address) for address in addresses],
+                    dashboard=_url(settings.server, "/", *addresses[0]),
                     indexes=[index.url for index in settings.index],
                     cache=str(settings.cache.dir),
                     pages="redis" if settings.cache.redis else "embedded",
@@ -283,9 +284,9 @@ def _bind(addresses: Sequence[tuple[object, ...]], *, is_shared: bool) -> list[s
     return sockets
 
 
-def _index_url(server: Server, host: str, port: int) -> str:
+def _url(server: Server, path: str, host: str, port: int) -> str:
     shown = f"[{host}]" if ":" in host else host
-    return f"{server.scheme}://{shown}:{port}{server.base_path}/simple/"
+    return f"{server.scheme}://{shown}:{port}{server.base_path}{path}"
 
 
 def _allow_many_descriptors() -> None:

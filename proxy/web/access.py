@@ -21,6 +21,7 @@ from proxy.access_log import AccessLine, milliseconds
 from proxy.errors import (
     DigestMismatch,
     HiddenByPolicy,
+    Offline,
     ProxyError,
     StoreUnavailable,
     Unauthorized,
@@ -183,9 +184,10 @@ async def _answer(
     except ConnectionError:
         cut(request)
         return web.Response(status=CLIENT_GONE)
-    except Exception:
+    except Exception as problem:
         telemetry.log.exception("request failed", path=request.path, id=note.request_id)
-        telemetry.happenings.failed("request failed", f"the log has it under {note.request_id}")
+        told = f"{request.method} {note.template}: {type(problem).__name__}; the log has it"
+        telemetry.happenings.failed("request failed", told, project=note.project)
         if note.is_begun:
             cut(request)
         sorry = ProxyError(f"Something went wrong here; the log has it under {note.request_id}.")
@@ -232,6 +234,8 @@ def journey_of(problem: ProxyError) -> Journey | None:
 
 def _reason(problem: ProxyError) -> str | None:
     """What stands behind the status in its line: pip shows that, and not the body."""
+    if isinstance(problem, Offline):
+        return "Not Kept Here (cache.offline)"
     if not isinstance(problem, HiddenByPolicy):
         return None
     # It may quote why a file was yanked.

@@ -9,6 +9,7 @@ import gzip
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -76,6 +77,9 @@ class HtmlPages:
     def __init__(self, static: StaticFiles, *, asks_token: bool) -> None:
         self._static = static
         self._asks_token = asks_token
+        # Now, for the same reason as static files are read.
+        folder = files("proxy.web") / "templates"
+        self._sources = {path.name: path.read_text("utf-8") for path in folder.iterdir()}
 
     async def answer(
         self,
@@ -134,7 +138,7 @@ class HtmlPages:
         import jinja2  # noqa: PLC0415 - most workers never show a page
 
         environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("proxy.web"),
+            loader=jinja2.DictLoader(self._sources),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,

@@ -26,6 +26,7 @@ _TYPES = {
 }
 """Of what is served; the rest is for whoever reads the folder."""
 _MEDIA_TYPES = tuple(one.partition(";")[0] for one in _TYPES.values())
+_PACKAGE = "proxy.web"
 _DIGEST_DIGITS = 16
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -40,11 +41,16 @@ class StaticFile:
 
 
 class StaticFiles:
-    """All of them, by name: read for the first who looks."""
+    """All of them, by name: packed for the first who looks."""
+
+    def __init__(self) -> None:
+        # Now, and not when somebody looks: an upgrade may have exchanged the installed files by
+        # then, and they belong to the code that runs.
+        self._read = {name: path.read_bytes() for name, path in _found(files(_PACKAGE) / "static")}
 
     @cached_property
     def _files(self) -> Mapping[str, StaticFile]:
-        return {name: _read(name, path) for name, path in _found(files("proxy.web") / "static")}
+        return {name: _packed(name, data) for name, data in self._read.items()}
 
     @cached_property
     def digest(self) -> str:
@@ -106,7 +112,6 @@ def _found(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Travers
             yield f"{prefix}{path.name}", path
 
 
-def _read(name: str, path: Traversable) -> StaticFile:
-    data = path.read_bytes()
+def _packed(name: str, data: bytes) -> StaticFile:
     suffix = f".{name.rpartition('.')[2]}"
     return StaticFile(_TYPES[suffix], data, gzip.compress(data, mtime=0))

@@ -469,3 +469,22 @@ async def test_purging_from_elsewhere_is_not_offered(
     assert document.get_element_by_id("purge").get("disabled") is not None
     assert "loopback" in text_of(document.get_element_by_id("purge-why"))
     assert not (await report(proxy)).may_purge
+
+
+async def test_an_upgrade_in_place_exchanges_no_page_of_a_running_server(
+    make_proxy: MakeProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is installed may be gone or another by the time somebody looks."""
+    proxy = await make_proxy()
+
+    def refuse(*_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    monkeypatch.setattr("jinja2.PackageLoader.__init__", refuse)
+    page = await proxy.get("/")
+    text = await page.text()
+    script = await proxy.get(text.partition('src="./')[2].partition('"')[0])
+
+    assert (page.status, script.status) == (200, 200)
