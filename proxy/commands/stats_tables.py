@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from proxy.commands.output import table
 from proxy.inventory import Inventory
 from proxy.reports import History, IndexReport, Overview, Span, Stats, Sums
-from proxy.words import seconds_in_words, size_in_words
+from proxy.words import moment_in_words, seconds_in_words, size_in_words
 
 if TYPE_CHECKING:  # loaded when something is drawn
     from rich.console import Group, RenderableType
@@ -153,7 +153,7 @@ def _held(overview: Overview) -> "Table":
     made = table("held back by policy", "files", "rules", "next is free", right=("files",))
     for one in overview.held[:_SHOWN_PROJECTS]:
         rules = ", ".join(f"{rule} {count}" for rule, count in one.rules.items())
-        until = "never" if one.until is None else f"{one.until:%Y-%m-%d %H:%M} UTC"
+        until = "never" if one.until is None else moment_in_words(one.until)
         made.add_row(one.project, str(one.files), rules, until)
     return made
 

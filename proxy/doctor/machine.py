@@ -24,6 +24,7 @@ from proxy.server import listen
 from proxy.server_client import ServerAddress, ServerClient
 from proxy.settings import Server, Settings
 from proxy.tls import Certificate
+from proxy.words import moment_in_words
 
 _PORT, _CERTIFICATE, _ACCESS, _FILES = "port", "certificate", "access", "open files"
 _SOON = timedelta(days=14)
@@ -100,7 +101,7 @@ def check_certificate(server: Server) -> list[Finding]:
     if left <= timedelta():
         return [problem(_CERTIFICATE, f"{what}: it has expired", renew)]
     if begins > datetime.now(UTC):
-        what = f"{what}: it is not valid before {begins:%Y-%m-%d %H:%M} UTC"
+        what = f"{what}: it is not valid before {moment_in_words(begins)}"
         return [problem(_CERTIFICATE, what, "is the clock right?")]
     what = f"{what} ({left.days} days left)"
     if left < _SOON:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from proxy.lockfiles import Reason
 from proxy.warm.results import Outcome, Report, Result
-from proxy.words import counted, size_in_words
+from proxy.words import counted, seconds_in_words, size_in_words
 
 _HEADINGS = {
     Outcome.REFUSED: "Refused by policy",
@@ -35,11 +35,12 @@ def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) ->
     if is_dry:
         yield f"Would ask for {counted(totals.left, 'file')}"
         return
-    yield f"There already: {counted(totals.there, 'file')}, {size_in_words(totals.bytes_there)}"
+    there = size_in_words(totals.bytes_there)
+    yield f"There already: {counted(totals.there, 'file')}, {there}"
     rate = totals.bytes_fetched / report.seconds if report.seconds else 0.0
     yield (
         f"Fetched: {counted(totals.fetched, 'file')}, {size_in_words(totals.bytes_fetched)} "
-        f"in {report.seconds:.1f} s ({size_in_words(rate)}/s)"
+        f"in {seconds_in_words(report.seconds)} ({size_in_words(rate)}/s)"
     )
     if totals.left:
         yield f"Left: {totals.left}; the same command goes on from here"

@@ -23,6 +23,7 @@ from proxy.web.access import NOTE, journey_of
 from proxy.web.described import Answer
 from proxy.web.replies import NOT_CACHED, reply
 from proxy.web.static_files import StaticFiles
+from proxy.words import moment_in_words, size_in_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -144,9 +145,14 @@ class HtmlPages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for word in (words.count, words.size, words.duration, words.percent, words.ago):
-            environment.filters[word.__name__] = word
-        environment.filters["moment"] = words.moment
+        environment.filters |= {
+            "count": words.count,
+            "size": size_in_words,
+            "duration": words.duration,
+            "percent": words.percent,
+            "ago": words.ago,
+            "moment": moment_in_words,
+        }
         return environment
 
 

@@ -1,39 +1,31 @@
-"""Numbers as people read them on the dashboard. Pure; `static/js/format.js` says the same.
+"""Numbers as people read them on the dashboard, of those in `proxy/words.py` and some more.
 
-A page that a script takes over must not change a letter by that, so both round alike: half up,
-and not to the even digit as `round` does.
+Pure; `static/js/format.js` says the same.
 """
 
 import math
 from datetime import datetime
 
+from proxy.words import DAY, HOUR, MINUTE, rounded, scaled, seconds_in_words
+
 NOTHING = "–"
-_SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _COUNTS = ("", "k", "M", "G", "T")
 _FIRST_SHORT_COUNT = 100_000
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _AGES = (
     (90, 1, "s"),
-    (90 * _MINUTE, _MINUTE, "min"),
-    (36 * _HOUR, _HOUR, "h"),
-    (60 * _DAY, _DAY, "days"),
-    (730 * _DAY, 30.44 * _DAY, "months"),
-    (math.inf, 365.25 * _DAY, "years"),
+    (90 * MINUTE, MINUTE, "min"),
+    (36 * HOUR, HOUR, "h"),
+    (60 * DAY, DAY, "days"),
+    (730 * DAY, 30.44 * DAY, "months"),
+    (math.inf, 365.25 * DAY, "years"),
 )
 
 
 def count(number: float) -> str:
     """How many: to the last one up to 99,999, and then 123 k, 1.23 M."""
     if number < _FIRST_SHORT_COUNT:
-        return f"{_rounded(number, 0)}"
-    return _scaled(number, 1000, _COUNTS)
-
-
-def size(number: float) -> str:
-    """Bytes: 512 B, 1.5 MiB."""
-    if number < 1024:
-        return f"{_rounded(number, 0)} B"
-    return _scaled(number, 1024, _SIZES)
+        return f"{rounded(number, 0)}"
+    return scaled(number, 1000, _COUNTS)
 
 
 def percent(part: float, whole: float) -> str:
@@ -43,23 +35,12 @@ def percent(part: float, whole: float) -> str:
     share = part / whole * 100
     if 0 < share < 100:
         share = min(99.9, max(0.1, share))
-    return f"{_rounded(share, 0 if share in (0, 100) else 1)}%"
+    return f"{rounded(share, 0 if share in (0, 100) else 1)}%"
 
 
 def duration(seconds: float | None) -> str:
-    """45 ms, 12.3 s, 12 min, 5 h 12 min, 3 d 4 h."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 0.9995:
-        return f"{_rounded(seconds * 1000, 0)} ms"
-    if seconds < 59.95:
-        return f"{_rounded(seconds, 1)} s"
-    whole = math.floor(seconds)
-    if whole < _HOUR:
-        return f"{max(1, whole // _MINUTE)} min"
-    if whole < 2 * _DAY:
-        return _two(whole, _HOUR, "h", _MINUTE, "min")
-    return _two(whole, _DAY, "d", _HOUR, "h")
+    """A duration; a dash where there is none."""
+    return NOTHING if seconds is None else seconds_in_words(seconds)
 
 
 def ago(moment: datetime, now: datetime) -> str:
@@ -69,31 +50,5 @@ def ago(moment: datetime, now: datetime) -> str:
     if distance < 5:
         return "just now"
     unit_seconds, unit = next((one, unit) for below, one, unit in _AGES if distance < below)
-    away = f"{_rounded(distance / unit_seconds, 0)} {unit}"
+    away = f"{rounded(distance / unit_seconds, 0)} {unit}"
     return f"{away} ago" if seconds > 0 else f"in {away}"
-
-
-def moment(time: datetime) -> str:
-    """A moment to the minute, in UTC."""
-    return f"{time:%Y-%m-%d %H:%M} UTC"
-
-
-def _rounded(number: float, digits: int) -> str:
-    factor = 10**digits
-    return f"{math.floor(number * factor + 0.5) / factor:,.{digits}f}"
-
-
-def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
-    at = 0
-    while number >= base - 0.5 and at < len(units) - 1:
-        number /= base
-        at += 1
-    # Three digits, and 20 GiB as one writes it in the configuration.
-    digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
-    written = _rounded(number, digits)
-    return f"{written.rstrip('0').rstrip('.') if digits else written} {units[at]}"
-
-
-def _two(whole: int, first: int, name: str, second: int, second_name: str) -> str:
-    rest = whole % first // second
-    return f"{whole // first} {name}" + (f" {rest} {second_name}" if rest else "")

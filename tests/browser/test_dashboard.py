@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient
 from playwright.async_api import Page, expect
 
 from proxy.web import words
+from proxy.words import size_in_words
 from tests.browser.conftest import Complaints, OpenPage
 from tests.conftest import MakeProxy
 from tests.fakes import FakeUpstream
@@ -94,7 +95,7 @@ async def test_both_sides_write_numbers_alike(proxy: TestClient, open_page: Open
 
     assert told == [
         [words.count(one) for one in numbers],
-        [words.size(one) for one in numbers],
+        [size_in_words(one) for one in numbers],
         [words.duration(one) for one in seconds],
         [words.percent(one, 1e6) for one in numbers],
         [words.ago(start, start + timedelta(seconds=one)) for one in ages],

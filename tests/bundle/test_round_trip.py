@@ -192,7 +192,7 @@ def test_a_bundle_that_does_not_fit(near: MadeCache, far: MadeCache, bundle: Pat
     refused = run("import", bundle, *far.flags, env=environment)
 
     assert refused.exit_code == 2
-    for words in ("cache.max_size", "2.9 MiB", "--evict"):
+    for words in ("cache.max_size", "2.88 MiB", "--evict"):
         assert words in refused.stderr
     assert (far.files(), far.pages()) == ({}, {})
     taken = run("import", bundle, *far.flags, "--evict", env=environment)

@@ -229,7 +229,7 @@ def test_statistics_on_a_terminal(cache: Path) -> None:
     )
 
     assert "no wheelkeep answers" not in said
-    assert "Files  1, 1000 B of 20.0 GiB" in said
+    assert "Files  1, 1,000 B of 20 GiB" in said
     assert "Traceback" not in said
 
 

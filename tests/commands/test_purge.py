@@ -110,7 +110,7 @@ async def test_files_go_where_that_is_wanted(
     proxy = await filled(make_proxy, upstream)
     said = await run("purge", "six", "--files", "--cache-dir", str(cache))
 
-    assert "six: 1 page forgotten, 1 file dropped (1000 B)" in said.stdout
+    assert "six: 1 page forgotten, 1 file dropped (1,000 B)" in said.stdout
     left = [path for path in (cache / "blobs").rglob("*") if path.is_file()]
     assert [path.parent.name for path in left] == ["zope-interface-1.0.tar.gz"]
     page = await (await get(proxy, "six")).json()

@@ -47,15 +47,15 @@ async def test_the_server_of_the_settings_is_asked(canned: CannedServer, cache: 
         "since the start in the last day",
         "Requests 1,234 90",
         "Hit rate 90.0 % 75.0 %",
-        "Saved 4.0 GiB 2.0 MiB",
+        "Saved 4 GiB 2 MiB",
         "requests to indexes 866 50",
-        "waiting of clients 2 min",
-        "Files 88, 2.0 GiB of 20.0 GiB (10 %)",
+        "waiting of clients 1 min",
+        "Files 88, 2 GiB of 20 GiB (10 %)",
         "Pages 77",
-        "pypi ok 42 ms 60 0 1.0 MiB https://pypi.org/simple/",
+        "pypi ok 42 ms 60 0 1 MiB https://pypi.org/simple/",
         "corp failing - 2 2 0 B https://corp.example/simple/",
         "it answered 503; asked again in 25.0 s",
-        "numpy 321 1.0 GiB",
+        "numpy 321 1 GiB",
         "left-pad 2 min_age 2 2026-11-24 12:00 UTC",
         "11-24 12:00 upstream failed corp it answered 503 (2 times)",
     } <= lines
@@ -115,7 +115,7 @@ async def test_without_a_server_there_is_the_cache(cache: Path) -> None:
     assert "no wheelkeep answers at http://127.0.0.1:" in said.stderr
     assert "start it with `wheelkeep serve`, or name it with --server" in said.stderr
     lines = [" ".join(line.split()) for line in said.stdout.splitlines()]
-    assert lines == [f"Cache {cache}", "Files 1, 1000 B of 19.1 MiB (0 %)", "Pages 0"]
+    assert lines == [f"Cache {cache}", "Files 1, 1,000 B of 19.1 MiB (0 %)", "Pages 0"]
     found = json.loads(as_json.stdout)
     assert (found["server"], found["cache"]["files"], found["cache"]["pages"]) == (None, 1, 0)
     assert "no wheelkeep answers" in found["problem"]

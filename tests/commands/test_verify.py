@@ -76,10 +76,10 @@ async def test_what_is_wrong_is_dropped(store: DiskBlobs, keys: list[BlobKey], c
     assert {line.partition(": its")[0] for line in lines[:-1]} == {
         f"damaged file, dropped: blobs/{key.path}" for key in keys[2:4]
     }
-    assert lines[-1].startswith("5 files (3.4 KiB), 0 pages in ")
+    assert lines[-1].startswith("5 files (3.42 KiB), 0 pages in ")
     assert lines[-1].endswith("/s: damaged file: 2")
     assert second.exit_code == 0
-    assert second.stdout.startswith("3 files (2.9 KiB), 0 pages in ")
+    assert second.stdout.startswith("3 files (2.93 KiB), 0 pages in ")
     assert second.stdout.endswith("/s: nothing is wrong\n")
     assert store.totals().blobs == 3
 

@@ -54,8 +54,8 @@ def test_what_went_wrong_is_named_with_its_reason() -> None:
         "  e.whl (lock:1): 502",
         "Passed over: 1 not of an index, 1 for other targets",
         "  ./x (lock:2): a path",
-        "There already: 1 file, 1000 B",
-        "Fetched: 1 file, 3.9 KiB in 2.0 s (2.0 KiB/s)",
+        "There already: 1 file, 1,000 B",
+        "Fetched: 1 file, 3.91 KiB in 2.0 s (1.95 KiB/s)",
         "Left: 1; the same command goes on from here",
     ]
     assert list(lines_of(told, is_quiet=True))[-1] == "  e.whl (lock:1): 502"
@@ -74,7 +74,7 @@ def test_a_list_of_what_would_be_asked_for() -> None:
     told = report(result("a.whl", Outcome.LEFT, size=1000), result("b.whl", Outcome.LEFT))
 
     assert list(lines_of(told, is_dry=True)) == [
-        "a.whl (six, 1000 B)",
+        "a.whl (six, 1,000 B)",
         "b.whl (six)",
         "Would ask for 2 files",
     ]

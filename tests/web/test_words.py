@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from proxy.web import words
+from proxy.words import moment_in_words, size_in_words
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -43,7 +44,7 @@ def test_counts(number: int, told: str) -> None:
 )
 def test_sizes(number: int, told: str) -> None:
     """In the units of the configuration."""
-    assert words.size(number) == told
+    assert size_in_words(number) == told
 
 
 @pytest.mark.parametrize(
@@ -98,4 +99,4 @@ def test_ages(ago: timedelta, told: str) -> None:
 
 
 def test_moments_are_told_in_utc() -> None:
-    assert words.moment(NOW) == "2026-11-24 12:00 UTC"
+    assert moment_in_words(NOW) == "2026-11-24 12:00 UTC"

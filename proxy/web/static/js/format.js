@@ -1,5 +1,5 @@
-// Numbers as people read them. `web/words.py` says the same on the server: a page that this takes
-// over must not change a letter by that.
+// Numbers as people read them. `words.py` and `web/words.py` say the same on the server: a page that
+// this takes over must not change a letter by that.
 
 export const NOTHING = "–";
 const SIZES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
