@@ -21,7 +21,7 @@ from yarl import URL
 
 from proxy.errors import ConfigError, NoServer, ServerRefused
 from proxy.journey import CACHE_NAME
-from proxy.reports import History, Overview, Span, Stats
+from proxy.reports import Health, History, Overview, Span, Stats
 from proxy.settings import Server
 from proxy.transport import USER_AGENT, why_not_connected
 
@@ -97,9 +97,13 @@ class ServerClient:
             timeout=_TIMEOUT,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=not address.is_own,
-            middlewares=[_showing(address)] if address.token else [],
+            middlewares=[showing(address)] if address.token else [],
         ) as session:
             yield cls(address, session)
+
+    async def health(self) -> Health:
+        """`/healthz`. Raises `NoServer`, `ServerRefused`."""
+        return await self._read("/healthz", Health)
 
     async def stats(self) -> Stats:
         """`/stats`. Raises `NoServer`, `ServerRefused`."""
@@ -167,7 +171,7 @@ class ServerClient:
             raise ServerRefused(self.url, response.status, reason) from problem
 
 
-def _showing(address: ServerAddress) -> aiohttp.ClientMiddlewareType:
+def showing(address: ServerAddress) -> aiohttp.ClientMiddlewareType:
     """Shows the token to that server, and to none that it redirects to."""
     origin = URL(address.url).origin()
 

@@ -75,16 +75,19 @@ def given(**flags: Any) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value is not None}
 
 
+def token_option(command: Callable[..., None]) -> Callable[..., None]:
+    """`--token`, for the commands that show one to a server."""
+    about = "Token to show; may stand in the URL as well."
+    made: Callable[..., None] = option(
+        SERVER, "--token", envvar=TOKEN_VARIABLE, show_envvar=True, help=about
+    )(command)
+    return made
+
+
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
     """Which running server, for the commands that ask one."""
     for one in (
-        option(
-            SERVER,
-            "--token",
-            envvar=TOKEN_VARIABLE,
-            show_envvar=True,
-            help="Token to show; may stand in the URL as well.",
-        ),
+        token_option,
         option(
             SERVER,
             "--server",
@@ -99,12 +102,20 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 def server_address(
     server: str | None, token: str | None, settings: Callable[[], Settings]
 ) -> ServerAddress:
-    """The server that is meant: `settings` are read only where it is theirs. Raises `ConfigError`.
+    """The server that is meant. `settings` are read only where it is theirs.
 
-    A token of the environment is for whatever server there is: one in the URL wins over it.
+    Raises `ConfigError`.
     """
     if server is None:
         return ServerAddress.of(settings().server, token or "")
+    return named_server(server, token)
+
+
+def named_server(server: str, token: str | None) -> ServerAddress:
+    """The server at that URL. Raises `ConfigError`.
+
+    A token of the environment is for whatever server there is: one in the URL wins over it.
+    """
     source = click.get_current_context().get_parameter_source("token")
     named = ServerAddress.named(server)
     if token and not (named.token and source is ParameterSource.ENVIRONMENT):

@@ -16,12 +16,20 @@ import structlog
 
 from proxy.commands import INTERRUPTED
 from proxy.commands.help import SERVER, GroupedCommand, option
-from proxy.commands.options import cache_options, given, index_flags, index_url_option
+from proxy.commands.options import (
+    cache_options,
+    given,
+    index_flags,
+    index_url_option,
+    named_server,
+    token_option,
+)
 from proxy.commands.output import progress
 from proxy.lockfiles import Format, LockFile, Target, read, read_text, targets_of
 from proxy.logs import set_up_logging
 from proxy.server import run
-from proxy.settings import TOKEN_VARIABLE, Settings, load
+from proxy.server_client import ServerAddress
+from proxy.settings import Settings, load
 from proxy.warm.asking import Wheelkeep
 from proxy.warm.engine import Progress, Warming, asked_of
 from proxy.warm.inside import serving_inside
@@ -63,8 +71,7 @@ class _Job:
     targets: Sequence[Target]
     settings: Settings | None
     """None: a server is asked."""
-    server: str | None
-    token: str | None
+    server: ServerAddress | None
     jobs: int
     is_dry: bool
     is_bar_hidden: bool
@@ -73,13 +80,7 @@ class _Job:
 @click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @option(SERVER, "--server", metavar="URL", help="Fill the cache of the wheelkeep there.")
-@option(
-    SERVER,
-    "--token",
-    envvar=TOKEN_VARIABLE,
-    show_envvar=True,
-    help="Token to show; may stand in the URL as well.",
-)
+@token_option
 @click.option("--python", "pythons", multiple=True, help="3.12, 3.12.4, 3.13t or any; repeatable.")
 @click.option(
     "--platform",
@@ -138,8 +139,7 @@ def warm(
         locks=locks,
         targets=targets,
         settings=load(config, flags) if server is None else None,
-        server=server,
-        token=token,
+        server=named_server(server, token) if server is not None else None,
         jobs=jobs,
         is_dry=is_dry,
         is_bar_hidden=quiet or not sys.stderr.isatty(),
@@ -196,7 +196,7 @@ async def _warmed(job: _Job) -> Report:
         if not is_interrupted:
             work.result()
         return report_of(
-            server=job.server and str(wheelkeep),
+            server=job.server.url if job.server is not None else None,
             locks=job.locks,
             targets=job.targets,
             results=warming.results,
@@ -221,7 +221,7 @@ async def _opened(job: _Job) -> AsyncIterator[Wheelkeep]:
     async with AsyncExitStack() as stack:
         if job.settings is None:
             assert job.server is not None, "one of the two is asked"
-            wheelkeep = Wheelkeep.at(job.server, job.token, job.jobs)
+            wheelkeep = Wheelkeep.at(job.server, job.jobs)
         else:
             socket = await stack.enter_async_context(serving_inside(job.settings))
             wheelkeep = Wheelkeep.behind(socket, job.jobs)

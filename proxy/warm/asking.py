@@ -8,7 +8,6 @@ The only place of `warm` that turns the library's errors into words.
 """
 
 import hashlib
-import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ import stamina
 from yarl import URL
 
 from proxy import __version__
-from proxy.errors import ConfigError, without_secrets
+from proxy.errors import CommandFailed, ServerRefused, without_secrets
 from proxy.journey import CACHE_NAME
 from proxy.reports import Why, WhyFile
+from proxy.server_client import ServerAddress, ServerClient, showing
 from proxy.simple.model import File, ProjectName
 from proxy.simple.parse import MalformedPage, parse_project
 from proxy.simple.render import NO_SHA256
@@ -40,10 +40,6 @@ _LONGEST_RETRY_SECONDS = 60.0
 _PASSING = (429, 503)
 """Statuses after which another try may do."""
 _LONGEST_REASON_BYTES = 2000
-
-
-class NoServer(ConfigError):
-    """No wheelkeep answers there, or it lets nobody in without another token."""
 
 
 class NotHad(Exception):
@@ -76,35 +72,28 @@ class Wheelkeep:
     """One wheelkeep. Open, until `async with` ends."""
 
     def __init__(
-        self, base: URL, token: str | None, connector: aiohttp.BaseConnector | None, jobs: int
+        self, address: ServerAddress, connector: aiohttp.BaseConnector | None, jobs: int
     ) -> None:
-        self._base = base.with_user(None)
-        self._authorization = _authorization(base, token)
+        self._address = address
+        self._base = URL(address.url)
         self._session = aiohttp.ClientSession(
             connector=connector or aiohttp.TCPConnector(limit=jobs),
             headers={"User-Agent": f"wheelkeep-warm/{__version__}"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120),
-            middlewares=(self._identify,),
+            middlewares=(showing(address),) if address.token else (),
             trust_env=connector is None,  # proxies, and netrc where there is no other token
         )
 
     @classmethod
-    def at(cls, url: str, token: str | None, jobs: int) -> Self:
-        """That which answers there. The URL may be that of its index. Raises `NoServer`."""
-        try:
-            base = URL(url)
-        except ValueError as problem:
-            raise NoServer(f"--server: {without_secrets(url)}: {problem}") from problem
-        if base.scheme not in ("http", "https") or not base.host:
-            raise NoServer(f"--server: {without_secrets(url)} is no http(s) URL")
-        path = re.sub(r"/simple/?\Z", "", base.path).rstrip("/")
-        return cls(base.with_path(path).with_query(None).with_fragment(None), token, None, jobs)
+    def at(cls, address: ServerAddress, jobs: int) -> Self:
+        """That which answers there."""
+        return cls(address, None, jobs)
 
     @classmethod
     def behind(cls, socket: str, jobs: int) -> Self:
         """That which listens on a Unix socket."""
         connector = aiohttp.UnixConnector(socket, limit=jobs)
-        return cls(URL("http://wheelkeep"), None, connector, jobs)
+        return cls(ServerAddress(url="http://wheelkeep"), connector, jobs)
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,39 +107,23 @@ class Wheelkeep:
         await self._session.close()
 
     def __str__(self) -> str:
-        return str(self._base)
-
-    async def _identify(
-        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Say who asks; not to whom a redirect leads elsewhere. A middleware of the client."""
-        if self._authorization and request.url.origin() == self._base.origin():
-            request.headers["Authorization"] = self._authorization
-        return await send(request)
+        return self._address.url
 
     async def check(self) -> None:
-        """Raise `NoServer` unless a wheelkeep answers."""
-        try:
-            async with self._session.get(self._url("healthz")) as answer:
-                await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            raise NoServer(f"--server: nobody answers at {self}: {_words(problem)}") from problem
-        if not _cache_status(answer) or answer.status not in (200, 401):
-            raise NoServer(f"--server: what answers at {self} is no wheelkeep")
-        self._check_let_in(answer)
+        """Raise `NoServer` or `ServerRefused` unless a wheelkeep answers that lets us in."""
+        async with ServerClient.open(self._address) as client:
+            await client.health()
 
     async def room_bytes(self) -> int | None:
         """How many bytes of files it keeps at most, where it says so."""
         try:
-            async with self._session.get(self._url("stats")) as answer:
-                told = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError):
+            async with ServerClient.open(self._address) as client:
+                return (await client.stats()).max_bytes
+        except CommandFailed:
             return None
-        most = told.get("max_bytes") if isinstance(told, dict) else None
-        return most if isinstance(most, int) else None
 
     async def page(self, project: ProjectName) -> list[File]:
-        """The files that the project's page lists. Raises `NotHad`, `NoServer`."""
+        """The files that the project's page lists. Raises `NotHad`, `ServerRefused`."""
         url = self._url("simple", project, "")
         with _in_words():
             async for attempt in _attempts():
@@ -185,7 +158,7 @@ class Wheelkeep:
         return str(self._url("files", project, sha256 or NO_SHA256, filename))
 
     async def keep(self, url: str, sha256: str | None) -> Kept:
-        """Have the file there kept, if it is not. Raises `NotHad`, `NoServer`."""
+        """Have the file there kept, if it is not. Raises `NotHad`, `ServerRefused`."""
         with _in_words():
             async for attempt in _attempts():
                 with attempt:
@@ -223,7 +196,7 @@ class Wheelkeep:
     async def _asked(
         self, method: str, url: URL, **headers: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer, where it is 200. Raises `NotHad`, `NoServer`."""
+        """The answer, where it is 200. Raises `NotHad`, `ServerRefused`."""
         async with self._session.request(method, url, headers=headers) as answer:
             self._check_let_in(answer)
             if answer.status != 200:
@@ -239,19 +212,11 @@ class Wheelkeep:
 
     def _check_let_in(self, answer: aiohttp.ClientResponse) -> None:
         if answer.status == 401:
-            raise NoServer(
-                f"--server: {self} asks for a token that it knows: --token, or WHEELKEEP_TOKEN"
-            )
+            problem = "it asks for a token that it knows: --token, or WHEELKEEP_TOKEN"
+            raise ServerRefused(str(self), answer.status, problem)
 
     def _url(self, *parts: str) -> URL:
         return self._base.joinpath(*parts)
-
-
-def _authorization(base: URL, token: str | None) -> str | None:
-    """A token that is given counts before what stands in the URL."""
-    if token:
-        return f"Bearer {token}"
-    return aiohttp.encode_basic_auth(base.user, base.password or "") if base.user else None
 
 
 def _attempts() -> Any:

@@ -89,7 +89,7 @@ class Warming:
     async def run(self, asked: Iterable[Asked], room_bytes: int | None = None) -> None:
         """Ask for all of it. `room_bytes`: how much is kept at most, where that is known.
 
-        Raises `NoServer`; cancelled, it leaves what it has.
+        Raises `ServerRefused`; cancelled, it leaves what it has.
         """
         self._room_bytes = room_bytes
         projects = list(asked)
@@ -130,7 +130,7 @@ class Warming:
                 group.create_task(self._file(asked.project, one))
 
     async def _plan(self, asked: Asked) -> Plan:
-        """Raises `NotHad`, `NoServer`."""
+        """Raises `NotHad`, `ServerRefused`."""
         shown = await self._wheelkeep.page(asked.project)
         found = plan(asked, shown)
         if found.lacking and (veiled := await self._wheelkeep.veiled(asked.project)):

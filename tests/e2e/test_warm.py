@@ -477,7 +477,7 @@ async def test_what_no_cache_has_room_for_is_told(upstream: FakeUpstream, tmp_pa
         (("-", "--python", "2.7"), "'2.7' is no version of Python 3"),
         (("-", "--platform", "amiga"), "'amiga' is no platform"),
         (("-", "--server", "http://x", "--cache-dir", "x"), "--server has a cache of its own"),
-        (("-", "--format", "uv", "--server", "ftp://x"), "no http(s) URL"),
+        (("-", "--format", "uv", "--server", "ftp://x"), "must be like http://"),
         (("-", "--format", "requirements", "--config", "no.toml"), "no.toml"),
         (("-", "--format", "requirements", "--cache-dir", "/dev/null"), "/dev/null"),
     ],
@@ -504,8 +504,8 @@ async def test_who_is_no_wheelkeep_is_not_asked(upstream: FakeUpstream, tmp_path
     ) as server:
         closed = await warm(upstream, *arguments, server.url, "--token", "x", stdin=b"alpha")
 
-    assert [one[0] for one in (nobody, another, closed)] == [2, 2, 2]
-    assert "nobody answers at" in nobody[2]
+    assert [one[0] for one in (nobody, another, closed)] == [1, 1, 1]
+    assert "no wheelkeep answers at" in nobody[2]
     assert "is no wheelkeep" in another[2]
-    assert "asks for a token that it knows" in closed[2]
+    assert "That token is not known here" in closed[2]
     assert all(one[2].count("\n") == 1 for one in (nobody, another, closed))

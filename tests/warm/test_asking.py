@@ -8,9 +8,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from proxy.server_client import ServerAddress
 from proxy.simple.model import ProjectName
 from proxy.warm import asking
-from proxy.warm.asking import NoServer, NotHad, Wheelkeep
+from proxy.warm.asking import NotHad, Wheelkeep
 from tests.fakes import cut_after
 
 SIX = ProjectName("six")
@@ -56,7 +57,7 @@ async def server(elder: Elder) -> AsyncIterator[TestServer]:
 
 @pytest.fixture
 async def wheelkeep(server: TestServer) -> AsyncIterator[Wheelkeep]:
-    async with Wheelkeep.at(str(server.make_url("/")), None, 4) as wheelkeep:
+    async with Wheelkeep.at(ServerAddress.named(str(server.make_url("/"))), 4) as wheelkeep:
         yield wheelkeep
 
 
@@ -143,7 +144,7 @@ async def test_a_broken_connection_is_tried_again(
     app.router.add_route("*", "/{tail:.*}", breaking)
     async with (
         TestServer(app) as server,
-        Wheelkeep.at(str(server.make_url("/")), None, 4) as there,
+        Wheelkeep.at(ServerAddress.named(str(server.make_url("/"))), 4) as there,
     ):
         kept = await there.keep(there.url_of(SIX, "six.whl", SHA256), SHA256)
 
@@ -158,7 +159,7 @@ async def test_it_gives_up_in_the_end(wheelkeep: Wheelkeep, elder: Elder) -> Non
         await wheelkeep.keep(wheelkeep.url_of(SIX, "six.whl", SHA256), SHA256)
     assert len(elder.asked) == 8
 
-    async with Wheelkeep.at("http://127.0.0.1:1", None, 1) as nobody:
+    async with Wheelkeep.at(ServerAddress(url="http://127.0.0.1:1"), 1) as nobody:
         with pytest.raises(NotHad, match="connection to wheelkeep failed") as caught:
             await nobody.page(SIX)
     assert caught.value.status == 0
@@ -178,28 +179,20 @@ async def test_a_page_that_is_none_is_told(wheelkeep: Wheelkeep, elder: Elder) -
         ("https://me:token@host/team/", "https://host/team"),
         ("https://host/team/simple/", "https://host/team"),
         ("https://host/simple", "https://host"),
-        ("https://host/x?y#z", "https://host/x"),
     ],
 )
 async def test_where_it_is(given: str, base: str) -> None:
     """By its own URL or that of its index; what is shown has no credentials."""
-    async with Wheelkeep.at(given, None, 1) as wheelkeep:
+    async with Wheelkeep.at(ServerAddress.named(given), 1) as wheelkeep:
         assert str(wheelkeep).rstrip("/") == base
         assert wheelkeep.url_of(SIX, "a.whl", None) == f"{base}/files/six/-/a.whl"
-
-
-@pytest.mark.parametrize("given", ["host:3141", "ftp://host", "http://", "http://[", ""])
-async def test_what_is_no_url_is_told(given: str) -> None:
-    """In one line."""
-    with pytest.raises(NoServer, match="--server"):
-        Wheelkeep.at(given, None, 1)
 
 
 @pytest.mark.parametrize(
     ("user", "token", "sent"),
     [
-        ("", None, "Basic bWU6b2YtbmV0cmM="),
-        ("me:of-url@", None, "Basic bWU6b2YtdXJs"),
+        ("", "", "Basic bWU6b2YtbmV0cmM="),
+        ("me:of-url@", "", "Bearer of-url"),
         ("me:of-url@", "given", "Bearer given"),
         ("", "given", "Bearer given"),
     ],
@@ -210,7 +203,7 @@ async def test_who_asks(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     user: str,
-    token: str | None,
+    token: str,
     sent: str,
 ) -> None:
     """By the token that is given, or that of the URL, or that of netrc; nobody else hears of it."""
@@ -232,7 +225,7 @@ async def test_who_asks(
     async with TestServer(app) as here:
         server = here
         base = str(here.make_url("/")).replace("//", f"//{user}", 1)
-        async with Wheelkeep.at(base, token, 1) as there:
+        async with Wheelkeep.at(ServerAddress.named(base, token), 1) as there:
             await there.page(SIX)
 
     assert heard[0] == sent

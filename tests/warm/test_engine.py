@@ -7,8 +7,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from proxy.errors import ServerRefused
 from proxy.lockfiles import LockFile, Target, read_text
-from proxy.warm.asking import NoServer, Wheelkeep
+from proxy.server_client import ServerAddress
+from proxy.warm.asking import Wheelkeep
 from proxy.warm.engine import Warming, asked_of
 from proxy.warm.results import Outcome, Result
 from proxy.web.tokens import hash_of
@@ -36,7 +38,7 @@ def naming(filename: str, sha256: str) -> LockFile:
 
 
 async def warmed(proxy: TestClient, *locks: LockFile) -> Mapping[str, Result]:
-    async with Wheelkeep.at(str(proxy.make_url("/")), None, 4) as wheelkeep:
+    async with Wheelkeep.at(ServerAddress.named(str(proxy.make_url("/"))), 4) as wheelkeep:
         warming = Warming(wheelkeep, 4)
         await warming.run(asked_of(locks))
     assert warming.progress.files == warming.progress.files_done
@@ -123,9 +125,9 @@ async def test_an_index_that_fails(proxy: TestClient, upstream: FakeUpstream) ->
 async def test_a_token_that_is_asked_for_later_ends_it(make_proxy: MakeProxy) -> None:
     """Where the probes need none, the first page tells."""
     proxy = await make_proxy(auth={"tokens": [hash_of("secret")], "open_monitoring": True})
-    async with Wheelkeep.at(str(proxy.make_url("/")), None, 4) as wheelkeep:
+    async with Wheelkeep.at(ServerAddress.named(str(proxy.make_url("/"))), 4) as wheelkeep:
         await wheelkeep.check()
-        with pytest.raises(NoServer, match="asks for a token"):
+        with pytest.raises(ServerRefused, match="asks for a token"):
             await Warming(wheelkeep, 4).run(asked_of([locking("six\nseven\neight")]))
 
 
@@ -134,7 +136,7 @@ async def test_how_far_it_is(proxy: TestClient, upstream: FakeUpstream) -> None:
     for name in ("six", "seven"):
         upstream.add(name, f"{name}-1.0-py3-none-any.whl", wheel(name, "1.0"))
     seen: list[tuple[int, int, int]] = []
-    async with Wheelkeep.at(str(proxy.make_url("/")), None, 1) as wheelkeep:
+    async with Wheelkeep.at(ServerAddress.named(str(proxy.make_url("/"))), 1) as wheelkeep:
         warming = Warming(
             wheelkeep,
             1,
@@ -154,7 +156,7 @@ async def test_a_server_that_says_how_much_it_holds(
     proxy = await make_proxy(max_size="1MB")
     content = wheel("six", "1.0", padding=1_200_000)
     upstream.add("six", SIX, content)
-    async with Wheelkeep.at(str(proxy.make_url("/")), None, 4) as wheelkeep:
+    async with Wheelkeep.at(ServerAddress.named(str(proxy.make_url("/"))), 4) as wheelkeep:
         room = await wheelkeep.room_bytes()
         warming = Warming(wheelkeep, 4)
         await warming.run(asked_of([locking("six")]), room)
