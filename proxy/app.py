@@ -35,7 +35,7 @@ from proxy.access_log import AccessLog, LogForNobody
 from proxy.catalog import Catalog
 from proxy.documents import Documents
 from proxy.downloads import Downloads
-from proxy.errors import ConfigError, StoreUnavailable
+from proxy.errors import ConfigError
 from proxy.fleet import Fleet
 from proxy.holdings import Holdings
 from proxy.maintenance import Maintenance
@@ -50,9 +50,7 @@ from proxy.settings import Cache, Server, Settings
 from proxy.sightings import Sightings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
-from proxy.storage.history import HistoryStore
-from proxy.storage.history_sqlite import SqliteHistory
-from proxy.storage.opening import HISTORY_FILE, connect_objects, open_pages
+from proxy.storage.opening import connect_objects, connect_redis, open_history, open_pages
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.traces import check_installed
@@ -283,21 +281,14 @@ async def _root_lists(
     return root_lists
 
 
-# The libraries of what machines share take as long to load as a fifth of the rest, and as much
-# memory: who shares nothing goes without.
-
-
 def _redis(cache: Cache, telemetry: Telemetry) -> "RedisClient | None":
-    if not cache.redis:
-        return None
-    from proxy.storage.redis_client import RedisClient  # noqa: PLC0415
-
-    client = RedisClient.connect(cache.redis, telemetry.redis_answered)
-    telemetry.watch(
-        "wheelkeep_redis_failing",
-        "Whether Redis failed just now, so that it is not asked every time",
-        lambda: float(client.is_failing),
-    )
+    client = connect_redis(cache, telemetry.redis_answered)
+    if client is not None:
+        telemetry.watch(
+            "wheelkeep_redis_failing",
+            "Whether Redis failed just now, so that it is not asked every time",
+            lambda: float(client.is_failing),
+        )
     return client
 
 
@@ -359,22 +350,8 @@ async def _numbers(
 ) -> Numbers:
     """What is counted here, by the other workers, and in the past."""
     workers = Workers(telemetry, cell)
-    past = await _history_store(stack, cache, redis)
+    past = await open_history(cache, redis)
+    stack.push_async_callback(past.close)
     recorder = Recorder(telemetry, workers, past, now)
     stack.push_async_callback(recorder.close)
     return Numbers(telemetry=telemetry, workers=workers, recorder=recorder, past=past)
-
-
-async def _history_store(
-    stack: AsyncExitStack, settings: Cache, redis: "RedisClient | None"
-) -> HistoryStore:
-    if redis is not None:
-        from proxy.storage.history_redis import RedisHistory  # noqa: PLC0415
-
-        return RedisHistory(redis)
-    try:
-        store = await SqliteHistory.open(settings.dir / HISTORY_FILE)
-    except (StoreUnavailable, OSError) as problem:
-        raise ConfigError(f"cache.dir: {problem}") from problem
-    stack.push_async_callback(store.close)
-    return store

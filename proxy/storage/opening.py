@@ -5,7 +5,7 @@ memory: who shares nothing goes without.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.settings import Cache
 from proxy.storage.blobs import DiskBlobs
+from proxy.storage.history import HistoryStore
+from proxy.storage.history_sqlite import SqliteHistory
 from proxy.storage.pages import PageStore, keep_for
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.telemetry import Telemetry
@@ -27,13 +29,18 @@ HISTORY_FILE = "history.sqlite"
 """Likewise, what was counted in the past."""
 
 
-def connect_redis(cache: Cache) -> "RedisClient | None":
-    """The Redis of the settings; None where there is none. Raises `ConfigError`."""
+def connect_redis(
+    cache: Cache, observe: Callable[[float], None] = lambda _: None
+) -> "RedisClient | None":
+    """The Redis of the settings; None where there is none. Raises `ConfigError`.
+
+    `observe` is told how many seconds each question took.
+    """
     if not cache.redis:
         return None
     from proxy.storage.redis_client import RedisClient  # noqa: PLC0415
 
-    return RedisClient.connect(cache.redis)
+    return RedisClient.connect(cache.redis, observe)
 
 
 def connect_objects(cache: Cache, telemetry: Telemetry) -> "SharedBlobs | None":
@@ -54,6 +61,18 @@ async def open_pages(cache: Cache, redis: "RedisClient | None") -> PageStore:
         return RedisPages(redis, keep, is_offline=cache.offline)
     try:
         return await SqlitePages.open(cache.dir / PAGES_FILE, keep)
+    except (StoreUnavailable, OSError) as problem:
+        raise ConfigError(f"cache.dir: {problem}") from problem
+
+
+async def open_history(cache: Cache, redis: "RedisClient | None") -> HistoryStore:
+    """The history: in that Redis, or else in the cache's folder. Raises `ConfigError`."""
+    if redis is not None:
+        from proxy.storage.history_redis import RedisHistory  # noqa: PLC0415
+
+        return RedisHistory(redis)
+    try:
+        return await SqliteHistory.open(cache.dir / HISTORY_FILE)
     except (StoreUnavailable, OSError) as problem:
         raise ConfigError(f"cache.dir: {problem}") from problem
 
