@@ -7,10 +7,10 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from proxy.commands.help import GroupedCommand
-from proxy.commands.options import given
+from proxy.commands.options import settings_of
 from proxy.errors import ConfigError
 from proxy.inventory import project_names
-from proxy.settings import Settings, load
+from proxy.settings import Settings
 from proxy.simple.model import normalize
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -70,8 +70,9 @@ def complete_indexes(
 def _settings(params: dict[str, Any]) -> Settings | None:
     """Those that the words so far name; None where they are wrong: Tab tells no error."""
     config = params.get("config")
-    cache = given(dir=params.get("cache_dir"), redis=params.get("redis"))
     try:
-        return load(Path(config) if config else None, {"cache": cache})
+        return settings_of(
+            Path(config) if config else None, params.get("cache_dir"), params.get("redis")
+        )
     except ConfigError:
         return None

@@ -11,12 +11,12 @@ import click
 
 from proxy.commands.completion import complete_indexes
 from proxy.commands.help import GroupedCommand
-from proxy.commands.options import cache_options, given
+from proxy.commands.options import cache_options, settings_of
 from proxy.commands.output import console, json_option, show, table, write_json
 from proxy.doctor.examination import examine
 from proxy.doctor.findings import Finding, Result, problem, skipped, worst
 from proxy.errors import ConfigError
-from proxy.settings import Settings, load
+from proxy.settings import Settings
 
 _STYLES = {
     Result.OK: "green",
@@ -60,7 +60,7 @@ def doctor(
     user who runs it. With cache.offline no index is asked.
     """
     try:
-        settings = load(config, {"cache": given(dir=cache_dir, redis=redis)})
+        settings = settings_of(config, cache_dir, redis)
     except ConfigError as wrong:
         advice = "config/wheelkeep.toml of the sources shows every key, with its default"
         rest = skipped("everything else", "the settings have to be right first")

@@ -22,16 +22,15 @@ from proxy.commands.help import GroupedCommand
 from proxy.commands.options import (
     cache_options,
     existing_cache,
-    given,
-    index_flags,
     index_url_option,
+    settings_of,
 )
 from proxy.commands.output import contents, json_option, logs_aside, progress, write_json
 from proxy.commands.stopping import stopped_by_signals
 from proxy.errors import CommandFailed, ConfigError
 from proxy.rules import NameSet
 from proxy.setting_types import Duration
-from proxy.settings import Settings, load
+from proxy.settings import Settings
 from proxy.storage.opening import opened_stores
 from proxy.telemetry import Telemetry
 from proxy.words import size_in_words
@@ -107,8 +106,7 @@ def export(
     """
     if out == STREAM and sys.stdout.isatty():
         raise click.UsageError("OUT is -, and standard output is a terminal: give a file")
-    cache = given(dir=cache_dir, redis=redis)
-    settings = load(config, {"cache": cache, **index_flags(index_url)})
+    settings = settings_of(config, cache_dir, redis, index_url)
     existing_cache(settings)
     secret = read_key(key) if key is not None else None
     choice = Choice(

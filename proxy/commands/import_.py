@@ -17,11 +17,11 @@ from proxy.bundle.importing import Importer
 from proxy.bundle.manifest import size_of
 from proxy.bundle.opening import Bundle, begin, indexes_here, opened, read_key
 from proxy.commands.help import GroupedCommand
-from proxy.commands.options import cache_options, given, index_flags, index_url_option
+from proxy.commands.options import cache_options, index_url_option, settings_of
 from proxy.commands.output import contents, json_option, logs_aside, progress, write_json
 from proxy.commands.stopping import stopped_by_signals
 from proxy.errors import ConfigError, StoreUnavailable
-from proxy.settings import Cache, Index, Settings, load
+from proxy.settings import Cache, Index, Settings
 from proxy.sightings import Sightings
 from proxy.storage.opening import Stores, opened_stores
 from proxy.storage.turns import Turns
@@ -105,8 +105,7 @@ def import_(
 
     A bundle is what its maker wanted it to be: --sha256 or --key tells whether that was you.
     """
-    cache = given(dir=cache_dir, redis=redis)
-    settings = load(config, {"cache": cache, **index_flags(index_url)})
+    settings = settings_of(config, cache_dir, redis, index_url)
     secret = read_key(key) if key is not None else None
     wish = _Wish(renamed=_pairs(renamed), writes=not check, may_evict=evict, is_shown=not quiet)
     with opened(bundle) as source, stopped_by_signals(), logs_aside():

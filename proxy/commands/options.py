@@ -51,16 +51,16 @@ def index_url_option(command: Callable[..., None]) -> Callable[..., None]:
     return made
 
 
+def settings_of(
+    config: Path | None, cache_dir: str | None, redis: str | None, index_url: str | None = None
+) -> Settings:
+    """The settings, with what the flags say of them. Raises `ConfigError`."""
+    return load(config, {"cache": given(dir=cache_dir, redis=redis), **index_flags(index_url)})
+
+
 def index_flags(index_url: str | None) -> dict[str, list[dict[str, Any]]]:
     """What `--index-url` says of the settings."""
     return {} if index_url is None else {"index": [{"name": PYPI.name, "url": index_url}]}
-
-
-def settings_of_cache(config: Path | None, cache_dir: str | None, redis: str | None) -> Settings:
-    """The settings of a cache that is there. Raises `ConfigError`."""
-    settings = load(config, {"cache": given(dir=cache_dir, redis=redis)})
-    existing_cache(settings)
-    return settings
 
 
 def existing_cache(settings: Settings) -> Cache:

@@ -14,15 +14,15 @@ from proxy.commands.help import GroupedCommand
 from proxy.commands.options import (
     cache_options,
     existing_cache,
-    given,
     server_address,
     server_options,
+    settings_of,
 )
 from proxy.commands.output import json_option, write_json
 from proxy.errors import NoServer
 from proxy.purging import Purged, purge_by_server, purge_cache, with_files_dropped
 from proxy.server_client import ServerAddress
-from proxy.settings import Settings, load
+from proxy.settings import Settings
 from proxy.simple.model import ProjectName, normalize
 from proxy.words import counted, size_in_words
 
@@ -74,7 +74,7 @@ def purge(
         flag = "--files" if files else "--cache-dir and --redis"
         raise click.UsageError(f"{flag} is for this machine, and --server names another")
     names = None if is_all else [_name(given_name) for given_name in projects]
-    read = partial(load, config, {"cache": given(dir=cache_dir, redis=redis)})
+    read = partial(settings_of, config, cache_dir, redis)
     if files:
         existing_cache(read())  # before anything is gone
     if is_all and not yes:

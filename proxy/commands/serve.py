@@ -8,11 +8,11 @@ import click
 
 from proxy.app import prepare_cache
 from proxy.commands.help import CACHE, GroupedCommand, option
-from proxy.commands.options import complete_folder, given
+from proxy.commands.options import complete_folder, given, index_flags
 from proxy.logs import set_up_logging
 from proxy.server import listen, run
 from proxy.server import serve as serve_until_stopped
-from proxy.settings import PYPI, Settings, load
+from proxy.settings import Settings, load
 from proxy.supervisor import Supervisor
 from proxy.tls import Certificate
 from proxy.traces import check_installed
@@ -99,9 +99,8 @@ def serve(
     flags: dict[str, dict[str, Any] | list[dict[str, Any]]] = {
         "server": given(host=host, port=port, workers=workers),
         "cache": given(dir=cache_dir, redis=redis, offline=offline),
+        **index_flags(index_url),
     }
-    if index_url is not None:
-        flags["index"] = [{"name": PYPI.name, "url": index_url}]
     meant = {section: values for section, values in flags.items() if values}
 
     def read() -> Settings:

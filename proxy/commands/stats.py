@@ -15,9 +15,9 @@ from proxy.commands.help import GroupedCommand
 from proxy.commands.options import (
     cache_options,
     existing_cache,
-    given,
     server_address,
     server_options,
+    settings_of,
 )
 from proxy.commands.output import console, json_option, show, write_json
 from proxy.commands.stats_tables import Kept, Report, drawn, drawn_inventory
@@ -25,7 +25,7 @@ from proxy.errors import CommandFailed, ConfigError, NoServer
 from proxy.inventory import take_inventory
 from proxy.reports import Span
 from proxy.server_client import ServerAddress, ServerClient
-from proxy.settings import Settings, load
+from proxy.settings import Settings
 
 if TYPE_CHECKING:  # loaded when something is drawn
     from rich.console import RenderableType
@@ -78,7 +78,7 @@ def stats(
     is_direct = cache_dir is not None or redis is not None
     if server is not None and is_direct:
         raise click.UsageError("give either --server, or the cache by --cache-dir or --redis")
-    read = partial(load, config, {"cache": given(dir=cache_dir, redis=redis)})
+    read = partial(settings_of, config, cache_dir, redis)
     address = None if is_direct else server_address(server, token, read)
     look = partial(_look, address, Span(span), read)
     if watch:

@@ -11,7 +11,7 @@ import click
 
 from proxy.commands import INTERRUPTED
 from proxy.commands.help import GroupedCommand
-from proxy.commands.options import cache_options, settings_of_cache
+from proxy.commands.options import cache_options, existing_cache, settings_of
 from proxy.commands.output import json_option, progress, say, write_json
 from proxy.setting_types import usable_cores
 from proxy.settings import Settings
@@ -58,7 +58,8 @@ def verify(
     was made of wheels against the wheels, and the table of files against the disk. What is
     dropped is fetched anew when it is asked for. May run beside a server.
     """
-    settings = settings_of_cache(config, cache_dir, redis)
+    settings = settings_of(config, cache_dir, redis)
+    existing_cache(settings)
     store = DiskBlobs(settings.cache.dir, settings.cache.max_size)
     store.prepare()
     begun = time.monotonic()

@@ -19,9 +19,9 @@ from proxy.commands.help import SERVER, GroupedCommand, option
 from proxy.commands.options import (
     cache_options,
     given,
-    index_flags,
     index_url_option,
     named_server,
+    settings_of,
     token_option,
 )
 from proxy.commands.output import progress
@@ -29,7 +29,7 @@ from proxy.lockfiles import Format, LockFile, Target, read, read_text, targets_o
 from proxy.logs import set_up_logging
 from proxy.server import run
 from proxy.server_client import ServerAddress
-from proxy.settings import Settings, load
+from proxy.settings import Settings
 from proxy.warm.asking import Wheelkeep
 from proxy.warm.engine import Progress, Warming, asked_of
 from proxy.warm.inside import serving_inside
@@ -134,11 +134,10 @@ def warm(
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
     locks = [_read(one, targets, format) for one in dict.fromkeys(files)]
-    flags = {"cache": given(dir=cache_dir, redis=redis), **index_flags(index_url)}
     job = _Job(
         locks=locks,
         targets=targets,
-        settings=load(config, flags) if server is None else None,
+        settings=settings_of(config, cache_dir, redis, index_url) if server is None else None,
         server=named_server(server, token) if server is not None else None,
         jobs=jobs,
         is_dry=is_dry,
