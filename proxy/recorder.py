@@ -54,7 +54,10 @@ class Recorder:
     async def close(self) -> None:
         """Write down the rest, and stop."""
         if self._task is not None:
-            self._task.cancel()
+            # A thread that writes goes on when it is not waited for: what it has written would be
+            # given back, and written once more.
+            async with self._writing:
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._workers.publish()
         await self.write()

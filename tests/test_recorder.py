@@ -71,6 +71,26 @@ async def test_it_writes_by_itself(clock: Clock) -> None:
     await recorder.close()
 
 
+async def test_what_is_being_written_at_the_end_is_written_once(clock: Clock) -> None:
+    """A store's thread goes on, also where nobody waits for it any more."""
+    begun = asyncio.Event()
+
+    class Slow(Store):
+        async def add(self, entry: Entry) -> None:
+            begun.set()
+            await asyncio.shield(asyncio.ensure_future(super().add(entry)))
+
+    store = Slow()
+    recorder, telemetry = recorder_of(store, clock)
+    recorder.start()
+    hit(telemetry)
+    await begun.wait()
+    await recorder.close()
+
+    assert sum(entry.lately.requests.get("six", 0) for entry in store.entries) == 1
+    assert store.sum("hits") == 1
+
+
 async def test_what_could_not_be_written_is_written_later(clock: Clock) -> None:
     """Into the minutes in which it happened."""
     store = Store()
