@@ -31,8 +31,7 @@ class SqliteFile:
     def __init__(self, path: Path, store: str) -> None:
         self.path = path
         self._store = store
-        self._reading, self._writing = _Connection(path), _Connection(path)
-        self._aside = _Connection(path)
+        self._reading, self._writing, self._aside = (_Connection(path, store) for _ in range(3))
         self._turn_to_write = asyncio.Lock()
 
     @classmethod
@@ -108,9 +107,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 class _Connection:
     """A connection to the file, and the thread that it lives in."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, store: str) -> None:
         self._path = path
-        self._thread = ThreadPoolExecutor(1, "pages")
+        self._thread = ThreadPoolExecutor(1, store)
         self._connection: sqlite3.Connection | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
