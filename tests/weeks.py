@@ -3,6 +3,7 @@
 import math
 from datetime import datetime, timedelta
 
+from proxy.history import SCALES
 from proxy.reports import (
     AskedProject,
     HeldProject,
@@ -16,17 +17,10 @@ from proxy.reports import (
     Sums,
 )
 
-STEPS = {
-    Span.HOUR: (60, 60),
-    Span.DAY: (900, 96),
-    Span.WEEK: (3600, 168),
-    Span.MONTH: (21_600, 120),
-}
-
 
 def history(span: Span, now: datetime) -> History:
     """A history with nights, a weekend, an outage and a step in which nothing was asked."""
-    seconds, count = STEPS[span]
+    seconds, count = SCALES[span].step, SCALES[span].count
     last = int(now.timestamp()) // seconds * seconds
     points = [_point(last - (count - 1 - at) * seconds, seconds, now) for at in range(count)]
     points[count // 3] = Point(at=points[count // 3].at)

@@ -15,21 +15,9 @@ from tests.canned import CannedServer
 from tests.commands.running import ROOT, command, run
 from tests.fakes import eventually
 from tests.servers import free_port
-from tests.test_maintenance import keep
 
 ESCAPE = "\x1b["
 QUIET = {"WHEELKEEP_CACHE__OFFLINE": "true", "WHEELKEEP_SERVER__PORT": "0"}
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    from proxy.storage.blobs import DiskBlobs
-
-    store = DiskBlobs(tmp_path / "cache", 1 << 20)
-    store.prepare()
-    keep(store, b"x" * 1000)
-    store.close()
-    return tmp_path / "cache"
 
 
 async def test_help_lists_every_command() -> None:

@@ -8,23 +8,11 @@ import msgspec
 import pytest
 
 from proxy.reports import History, Overview
-from proxy.storage.blobs import DiskBlobs
 from proxy.web.tokens import hash_of
 from tests.canned import HISTORY, CannedServer
 from tests.commands.running import run
 from tests.fakes import FakeUpstream
 from tests.servers import free_port, wheelkeep
-from tests.test_maintenance import keep
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    """A cache with one file."""
-    store = DiskBlobs(tmp_path / "cache", 1 << 20)
-    store.prepare()
-    keep(store, b"x" * 1000)
-    store.close()
-    return tmp_path / "cache"
 
 
 def own(cache: Path, port: int) -> dict[str, str]:
