@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import click
@@ -74,7 +74,7 @@ def purge(
         flag = "--files" if files else "--cache-dir and --redis"
         raise click.UsageError(f"{flag} is for this machine, and --server names another")
     names = None if is_all else [_name(given_name) for given_name in projects]
-    read = partial(settings_of, config, cache_dir, redis)
+    read = cache(partial(settings_of, config, cache_dir, redis))
     if files:
         existing_cache(read())  # before anything is gone
     if is_all and not yes:
@@ -103,9 +103,10 @@ async def _purge(
         except NoServer:
             if not address.is_own:
                 raise
-    cache = read().cache if read().cache.redis else existing_cache(read())
-    where = "Redis" if cache.redis else f"the cache at {cache.dir}"
-    return where, await purge_cache(cache, names)
+    settings = read()
+    kept = settings.cache if settings.cache.redis else existing_cache(settings)
+    where = "Redis" if kept.redis else f"the cache at {kept.dir}"
+    return where, await purge_cache(kept, names)
 
 
 def _name(given_name: str) -> ProjectName:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,7 @@ def stats(
     is_direct = cache_dir is not None or redis is not None
     if server is not None and is_direct:
         raise click.UsageError("give either --server, or the cache by --cache-dir or --redis")
-    read = partial(settings_of, config, cache_dir, redis)
+    read = cache(partial(settings_of, config, cache_dir, redis))
     address = None if is_direct else server_address(server, token, read)
     look = partial(_look, address, Span(span), read)
     if watch:
@@ -107,10 +107,10 @@ async def _look(
         if not address.is_own:
             raise
         try:
-            cache = existing_cache(read())
+            kept = existing_cache(read())
         except ConfigError:
             raise problem from None
-        return Kept(await take_inventory(cache), str(problem))
+        return Kept(await take_inventory(kept), str(problem))
 
 
 def _plain(found: Report | Kept) -> dict[str, Any]:
