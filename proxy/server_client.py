@@ -21,7 +21,7 @@ from yarl import URL
 
 from proxy.errors import ConfigError, NoServer, ServerRefused
 from proxy.journey import CACHE_NAME
-from proxy.reports import Health, History, Overview, Span, Stats
+from proxy.reports import Health, History, Overview, Purged, Span, Stats
 from proxy.settings import Server
 from proxy.transport import USER_AGENT, why_not_connected
 
@@ -123,8 +123,7 @@ class ServerClient:
         Raises `NoServer`, `ServerRefused`.
         """
         async with self.request("DELETE", f"/cache/{project or ''}") as response:
-            answer = await self._decoded(response, dict[str, int])
-        return answer.get("purged", 0)
+            return (await self._decoded(response, Purged)).purged
 
     @asynccontextmanager
     async def request(
