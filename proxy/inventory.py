@@ -4,12 +4,12 @@ import asyncio
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.settings import Cache
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.opening import PAGES_FILE, opened_pages
+from proxy.storage.sqlite_file import read_only
 
 _NAMES_SECONDS = 1.0
 """How long a person who pressed Tab is kept waiting, at the most."""
@@ -66,11 +66,9 @@ def project_names(cache: Cache, beginning: str, most: int) -> list[str]:
         with suppress(StoreUnavailable, ConfigError):
             return asyncio.run(_names_in_redis(cache, beginning, most))
         return []
-    # As a URI, since only so it is neither made nor written.
-    uri = f"file:{quote(str(cache.dir / PAGES_FILE))}?mode=ro"
     with (
         suppress(sqlite3.Error),
-        closing(sqlite3.connect(uri, uri=True, timeout=_NAMES_SECONDS)) as connection,
+        closing(read_only(cache.dir / PAGES_FILE, _NAMES_SECONDS)) as connection,
     ):
         return [row[0] for row in connection.execute(_NAMES, (f"{beginning}*", most))]
     return []

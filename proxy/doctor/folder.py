@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from proxy.doctor.findings import Finding, ok, problem, skipped, warning
 from proxy.settings import Cache
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.opening import HISTORY_FILE, PAGES_FILE
+from proxy.storage.sqlite_file import read_only
 from proxy.words import size_in_words
 
 _FOLDER, _SPACE, _SYSTEM = "cache folder", "disk space", "file system"
@@ -106,7 +106,7 @@ def _room(cache: Cache) -> Iterator[Finding]:
 def _used_bytes(folder: Path) -> int:
     path = folder / _FILES_TABLE
     if path.is_file():
-        with suppress(sqlite3.Error), closing(_reading(path)) as connection:
+        with suppress(sqlite3.Error), closing(read_only(path, _BUSY_SECONDS)) as connection:
             return int(connection.execute("SELECT bytes FROM totals").fetchone()[0])
     return 0
 
@@ -172,7 +172,7 @@ _ANEW = {
 
 def _table(name: str, path: Path) -> Finding:
     try:
-        with closing(_reading(path)) as connection:
+        with closing(read_only(path, _BUSY_SECONDS)) as connection:
             return _read_table(name, path, connection)
     except sqlite3.OperationalError as failure:
         return problem(name, f"{path} cannot be read: {failure}", "who owns it, and who runs this?")
@@ -197,11 +197,6 @@ def _read_table(name: str, path: Path, connection: sqlite3.Connection) -> Findin
     if said != "ok":
         raise sqlite3.DatabaseError(str(said))
     return ok(name, f"{size}, whole")
-
-
-def _reading(path: Path) -> sqlite3.Connection:
-    uri = f"file:{quote(str(path))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
 
 
 def _owner(path: Path) -> str:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import stamina
 
@@ -88,6 +89,13 @@ class SqliteFile:
             yield
         except sqlite3.Error as problem:
             raise StoreUnavailable(self._store, f"{self.path}: {problem}") from problem
+
+
+def read_only(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to look at a file beside whoever writes it. Raises sqlite3's errors."""
+    # As a URI, since only so it is neither made nor written.
+    uri = f"file:{quote(str(path))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=busy_seconds)
 
 
 @contextmanager
