@@ -12,7 +12,7 @@ import struct
 import zlib
 from datetime import UTC, datetime
 
-_PLACES_FOR_EACH_SLOT = 4
+_PLACES_FOR_EACH_SLOT = 16
 """A renewed worker counts beside the one it replaces, which may take a while to finish."""
 _HALF_BYTES = 1 << 19
 """Of address space; what is never written takes no memory."""

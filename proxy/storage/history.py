@@ -5,16 +5,21 @@ the dashboard, and nothing else.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct, field
 
 from proxy.happenings import Lately
 from proxy.reports import AskedProject, HeldProject, LastError
 
+Shape = TypeVar("Shape")
+
 MOST_ERRORS = 50
 """How many are remembered."""
 MOST_HELD = 2000
+MOST_ASKED = 20_000
+"""How many projects of a day are kept: those that were asked for most."""
 
 
 class Entry(Struct, kw_only=True):
@@ -24,6 +29,14 @@ class Entry(Struct, kw_only=True):
     """When it happened: the beginning of that minute, in seconds of the epoch."""
     counts: Mapping[str, float] = field(default_factory=dict)
     lately: Lately = field(default_factory=Lately)
+
+
+def decoded(told: bytes, shape: type[Shape]) -> Shape | None:
+    """What was noted; None where another version wrote it, or nobody did."""
+    try:
+        return msgspec.json.decode(told, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 class HistoryStore(Protocol):

@@ -4,13 +4,14 @@ Keys expire once they are of no use any more, so an evicting Redis may drop them
 """
 
 import json
+import math
 from typing import Any
 
 import msgspec
 
 from proxy.history import DAY, HOUR, KEPT_SECONDS, MINUTE
 from proxy.reports import AskedProject, HeldProject, LastError
-from proxy.storage.history import MOST_ERRORS, MOST_HELD, Entry
+from proxy.storage.history import MOST_ASKED, MOST_ERRORS, MOST_HELD, Entry, decoded
 from proxy.storage.redis_client import RedisClient
 
 _ERRORS, _ERROR_COUNTS, _ERROR_WORDS = (
@@ -104,7 +105,11 @@ class RedisHistory:
                     pipe.hgetall(_counts_key(step, at))
                 found = await pipe.execute()
             return {
-                at: {name.decode(): float(value) for name, value in counts.items()}
+                at: {
+                    name.decode(): float(value)
+                    for name, value in counts.items()
+                    if math.isfinite(float(value))
+                }
                 for at, counts in zip(moments, found, strict=True)
                 if counts
             }
@@ -143,7 +148,8 @@ class RedisHistory:
     async def held(self) -> list[HeldProject]:
         """See `HistoryStore`."""
         found: dict[bytes, bytes] = await self._client.ask(lambda: self._redis.hgetall(_HELD))
-        return [msgspec.json.decode(found[key], type=HeldProject) for key in sorted(found)]
+        told = (decoded(found[key], HeldProject) for key in sorted(found))
+        return [held for held in told if held is not None]
 
     async def errors(self) -> list[LastError]:
         """See `HistoryStore`."""
@@ -155,11 +161,9 @@ class RedisHistory:
             words = await self._redis.hmget(_ERROR_WORDS, keys)
             counts = await self._redis.hmget(_ERROR_COUNTS, keys)
             return [
-                msgspec.structs.replace(
-                    msgspec.json.decode(told, type=LastError), count=int(count or 1)
-                )
+                msgspec.structs.replace(error, count=int(count or 1))
                 for told, count in zip(words, counts, strict=True)
-                if told is not None
+                if told is not None and (error := decoded(told, LastError)) is not None
             ]
 
         return await self._client.ask(read)
@@ -168,6 +172,9 @@ class RedisHistory:
         """See `HistoryStore`. The rest expires by itself."""
 
         async def send() -> None:
+            for day in range(now // DAY * DAY - KEPT_SECONDS[DAY], now + DAY, DAY):
+                for kind in ("requests", "bytes"):
+                    await self._redis.zremrangebyrank(_asked_key(kind, day), 0, -MOST_ASKED - 1)
             old = await self._redis.zrange(_ERRORS, 0, -MOST_ERRORS - 1)
             if old:
                 await self._redis.zrem(_ERRORS, *old)

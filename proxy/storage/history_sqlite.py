@@ -1,6 +1,7 @@
 """The history in an SQLite file: what a single machine uses."""
 
 import json
+import math
 import sqlite3
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import msgspec
 
 from proxy.history import DAY, HOUR, KEPT_SECONDS, MINUTE
 from proxy.reports import AskedProject, HeldProject, LastError
-from proxy.storage.history import MOST_ERRORS, MOST_HELD, Entry
+from proxy.storage.history import MOST_ASKED, MOST_ERRORS, MOST_HELD, Entry, decoded
 from proxy.storage.sqlite_file import SqliteFile, transaction
 
 _SCHEMA = """
@@ -38,6 +39,10 @@ ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, bytes = bytes
 _FAIL = """
 INSERT INTO errors VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET at = excluded.at, count = count + excluded.count, told = excluded.told
+"""
+_PRUNE_ASKED = """
+DELETE FROM asked WHERE day = ? AND project NOT IN
+(SELECT project FROM asked WHERE day = ? ORDER BY requests DESC LIMIT ?)
 """
 _MOST_ASKED = """
 SELECT project, sum(requests), sum(bytes) FROM asked WHERE day >= ?
@@ -101,7 +106,8 @@ class SqliteHistory:
         )
         found: dict[int, dict[str, float]] = {}
         for at, name, value in rows:
-            found.setdefault(at, {})[name] = value
+            if math.isfinite(value):
+                found.setdefault(at, {})[name] = value
         return found
 
     async def most_asked(self, since: int, count: int) -> list[AskedProject]:
@@ -115,7 +121,7 @@ class SqliteHistory:
     async def held(self) -> list[HeldProject]:
         """See `HistoryStore`."""
         rows = await self._rows("SELECT told FROM held ORDER BY project")
-        return [msgspec.json.decode(told, type=HeldProject) for (told,) in rows]
+        return [held for (told,) in rows if (held := decoded(told, HeldProject)) is not None]
 
     async def errors(self) -> list[LastError]:
         """See `HistoryStore`."""
@@ -123,8 +129,9 @@ class SqliteHistory:
             "SELECT told, count FROM errors ORDER BY at DESC LIMIT ?", MOST_ERRORS
         )
         return [
-            msgspec.structs.replace(msgspec.json.decode(told, type=LastError), count=count)
+            msgspec.structs.replace(error, count=count)
             for told, count in rows
+            if (error := decoded(told, LastError)) is not None
         ]
 
     async def prune(self, now: int) -> None:
@@ -137,6 +144,8 @@ class SqliteHistory:
                         "DELETE FROM counts WHERE step = ? AND at < ?", (step, now - seconds)
                     )
                 connection.execute("DELETE FROM asked WHERE day < ?", (now - KEPT_SECONDS[DAY],))
+                for (day,) in connection.execute("SELECT DISTINCT day FROM asked").fetchall():
+                    connection.execute(_PRUNE_ASKED, (day, day, MOST_ASKED))
                 connection.execute(
                     "DELETE FROM errors WHERE identity NOT IN "
                     "(SELECT identity FROM errors ORDER BY at DESC LIMIT ?)",

@@ -94,6 +94,7 @@ class Note:
     """Whether the head of an answer is out."""
 
 
+_GIVEN = frozenset({200, 206, 304})
 CLIENT_GONE = 499
 """The status in the log where a client went away before it had its answer."""
 NOTE: web.RequestKey[Note] = web.RequestKey("note", Note)
@@ -144,7 +145,8 @@ def access_middleware(
             )
             tally = telemetry.requests.tally(note.route, status, line.cache)
             tally.add(seconds, note.sent_bytes)
-            if note.project is not None and note.route in CACHED_ROUTES:
+            # Names that nobody has are no projects: there is no end of them.
+            if note.project is not None and note.route in CACHED_ROUTES and status in _GIVEN:
                 telemetry.happenings.asked(note.project, 1, note.sent_bytes)
             telemetry.access_log.write(line)
             span.answered(line, note.template, request.scheme)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from aiohttp import web
+from yarl import URL
 
 from proxy.errors import Forbidden, Unauthorized
 from proxy.setting_types import token_hash
@@ -123,16 +124,44 @@ class Gate:
                     raise Forbidden("Purging asks for one of auth.admin_tokens.")
                 raise Unauthorized(was_given=hashed is not None)
             return
-        try:
-            is_local = ipaddress.ip_address(request.remote or "").is_loopback
-        except ValueError:
-            is_local = False
         # A proxy on this machine is local, and whoever asks through it is not.
-        if not is_local or any(name in request.headers for name in _FORWARDED):
+        if not _is_loopback(request.remote or "") or any(
+            name in request.headers for name in _FORWARDED
+        ):
             raise Forbidden(
                 "Without auth.admin_tokens, purging is allowed from the loopback address only, "
                 "and by no proxy."
             )
+        if not _is_of_this_server(request):
+            raise Forbidden(
+                "Without auth.admin_tokens, purging is asked of localhost or 127.0.0.1 by name, "
+                "and by no page of another site."
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_of_this_server(request: web.Request) -> bool:
+    """Whether a browser that sends this shows a page of ours, if it is a browser at all.
+
+    A page of another site may have its own name lead to the loopback address (DNS rebinding), so
+    the name counts by which we were asked.
+    """
+    try:
+        host = URL(f"http://{request.host}").host or ""
+    except ValueError:
+        return False
+    origin = request.headers.get("Origin")
+    return (
+        _is_loopback(host)
+        and (origin is None or origin.partition("://")[2] == request.host)
+        and request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    )
 
 
 def _hash_given(request: web.Request) -> str | None:

@@ -1,5 +1,6 @@
 """What every place of the history promises."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,3 +172,34 @@ async def test_a_redis_that_is_away_is_told() -> None:
     with pytest.raises(StoreUnavailable):
         await RedisHistory(client).add(Entry(minute=NOW, counts={"hits": 1}))
     await client.close()
+
+
+async def test_of_a_day_those_stay_that_were_asked_for_most(
+    store: HistoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be more projects than anybody looks at."""
+    for module in ("sqlite", "redis"):
+        monkeypatch.setattr(f"proxy.storage.history_{module}.MOST_ASKED", 2)
+    await store.add(Entry(minute=NOW, lately=lately(six=5, attrs=1, numpy=3)))
+    await store.prune(NOW)
+
+    assert [one.project for one in await store.most_asked(NOW, 10)] == ["six", "numpy"]
+
+
+async def test_what_another_version_wrote_is_passed_over(tmp_path: Path) -> None:
+    """One such row must not cost the whole dashboard."""
+    store = await SqliteHistory.open(tmp_path / "history.sqlite")
+    happenings = Happenings()
+    happenings.failed("fill failed", "why")
+    await store.add(Entry(minute=NOW, counts={"hits": 1}, lately=happenings.take()))
+
+    def spoil(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO held VALUES ('six', ?, '{}')", (NOW,))
+        connection.execute("INSERT INTO errors VALUES ('x', ?, 1, 'no JSON')", (NOW,))
+        connection.execute("INSERT INTO counts VALUES (60, ?, 'misses', 9e999)", (NOW,))
+
+    await store._file.write(spoil)
+    assert await store.held() == []
+    assert [error.problem for error in await store.errors()] == ["why"]
+    assert await store.buckets(MINUTE, NOW) == {NOW: {"hits": 1}}
+    await store.close()

@@ -111,3 +111,27 @@ async def test_what_the_framework_refuses_by_itself(proxy: TestClient) -> None:
 
     assert answer.status == 417
     assert answer.headers["Server"] == "wheelkeep"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:3141", "Origin": "http://evil.example:3141"},
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "["},
+    ],
+)
+async def test_purge_is_not_for_pages_of_other_sites(
+    proxy: TestClient, headers: dict[str, str]
+) -> None:
+    """Whose names may lead to the loopback address as well."""
+    assert (await proxy.delete("/cache/", headers=headers)).status in (400, 403)
+
+
+async def test_purge_is_for_our_own_pages(proxy: TestClient) -> None:
+    own = {"Origin": str(proxy.make_url("/").origin()), "Sec-Fetch-Site": "same-origin"}
+
+    assert (await proxy.delete("/cache/", headers=own)).status == 200
+    assert (await proxy.delete("/cache/", headers={"Host": "localhost:3141"})).status == 200

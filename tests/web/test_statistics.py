@@ -211,3 +211,15 @@ async def test_numbers_ask_for_a_token_like_all_else(make_proxy: MakeProxy, path
 
     assert (await proxy.get(path)).status == 401
     assert (await proxy.get("/metrics")).status == 200
+
+
+async def test_names_that_nobody_has_are_not_remembered(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """There is no end of them."""
+    upstream.add("six", "six-1.0.tar.gz")
+    for name in ("six", "nothing", "nobody"):
+        await proxy.get(f"/simple/{name}/")
+    overview = await told(proxy, "/stats/overview", Overview)
+
+    assert [one.project for one in overview.most_asked] == ["six"]
