@@ -57,6 +57,8 @@ class Stats(Struct, frozen=True, kw_only=True):
     errors: int
     bytes_served: int
     """Of bodies sent to clients."""
+    bytes_saved: int
+    """Of these, sent from the cache."""
     bytes_from_upstream: int
     upstream_requests: int
     pages: int | None

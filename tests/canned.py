@@ -73,6 +73,7 @@ _STATS = Stats(
     denied=4,
     errors=5,
     bytes_served=5 << 30,
+    bytes_saved=4 << 30,
     bytes_from_upstream=1 << 30,
     upstream_requests=134,
     pages=77,

@@ -73,6 +73,7 @@ def stats(now: datetime, **fields: object) -> Stats:
         "denied": 8_410,
         "errors": 122,
         "bytes_served": 402_118_000_000,
+        "bytes_saved": 380_900_000_000,
         "bytes_from_upstream": 21_400_000_000,
         "upstream_requests": 66_200,
         "pages": 4_318,

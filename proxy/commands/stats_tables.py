@@ -99,7 +99,7 @@ def _sums(stats: Stats, history: History) -> "Table":
     served, received = stats.bytes_served, stats.bytes_from_upstream
     made.add_row("Sent", size_in_words(served), size_in_words(total.bytes_served))
     made.add_row("Received", size_in_words(received), size_in_words(total.bytes_from_upstream))
-    saved = size_in_words(max(0, served - received)), size_in_words(total.bytes_saved)
+    saved = size_in_words(stats.bytes_saved), size_in_words(total.bytes_saved)
     made.add_row("Saved", *saved, style="bold")
     made.add_row("  requests to indexes", _spared(stats), _spared(total))
     made.add_row("  waiting of clients", "", seconds_in_words(total.seconds_saved))

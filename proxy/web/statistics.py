@@ -179,6 +179,9 @@ class StatisticsHandlers:
             denied=outcomes[Outcome.DENIED],
             errors=outcomes[Outcome.ERROR],
             bytes_served=count("wheelkeep_served_bytes_total"),
+            bytes_saved=sum(
+                count("wheelkeep_served_bytes_total", outcome=one.value) for one in SAVING
+            ),
             bytes_from_upstream=round(total(metrics, "wheelkeep_upstream_bytes_total")),
             upstream_requests=round(total(metrics, "wheelkeep_upstream_requests_total")),
             pages=await self._count_pages(),

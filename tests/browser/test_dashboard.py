@@ -110,7 +110,7 @@ async def test_numbers_change_without_reloading(
     await is_live(page)
     await expect(page.get_by_role("heading", name="Ready, and still empty")).to_be_visible()
     await ask_for_a_file(proxy, upstream, times=2)
-    await expect(shown(page, "rate-of")).to_have_text("2 of 4 requests", timeout=SOON_MS)
+    await expect(shown(page, "rate-of")).to_have_text("2 of 4 pages and files", timeout=SOON_MS)
 
     await expect(page.get_by_role("heading", name="Ready, and still empty")).to_be_hidden()
     await expect(shown(page, "rate")).to_have_text("50.0%")

@@ -85,7 +85,10 @@ async def test_numbers_stand_in_the_page(proxy: TestClient, upstream: FakeUpstre
     document = await page(proxy)
 
     assert document.xpath('//*[@id="dashboard"]/@data-fresh') == ["no"]
-    assert (told(document, "rate"), told(document, "rate-of")) == ("66.7%", "2 of 3 requests")
+    assert (told(document, "rate"), told(document, "rate-of")) == (
+        "66.7%",
+        "2 of 3 pages and files",
+    )
     assert told(document, "hits") == "2"
     assert (told(document, "disk"), told(document, "disk-max")) == ("2 KiB", "20 GiB")
     assert (told(document, "blobs"), told(document, "pages")) == ("1", "1")

@@ -1,6 +1,6 @@
 // Three charts by Chart.js, in the colours of the style sheet, which change with it.
 
-import { count, percent, size } from "./format.js";
+import { asked, count, percent, size } from "./format.js";
 
 /* global Chart */
 
@@ -21,7 +21,7 @@ const BYTES = [
   ["From the cache", "--hit", (point) => point.bytes_saved],
   ["From the indexes", "--miss", (point) => point.bytes_from_upstream],
 ];
-const RATE = [["Hit rate", "--hit", (point) => (point.requests ? point.hits / point.requests * 100 : null)]];
+const RATE = [["Hit rate", "--hit", (point) => (asked(point) ? point.hits / asked(point) * 100 : null)]];
 
 export class Charts {
   constructor() {
@@ -61,7 +61,7 @@ export class Charts {
       `Requests by outcome in the last ${span}: ${count(total.hits)} hits, ${count(total.stale)} of them stale, ` +
         `${count(total.misses)} misses, ${count(total.denied)} denied, ${count(total.errors)} errors.`,
       `Bytes in the last ${span}: ${size(total.bytes_saved)} from the cache, ${size(total.bytes_from_upstream)} from the indexes.`,
-      `Hit rate in the last ${span}: ${percent(total.hits, total.requests)}.`,
+      `Hit rate in the last ${span}: ${percent(total.hits, asked(total))}.`,
     ];
     this.charts.forEach(({ chart }, at) => chart.canvas.setAttribute("aria-label", said[at]));
   }
@@ -104,7 +104,7 @@ function ticks(max, step) {
 
 // Where the axis of rates begins: between 90% and 100% a lot can happen.
 function lowest(points) {
-  const rates = points.filter(({ requests }) => requests).map((point) => point.hits / point.requests * 100);
+  const rates = points.filter(asked).map((point) => point.hits / asked(point) * 100);
   return Math.max(0, Math.floor((Math.min(...rates, 100) - 10) / 10) * 10);
 }
 

@@ -2,7 +2,7 @@
 
 import { Charts } from "./charts.js";
 import { byId, hearTime, now, put, renewTimes, tell } from "./dom.js";
-import { count, duration, percent, size } from "./format.js";
+import { asked, count, duration, percent, size } from "./format.js";
 import { showAsked, showErrors, showHeld, showIndexes, showPoints } from "./lists.js";
 import { ask, Poll } from "./poll.js";
 import { startSearch } from "./search.js";
@@ -17,13 +17,13 @@ let charts = null;
 
 function showHistory() {
   const { total } = history;
-  put(page, "rate", percent(total.hits, total.requests));
-  Object.assign(page.querySelector('[data-is="rate-bar"]'), { max: total.requests || 1, value: total.hits });
-  put(page, "rate-of", `${count(total.hits)} of ${count(total.requests)} requests`);
+  put(page, "rate", percent(total.hits, asked(total)));
+  Object.assign(page.querySelector('[data-is="rate-bar"]'), { max: asked(total) || 1, value: total.hits });
+  put(page, "rate-of", `${count(total.hits)} of ${count(asked(total))} pages and files`);
   put(page, "saved", size(total.bytes_saved));
-  put(page, "saved-of", `${size(total.bytes_served)} served, ${size(total.bytes_from_upstream)} fetched`);
+  put(page, "saved-of", `of ${size(total.bytes_served)} served; ${size(total.bytes_from_upstream)} came from the indexes`);
   put(page, "hits", count(total.hits));
-  put(page, "hits-of", `${count(total.upstream_requests)} went to the indexes`);
+  put(page, "hits-of", `${count(total.misses)} had to be fetched`);
   put(page, "waiting", duration(total.seconds_saved));
   charts ??= new Charts();
   charts.show(history);

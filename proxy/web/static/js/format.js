@@ -23,6 +23,11 @@ export function size(number) {
   return number < 1024 ? `${rounded(number, 0)} B` : scaled(number, 1024, SIZES);
 }
 
+// Pages and files that were answered, of which a cache can be asked whether it had them.
+export function asked(sums) {
+  return sums.hits + sums.misses;
+}
+
 export function percent(part, whole) {
   if (whole <= 0) return NOTHING;
   let share = part / whole * 100;

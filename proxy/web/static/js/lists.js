@@ -1,7 +1,7 @@
 // The lists of the dashboard: indexes, projects, errors, and the steps of the history.
 
 import { byId, fill, put, putTime, root } from "./dom.js";
-import { count, duration, moment, percent, size } from "./format.js";
+import { asked, count, duration, moment, percent, size } from "./format.js";
 
 const projectUrl = (page, project) => new URL(`${page}/${encodeURIComponent(project)}`, root).href;
 
@@ -89,7 +89,7 @@ export function showPoints(points) {
     for (const name of ["requests", "hits", "stale", "misses", "denied", "errors"]) {
       put(row, name, count(point[name]));
     }
-    put(row, "rate", percent(point.hits, point.requests));
+    put(row, "rate", percent(point.hits, asked(point)));
     put(row, "saved", size(point.bytes_saved));
     put(row, "fetched", size(point.bytes_from_upstream));
   });
