@@ -126,6 +126,7 @@ def on_a_terminal(*arguments: str, until: str = "", **environment: str) -> str:
         said += piece
         if until and until.encode() in said:
             process.send_signal(signal.SIGINT)
+            until = ""  # once: whoever presses it again while Python ends sees a traceback
     os.close(ours)
     process.wait(timeout=30)
     return said.decode()
