@@ -95,4 +95,7 @@ class Happenings:
             before = lately.errors.pop(key, None)
             count = error.count + (before.count if before else 0)
             lately.errors[key] = replace(error, count=count)
-        lately.held.update(newer.held)
+        while len(lately.errors) > _MOST_ERRORS:
+            del lately.errors[next(iter(lately.errors))]
+        for project, held in newer.held.items():
+            self.judged(project, held)

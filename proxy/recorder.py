@@ -64,6 +64,10 @@ class Recorder:
 
     async def write(self) -> None:
         """Write down what was counted until now; later, where the store is away."""
+        # Whoever asked for it may go away: a write that is cut off would be done twice.
+        await asyncio.shield(self._write_in_turn())
+
+    async def _write_in_turn(self) -> None:
         async with self._writing:
             self._collect()
             try:

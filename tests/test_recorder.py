@@ -135,3 +135,38 @@ async def test_a_store_that_is_away_is_told_of_once(clock: Clock, capsys) -> Non
         await recorder.write()
 
     assert capsys.readouterr().out.count("history not written") == 1
+
+
+async def test_what_nobody_waits_for_any_more_is_written_once(clock: Clock) -> None:
+    """A handler ends when its client is gone, and the thread that writes for it goes on."""
+
+    class Threaded(Store):
+        async def add(self, entry: Entry) -> None:
+            self.entries.append(entry)
+            await asyncio.sleep(0.01)
+
+    store = Threaded()
+    recorder, telemetry = recorder_of(store, clock)
+    hit(telemetry, 3)
+    asked = asyncio.ensure_future(recorder.write())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked.cancel()
+    await recorder.write()
+
+    assert store.sum("hits") == 3
+    assert sum(entry.lately.requests.get("six", 0) for entry in store.entries) == 3
+
+
+async def test_errors_that_cannot_be_written_are_bounded(clock: Clock) -> None:
+    store = Store()
+    store.is_away = True
+    recorder, telemetry = recorder_of(store, clock)
+    for number in range(500):
+        telemetry.happenings.failed("fill failed", f"number {number}")
+        if number % 50 == 0:
+            await recorder.write()
+    kept = [error.problem for error in telemetry.happenings.errors()]
+
+    assert len(kept) <= 150
+    assert kept[-1] == "number 499"

@@ -78,6 +78,8 @@ class HtmlPages:
     def __init__(self, static: StaticFiles, *, asks_token: bool) -> None:
         self._static = static
         self._asks_token = asks_token
+        # A page of ten thousand files keeps a core busy for a second; installs go before.
+        self._rendering = asyncio.Semaphore(1)
         # Now, for the same reason as static files are read.
         folder = files("proxy.web") / "templates"
         self._sources = {path.name: path.read_text("utf-8") for path in folder.iterdir()}
@@ -105,8 +107,10 @@ class HtmlPages:
             page = self._render(template, root="../" * depth or "./", base=base, **told).encode()
             return gzip.compress(page, _PACKING_LEVEL, mtime=0) if coding is Coding.GZIP else page
 
+        async with self._rendering:
+            body = await asyncio.to_thread(make)
         return web.Response(
-            body=await asyncio.to_thread(make),
+            body=body,
             status=http_status,
             content_type="text/html",
             charset="utf-8",
