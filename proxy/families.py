@@ -5,7 +5,8 @@ and histograms add up, also those of processes that have ended. A gauge is the l
 that live, but for those of `ADDED`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -102,7 +103,21 @@ def total(metrics: Iterable[Metric], name: str, **labels: str) -> float:
     """The sum of the samples of that name that have these labels."""
     return sum(
         sample.value
-        for metric in metrics
-        for sample in metric.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
+        for sample in _samples(metrics, name)
+        if labels.items() <= sample.labels.items()
     )
+
+
+def totals_by(
+    label: str, metrics: Iterable[Metric], name: str, among: Mapping[str, Collection[str]]
+) -> Counter[str]:
+    """The sums of the samples of that name by what a label says; others are one of `among`."""
+    sums: Counter[str] = Counter()
+    for sample in _samples(metrics, name):
+        if all(sample.labels[other] in values for other, values in among.items()):
+            sums[sample.labels[label]] += round(sample.value)
+    return sums
+
+
+def _samples(metrics: Iterable[Metric], name: str) -> Iterator[Sample]:
+    return (sample for metric in metrics for sample in metric.samples if sample.name == name)

@@ -6,9 +6,9 @@ Of all workers of this machine; the history, of all machines that share a page s
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aiohttp import web
 from prometheus_client import Metric
@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from proxy import __version__
 from proxy.catalog import Catalog
 from proxy.errors import BadRequest, StoreUnavailable
-from proxy.families import total
+from proxy.families import total, totals_by
 from proxy.history import (
     DAY,
     HOUR,
@@ -162,26 +162,23 @@ class StatisticsHandlers:
     # --- sums -----------------------------------------------------------------------------
 
     async def _stats(self, metrics: list[Metric]) -> Stats:
-        def count(name: str, **labels: str) -> int:
-            return round(sum(total(metrics, name, route=one, **labels) for one in CACHED_ROUTES))
-
-        outcomes = {one: count("wheelkeep_requests_total", outcome=one.value) for one in Outcome}
+        asked = {"route": CACHED_ROUTES}
+        outcomes = totals_by("outcome", metrics, "wheelkeep_requests_total", asked)
+        sent = totals_by("outcome", metrics, "wheelkeep_served_bytes_total", asked)
         kept = await asyncio.to_thread(self._kept.blobs.totals)
         return Stats(
             version=__version__,
             started_at=self._workers.started_at,
             workers=round(total(metrics, "wheelkeep_workers")),
-            requests=sum(outcomes.values()),
+            requests=outcomes.total(),
             hits=sum(outcomes[one] for one in SAVING),
             misses=outcomes[Outcome.MISS],
             revalidated=outcomes[Outcome.REVALIDATED],
             stale=outcomes[Outcome.STALE],
             denied=outcomes[Outcome.DENIED],
             errors=outcomes[Outcome.ERROR],
-            bytes_served=count("wheelkeep_served_bytes_total"),
-            bytes_saved=sum(
-                count("wheelkeep_served_bytes_total", outcome=one.value) for one in SAVING
-            ),
+            bytes_served=sent.total(),
+            bytes_saved=sum(sent[one] for one in SAVING),
             bytes_from_upstream=round(total(metrics, "wheelkeep_upstream_bytes_total")),
             upstream_requests=round(total(metrics, "wheelkeep_upstream_requests_total")),
             pages=await self._count_pages(),
@@ -249,7 +246,7 @@ class StatisticsHandlers:
         self,
         upstream: Upstream,
         metrics: list[Metric],
-        minutes: dict[int, Counts] | dict[int, dict[str, float]],
+        minutes: Mapping[int, Counts],
         errors: list[LastError],
         now: datetime,
     ) -> IndexReport:
@@ -293,7 +290,5 @@ def span_of(request: web.Request) -> Span:
 
 def _still_held(held: list[HeldProject], now: datetime) -> list[HeldProject]:
     """Those that wait, the next to be free first; then those that wait for nothing."""
-    waiting = [one for one in held if one.until is not None and one.until > now]
-    rest = [one for one in held if one.until is None]
-    never = now + timedelta(days=36_500)
-    return sorted(waiting, key=lambda one: (one.until or never, one.project)) + rest
+    still = (one for one in held if one.until is None or one.until > now)
+    return sorted(still, key=lambda one: (one.until is None, one.until or now, one.project))
