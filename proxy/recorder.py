@@ -107,14 +107,16 @@ class Recorder:
             del self._pending[next(iter(self._pending))]
 
     async def _write(self) -> None:
+        minute = bucket(self._now(), MINUTE)
         lately = self._telemetry.happenings.take()
+        counts = self._pending.get(minute, {})
         try:
-            if lately:
-                minute = bucket(self._now(), MINUTE)
-                await self._store.add(Entry(minute=minute, lately=lately))
+            if lately or counts:
+                await self._store.add(Entry(minute=minute, counts=counts, lately=lately))
         except BaseException:
             self._telemetry.happenings.give_back(lately)
             raise
-        for minute in list(self._pending):
-            await self._store.add(Entry(minute=minute, counts=self._pending[minute]))
-            del self._pending[minute]
+        self._pending.pop(minute, None)
+        for earlier in list(self._pending):
+            await self._store.add(Entry(minute=earlier, counts=self._pending[earlier]))
+            del self._pending[earlier]
