@@ -22,19 +22,7 @@ KEPT_SECONDS = {MINUTE: 26 * HOUR, HOUR: 32 * DAY, DAY: 9 * DAY}
 MINUTES_OF_AN_INDEX = 60
 
 Counts = Mapping[str, float]
-_SUMMED = (
-    "requests",
-    "hits",
-    "misses",
-    "stale",
-    "denied",
-    "errors",
-    "bytes_served",
-    "bytes_from_upstream",
-    "bytes_saved",
-    "upstream_requests",
-    "upstream_errors",
-)
+_SUMMED = [name for name in Sums.__struct_fields__ if name != "seconds_saved"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from proxy.errors import ConfigError, StoreUnavailable
 from proxy.settings import Cache
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.opening import PAGES_FILE, opened_pages
+from proxy.storage.pages import is_document
 from proxy.storage.sqlite_file import read_only
 
 _NAMES_SECONDS = 1.0
@@ -79,7 +80,7 @@ async def _names_in_redis(cache: Cache, beginning: str, most: int) -> list[str]:
     with suppress(TimeoutError):
         async with asyncio.timeout(_NAMES_SECONDS), opened_pages(cache) as store:
             async for _, name, record in store.pages():
-                is_page = "/" not in name and record.etag is not None
+                is_page = record.etag is not None and not is_document(name)
                 if is_page and name.startswith(beginning):
                     found.add(name)
     return sorted(found)[:most]

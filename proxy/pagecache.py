@@ -29,7 +29,14 @@ from proxy.journey import Journey, Outcome
 from proxy.keeping import Keeping
 from proxy.settings import Cache
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import ROOT_LIST, PageRecord, PageStore, forget, page_key
+from proxy.storage.pages import (
+    ROOT_LIST,
+    PageRecord,
+    PageStore,
+    forget,
+    is_document,
+    page_key,
+)
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.upstream import (
@@ -266,7 +273,7 @@ class PageCache(Generic[Content]):
                 name
                 async for index, name, record in self._store.pages()
                 if index == upstream.name and record.source == upstream.index.url
-                if record.etag is not None and "/" not in name
+                if record.etag is not None and not is_document(name)
             ]
         )
 

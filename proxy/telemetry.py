@@ -112,7 +112,6 @@ class UpstreamMetrics:
 
     def __init__(self, registry: CollectorRegistry, happenings: Happenings) -> None:
         self._happenings = happenings
-        self._registry = registry
         self._answers = Counter(
             "wheelkeep_upstream_requests",
             "Requests sent to indexes, by index, kind (page, file) and HTTP status",

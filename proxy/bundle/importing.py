@@ -41,7 +41,7 @@ from proxy.simple.parse import MalformedPage
 from proxy.simple.project_json import check
 from proxy.storage.blobs import BlobKey
 from proxy.storage.opening import Stores
-from proxy.storage.pages import PageRecord
+from proxy.storage.pages import PageRecord, is_document
 
 _LARGEST_CONTENT_BYTES = 256 << 20
 """Of a page or a document when it is unpacked; what an index sends may have a quarter of that."""
@@ -237,7 +237,7 @@ class Importer:
             write = partial(self._stores.pages.write, index.name, name, record, body)
             await self._write(write)
             self.done.size_bytes += len(body or b"")
-        if body is not None and "/" in page.name:
+        if body is not None and is_document(page.name):
             self.done.documents += 1
         elif body is not None:
             self.done.pages += 1
@@ -311,7 +311,7 @@ def _check_body(page: BundledPage, body: bytes, member: Member) -> None:
     if etag_of(content) != page.record.etag:
         raise BundleRefused(member.name, "it is not what its ETag names")
     try:
-        if "/" in page.name:
+        if is_document(page.name):
             check(content)
             return
         files = read_canonical(content).files

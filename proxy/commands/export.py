@@ -32,6 +32,7 @@ from proxy.rules import NameSet
 from proxy.setting_types import Duration
 from proxy.settings import Settings
 from proxy.storage.opening import opened_stores
+from proxy.storage.pages import is_document
 from proxy.telemetry import Telemetry
 from proxy.words import size_in_words
 
@@ -246,8 +247,8 @@ def _summary(out: str, plan: Plan, exported: Exported) -> dict[str, Any]:
         "bundle_bytes": exported.bundle_bytes,
         "indexes": [index.name for index in manifest.indexes],
         "projects": len(manifest.projects),
-        "pages": sum("/" not in page.name for page in pages),
-        "documents": sum("/" in page.name for page in pages),
+        "pages": sum(not is_document(page.name) for page in pages),
+        "documents": sum(is_document(page.name) for page in pages),
         "files": sum(len(one.files) for one in manifest.projects) - len(exported.left_out),
         "bytes": size_of(manifest),
         "left_out": list(exported.left_out),

@@ -78,6 +78,11 @@ def decode_record(data: bytes) -> PageRecord | None:
         return None
 
 
+def is_document(name: str) -> bool:
+    """Whether what is kept under that name is a document of a project, and no page."""
+    return "/" in name
+
+
 def page_key(index: str, project: ProjectName) -> str:
     """The key of a page's record."""
     return f"page:{index}:{project}"

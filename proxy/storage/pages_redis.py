@@ -17,6 +17,7 @@ from proxy.storage.pages import (
     body_key,
     decode_record,
     encode_record,
+    is_document,
     kept_seconds,
     names_in_key,
     page_key,
@@ -152,7 +153,7 @@ class RedisPages:
             async for key in self._redis.scan_iter(match=pattern, count=_SCAN_COUNT):
                 # The pattern also matches what an index is called, and what is below a name.
                 name = _name_in(key)
-                if text in name and "/" not in name:
+                if text in name and not is_document(name):
                     keys.append(key)
                 if time.monotonic() > deadline:
                     return False
