@@ -46,7 +46,7 @@ class Holdings:
         if held is not None and held.until is not None and self._now() < held.until:
             return held
         here = await asyncio.to_thread(self._here, project)
-        keys = {at: _key(project, file) for at, file in enumerate(files)}
+        keys = {at: BlobKey.of(project, file) for at, file in enumerate(files)}
         absent = {at: key for at, key in keys.items() if not _is_among(here, files[at], key)}
         elsewhere = await self._fleet.holds(
             project, {key for key in absent.values() if key is not None}
@@ -65,13 +65,6 @@ class Holdings:
         for key, _ in self._blobs.of_project(project):
             here.setdefault(key.filename, set()).add(key.sha256)
         return here
-
-
-def _key(project: ProjectName, file: File) -> BlobKey | None:
-    """What the file is called here; None while nobody knows its sha256."""
-    if file.sha256 is None:
-        return None
-    return BlobKey(project=project, filename=file.filename, sha256=file.sha256)
 
 
 def _is_among(here: dict[str, set[str]], file: File, key: BlobKey | None) -> bool:

@@ -119,11 +119,16 @@ def worth_another_try(problem: Exception, longest_wait: float) -> bool | float:
     stamina's protocol. What upstream asks to wait for longer than `longest_wait` seconds is not
     waited for.
     """
-    if not isinstance(problem, UpstreamUnavailable):
-        return False
-    if problem.retry_after is None:
+    return isinstance(problem, UpstreamUnavailable) and worth_the_wait(
+        problem.retry_after, longest_wait
+    )
+
+
+def worth_the_wait(retry_after: float | None, longest_wait: float) -> bool | float:
+    """Likewise, of whoever asks for so many seconds; None: for none in particular."""
+    if retry_after is None:
         return True
-    return problem.retry_after if problem.retry_after <= longest_wait else False
+    return retry_after if retry_after <= longest_wait else False
 
 
 def retry_after_seconds(header: str | None) -> float | None:

@@ -74,7 +74,7 @@ class _Job:
     server: ServerAddress | None
     jobs: int
     is_dry: bool
-    is_bar_hidden: bool
+    is_quiet: bool
 
 
 @click.command(cls=GroupedCommand, epilog=_EPILOG)
@@ -141,7 +141,7 @@ def warm(
         server=named_server(server, token) if server is not None else None,
         jobs=jobs,
         is_dry=is_dry,
-        is_bar_hidden=quiet or not sys.stderr.isatty(),
+        is_quiet=quiet,
     )
     _log_little()
     report = run(_warmed(job))
@@ -183,7 +183,7 @@ async def _warmed(job: _Job) -> Report:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     begun = time.monotonic()
     async with _opened(job) as wheelkeep:
-        with _bar(is_hidden=job.is_bar_hidden) as show:
+        with _bar(is_shown=not job.is_quiet) as show:
             warming = Warming(wheelkeep, job.jobs, is_dry=job.is_dry, on_change=show)
             work = asyncio.ensure_future(_ask(job, warming, wheelkeep))
             stopped = asyncio.ensure_future(stop.wait())
@@ -228,12 +228,9 @@ async def _opened(job: _Job) -> AsyncIterator[Wheelkeep]:
 
 
 @contextmanager
-def _bar(*, is_hidden: bool) -> Iterator[Callable[[Progress], None]]:
+def _bar(*, is_shown: bool) -> Iterator[Callable[[Progress], None]]:
     """A bar on standard error, gone when it is over; what is yielded moves it."""
-    if is_hidden:
-        yield lambda _: None
-        return
-    with progress(counts_bytes=True) as bar:
+    with progress(counts_bytes=True, is_shown=is_shown) as bar:
         task = bar.add_task("", total=None)
 
         def show(known: Progress) -> None:

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 
 from proxy.errors import ConfigError, DiskFailed, StoreUnavailable
-from proxy.simple.model import ProjectName, is_digest, is_plain_filename
+from proxy.simple.model import File, ProjectName, is_digest, is_plain_filename
 from proxy.storage.drafts import Draft, Followed
 from proxy.storage.eviction import Eviction, is_left_over
 from proxy.storage.ledger import Ledger, Row, Totals
@@ -52,6 +52,13 @@ class BlobKey:
     def path(self) -> str:
         """Where the blob is, below the store's root."""
         return f"{self.project}/{self.filename}/{self.sha256}"
+
+    @classmethod
+    def of(cls, project: ProjectName, file: File) -> "BlobKey | None":
+        """The key of a file that a page lists; None while nobody knows its sha256."""
+        if file.sha256 is None:
+            return None
+        return cls(project=project, filename=file.filename, sha256=file.sha256)
 
     @classmethod
     def of_path(cls, path: str) -> "BlobKey | None":

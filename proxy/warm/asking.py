@@ -27,7 +27,7 @@ from proxy.server_client import ServerAddress, ServerClient, showing
 from proxy.simple.model import File, ProjectName
 from proxy.simple.parse import MalformedPage, parse_project
 from proxy.simple.render import NO_SHA256
-from proxy.transport import retry_after_seconds
+from proxy.transport import retry_after_seconds, worth_the_wait
 from proxy.warm.choosing import Veiled
 
 _JSON = "application/vnd.pypi.simple.v1+json"
@@ -232,8 +232,7 @@ def _attempts() -> Any:
 def _is_worth_another_try(problem: Exception) -> bool | float:
     """Whether to ask again, by the protocol of stamina: a number is how many seconds to wait."""
     if isinstance(problem, _Passing):
-        after = problem.retry_after
-        return True if after is None else after if after <= _LONGEST_RETRY_SECONDS else False
+        return worth_the_wait(problem.retry_after, _LONGEST_RETRY_SECONDS)
     return isinstance(problem, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError)
 
 

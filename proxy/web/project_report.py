@@ -12,7 +12,7 @@ from packaging.version import Version
 from proxy.merged import Page
 from proxy.policy import Hidden
 from proxy.reports import ProjectFile, ProjectReport
-from proxy.simple.model import File, ProjectName
+from proxy.simple.model import File
 from proxy.simple.versions import version_for
 from proxy.storage.blobs import BlobKey
 
@@ -40,7 +40,8 @@ def report_of(page: Page, kept: Mapping[BlobKey, int], *, may_purge: bool) -> Pr
     files = []
     for index, file, hidden in judged:
         version = versions[file.filename]
-        is_here = _key(page.name, file) in kept if file.sha256 else file.filename in names
+        key = BlobKey.of(page.name, file)
+        is_here = file.filename in names if key is None else key in kept
         files.append(_told(file, version, index, hidden, is_here=is_here))
     status = page.parts[0].project.status.get("status")
     return ProjectReport(
@@ -59,10 +60,6 @@ def releases_of(report: ProjectReport) -> list[Release]:
     """Its files by version, newest first."""
     grouped = groupby(report.files, key=lambda file: file.version)
     return [Release(version=version, files=list(files)) for version, files in grouped]
-
-
-def _key(project: ProjectName, file: File) -> BlobKey:
-    return BlobKey(project=project, filename=file.filename, sha256=file.sha256 or "")
 
 
 def _newest_first(version: Version | None) -> tuple[bool, Version]:
