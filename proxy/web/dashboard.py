@@ -18,7 +18,6 @@ from proxy.errors import (
     BadRequest,
     NotAcceptable,
     ProjectNotFound,
-    ProxyError,
     StoreUnavailable,
     Unauthorized,
     UpstreamError,
@@ -39,7 +38,7 @@ from proxy.reports import (
 from proxy.simple.model import ProjectName, normalize
 from proxy.web.access import NOTE
 from proxy.web.described import MOVED, Answer, described
-from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either, wants_json
+from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either
 from proxy.web.names import project_named
 from proxy.web.pages import moved
 from proxy.web.project_report import releases_of, report_of
@@ -150,14 +149,11 @@ class DashboardHandlers:
     async def search(self, request: web.Request) -> web.Response:
         """Projects that are here, by a part of their name."""
         request[NOTE].route = "search"
-        is_for_scripts = wants_json(request)
+        return await self._html.either(request, self._search)
+
+    async def _search(self, request: web.Request, is_for_scripts: bool) -> web.Response:
         text = request.query.get("q", "").strip()
-        try:
-            found = await self._found(text)
-        except ProxyError as problem:
-            if is_for_scripts:
-                raise
-            return await self._html.problem(request, problem)
+        found = await self._found(text)
         if is_for_scripts:
             return await reply_either(found)
         maybe = normalize(text)
@@ -188,24 +184,19 @@ class DashboardHandlers:
     async def project(self, request: web.Request) -> web.Response:
         """The files of a project: what is here, what is hidden, and until when."""
         request[NOTE].route = "project"
-        is_for_scripts = wants_json(request)
-        try:
-            given = request.match_info["project"]
-            name = project_named(given)
-            if given != name:
-                return moved(request, name)
-            may_purge = self._gate.may_purge(request)
-            # A browser shows a token once it was refused without: the link beside the files is for
-            # that, where reading asks for none, or for another one.
-            if "sign-in" in request.query and self._gate.asks_admins and not may_purge:
-                raise Unauthorized(was_given="Authorization" in request.headers)
-            report = await self._report(request, name, may_purge=may_purge)
-        except Unauthorized:
-            raise
-        except ProxyError as problem:
-            if is_for_scripts:
-                raise
-            return await self._html.problem(request, problem, depth=1)
+        return await self._html.either(request, self._project, depth=1)
+
+    async def _project(self, request: web.Request, is_for_scripts: bool) -> web.Response:
+        given = request.match_info["project"]
+        name = project_named(given)
+        if given != name:
+            return moved(request, name)
+        may_purge = self._gate.may_purge(request)
+        # A browser shows a token once it was refused without: the link beside the files is for
+        # that, where reading asks for none, or for another one.
+        if "sign-in" in request.query and self._gate.asks_admins and not may_purge:
+            raise Unauthorized(was_given="Authorization" in request.headers)
+        report = await self._report(request, name, may_purge=may_purge)
         if is_for_scripts:
             return await reply_either(report)
         return await self._html.answer(

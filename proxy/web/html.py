@@ -7,6 +7,7 @@ relative: a page is right below any prefix, behind any host name and scheme.
 import asyncio
 import gzip
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -16,7 +17,7 @@ import msgspec
 from aiohttp import web
 
 from proxy import __version__
-from proxy.errors import NotAcceptable, ProxyError
+from proxy.errors import NotAcceptable, ProxyError, Unauthorized
 from proxy.simple.negotiate import Coding, choose_coding, prefers_json
 from proxy.web import words
 from proxy.web.access import NOTE, journey_of
@@ -62,7 +63,7 @@ async def reply_either(report: msgspec.Struct) -> web.Response:
     return answer
 
 
-def wants_json(request: web.Request) -> bool:
+def _wants_json(request: web.Request) -> bool:
     """As `?format=` says, else as Accept does. Raises `NotAcceptable`."""
     given = request.query.get("format")
     if given is not None and given not in _FORMATS:
@@ -116,6 +117,28 @@ class HtmlPages:
             charset="utf-8",
             headers=headers,
         )
+
+    async def either(
+        self,
+        request: web.Request,
+        make: Callable[[web.Request, bool], Awaitable[web.Response]],
+        *,
+        depth: int = 0,
+    ) -> web.Response:
+        """What `make` answers to a script or else to a person, who gets a page of what goes wrong.
+
+        Who lacks a token is refused alike: a browser then asks for one by itself.
+        Raises `NotAcceptable`, `Unauthorized`; for scripts any `ProxyError`.
+        """
+        is_for_scripts = _wants_json(request)
+        try:
+            return await make(request, is_for_scripts)
+        except Unauthorized:
+            raise
+        except ProxyError as problem:
+            if is_for_scripts:
+                raise
+            return await self.problem(request, problem, depth=depth)
 
     async def problem(
         self, request: web.Request, problem: ProxyError, *, depth: int = 0

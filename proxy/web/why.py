@@ -11,13 +11,13 @@ import msgspec
 from aiohttp import web
 
 from proxy.catalog import Catalog
-from proxy.errors import NotAcceptable, ProjectNotFound, ProxyError, UpstreamError, UpstreamTimeout
+from proxy.errors import NotAcceptable, ProjectNotFound, UpstreamError, UpstreamTimeout
 from proxy.merged import Page
 from proxy.policy import in_utc
 from proxy.reports import Why, WhyFile, WhyStatus
 from proxy.web.access import NOTE
 from proxy.web.described import MOVED, described
-from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either, wants_json
+from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either
 from proxy.web.names import project_named
 from proxy.web.pages import moved
 
@@ -48,20 +48,17 @@ class WhyHandlers:
     )
     async def why(self, request: web.Request) -> web.Response:
         """What policy makes of a project's files now."""
+        request[NOTE].route = "why"
+        return await self._html.either(request, self._why, depth=1)
+
+    async def _why(self, request: web.Request, is_for_scripts: bool) -> web.Response:
         note = request[NOTE]
-        note.route = "why"
-        is_for_scripts = wants_json(request)
-        try:
-            given = request.match_info["project"]
-            name = project_named(given)
-            if given != name:
-                return moved(request, name)
-            note.project = name
-            page = await self._catalog.page(name)
-        except ProxyError as problem:
-            if is_for_scripts:
-                raise
-            return await self._html.problem(request, problem, depth=1)
+        given = request.match_info["project"]
+        name = project_named(given)
+        if given != name:
+            return moved(request, name)
+        note.project = name
+        page = await self._catalog.page(name)
         note.journey = page.journey
         # Ten thousand files take a tenth of a second.
         told = await asyncio.to_thread(self._told, page)
