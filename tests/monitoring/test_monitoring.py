@@ -51,19 +51,26 @@ async def samples(
     """The labels of each sample by name; of a server that has all metrics there are."""
     sha256 = upstream.add("six", "six-1.0.tar.gz")
     flags = ("--index-url", upstream.url, "--workers", "2", "--redis", redis.url)
+    texts: list[str] = []
     async with (
         wheelkeep(tmp_path / "cache", *flags) as server,
         aiohttp.ClientSession(server.url) as client,
     ):
+
+        async def tells_of(sample: str) -> bool:
+            """Whichever worker answers: what another has counted comes a little later."""
+            texts.append(await (await client.get("/metrics")).text())
+            return sample in texts[-1]
+
         for path in ("/simple/six/", f"/files/six/{sha256}/six-1.0.tar.gz"):
             await client.get(path)
         upstream.down_with = 500
         await client.get("/simple/other/")
-        texts = [await (await client.get("/metrics")).text()]
+        await eventually(lambda: tells_of("wheelkeep_upstream_errors_total{"))
         # A store that is away cannot be counted, and one that is not has no failures.
         redis.stop()
         await client.get("/simple/another/")
-        texts.append(await (await client.get("/metrics")).text())
+        await eventually(lambda: tells_of("wheelkeep_store_failures_total{"))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families("".join(texts)):
         found.setdefault(f"{family.name}_total" if family.type == "counter" else family.name, set())
