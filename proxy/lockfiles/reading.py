@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.lockfiles import pipfile, poetry, pylock, requirements, uv
+from proxy.lockfiles.files import bytes_of
 from proxy.lockfiles.model import Format, LockFile, LockFileError
 from proxy.lockfiles.options import decoded
 from proxy.lockfiles.targets import Target
@@ -31,9 +32,9 @@ def read(path: Path, targets: Sequence[Target], format: Format | None = None) ->
     Without a `format`, the name of the file tells it, or else its content.
     """
     try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise LockFileError(f"{path}: {problem.strerror}") from problem
+        data = bytes_of(path)
+    except ValueError as problem:
+        raise LockFileError(f"{path}: {problem}") from problem
     return read_text(data, str(path), targets, format, folder=path.parent)
 
 

@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from proxy.errors import without_secrets
+from proxy.lockfiles.files import bytes_of
 from proxy.lockfiles.model import (
     Format,
     Found,
@@ -42,12 +43,13 @@ from proxy.simple.versions import kind_of
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _HASHES = ("sha256", "sha384", "sha512")
 """Those that pip knows."""
+_DEEPEST = 50
 
 
 def parse(text: str, name: str, targets: tuple[Target, ...], folder: Path) -> LockFile:
     """What the file asks for. Raises `LockFileError`."""
     reading = _Reading(Found(name=name, targets=targets), os.environ)
-    reading.read(text, name, folder, (name,))
+    reading.read(text, name, folder, (os.path.realpath(name),))
     return reading.whole()
 
 
@@ -81,6 +83,8 @@ class _Reading:
         self._constraints: dict[ProjectName, list[_Asked]] = {}
         self._kinds = AllowedKinds()
         self._pre = False
+        self._were_read: set[tuple[str, bool]] = set()
+        """Which file, and whether as constraints: a second time it would say nothing new."""
 
     def read(
         self, text: str, name: str, folder: Path, chain: tuple[str, ...], *, bounds: bool = False
@@ -141,15 +145,19 @@ class _Reading:
             if "://" in given:
                 raise BadLine(f"{without_secrets(given)} is not a file here; fetch it first")
             path = folder / given
-            if str(path) in chain:
+            place = os.path.realpath(path)
+            if place in chain:
                 raise BadLine(f"{path} names itself")
+            if len(chain) > _DEEPEST:
+                raise BadLine(f"{path}: more than {_DEEPEST} files that name each other")
+            if (place, bounds) in self._were_read:
+                continue
+            self._were_read.add((place, bounds))
             try:
-                text = decoded(path.read_bytes())
-            except OSError as problem:
-                raise BadLine(f"{path}: {problem.strerror}") from problem
+                text = decoded(bytes_of(path))
             except ValueError as problem:
                 raise BadLine(f"{path}: {problem}") from problem
-            self.read(text, str(path), path.parent, (*chain, str(path)), bounds=bounds)
+            self.read(text, str(path), path.parent, (*chain, place), bounds=bounds)
 
     def _ask(self, line: Line, options: Options, origin: str, *, bounds: bool) -> None:
         if _is_direct(line.requirement):

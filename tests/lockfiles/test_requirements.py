@@ -1,5 +1,6 @@
 """Requirements files, as pip reads them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,41 @@ def test_an_unknown_encoding_is_told() -> None:
     """Not as a traceback."""
     with pytest.raises(LockFileError, match="no text"):
         read_text(b"# coding: klingon\nsix", "requirements.txt", [LINUX])
+
+
+def test_each_file_is_read_once(tmp_path: Path) -> None:
+    """However often it is named: files that name the next one twice do not double the work."""
+    for number in range(30):
+        next_one = f"-r {number + 1}.txt\n"
+        (tmp_path / f"{number}.txt").write_text(next_one * 2 + "-c bounds.txt\n" * 2)
+    (tmp_path / "30.txt").write_text("six\n")
+    (tmp_path / "bounds.txt").write_text("six<2\n")
+
+    found = read(tmp_path / "0.txt", [LINUX])
+
+    assert [str(one) for one in found.requirements] == ["six<2"]
+
+
+def test_a_file_is_both_asked_for_and_a_constraint(tmp_path: Path) -> None:
+    (tmp_path / "both.txt").write_text("six<2\n")
+    (tmp_path / "all.txt").write_text("-c both.txt\n-r both.txt\n")
+
+    assert [str(one) for one in read(tmp_path / "all.txt", [LINUX]).requirements] == ["six<2"]
+
+
+@pytest.mark.parametrize("named", ["/dev/zero", "fifo", "folder", "large"])
+def test_what_is_no_file_or_too_large(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is waited for, and nothing is read without an end."""
+    monkeypatch.setattr("proxy.lockfiles.files.LARGEST_BYTES", 1 << 20)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "large").write_bytes(bytes((1 << 20) + 1))
+    (tmp_path / "all.txt").write_text(f"-r {named}\n")
+    reason = r"more than 1 MiB" if named == "large" else "(is no regular file|Is a directory)"
+
+    with pytest.raises(LockFileError, match=rf"all\.txt:1: .*{named}: .*{reason}"):
+        read(tmp_path / "all.txt", [LINUX])
+    with pytest.raises(LockFileError, match=rf"{named}: .*{reason}"):
+        read(tmp_path / named, [LINUX])
