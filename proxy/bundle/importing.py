@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
 import msgspec
@@ -42,11 +43,14 @@ from proxy.simple.project_json import check
 from proxy.storage.blobs import BlobKey
 from proxy.storage.opening import Stores
 from proxy.storage.pages import PageRecord, is_document
+from proxy.words import moment_in_words
 
 _LARGEST_CONTENT_BYTES = 256 << 20
 """Of a page or a document when it is unpacked; what an index sends may have a quarter of that."""
 _LARGEST_END_BYTES = 64 << 20
 _ATTEMPTS = 4
+_CLOCK_TOLERANCE = timedelta(days=1)
+"""By which the clocks of two machines may differ."""
 
 
 @dataclass(slots=True)
@@ -222,13 +226,15 @@ class Importer:
 
     async def _take_page(self, page: BundledPage, body: bytes | None) -> None:
         """Keep a page unless what is here is as new."""
+        now = datetime.now(UTC)
+        _check_time(page, now)
         member = page_member(page)
         if body is not None and member is not None:
             _check_body(page, body, member)
         index, name = self._indexes[page.index], ProjectName(page.name)
         record = _record_here(page.record, index)
         kept = await self._stores.pages.record(index.name, name)
-        is_newer = kept is None or kept.stamp.fetched_at < record.stamp.fetched_at
+        is_newer = kept is None or _is_newer(record, kept, now)
         is_whole = kept is not None and await self._is_whole(kept)
         if kept is not None and kept.source == index.url and is_whole and not is_newer:
             self.done.pages_already_here += 1
@@ -303,6 +309,23 @@ def _record_here(record: PageRecord, index: Index) -> PageRecord:
     if record.source == index.url:
         return here
     return replace(here, upstream_etag=None, last_modified=None)
+
+
+def _is_newer(record: PageRecord, kept: PageRecord, now: datetime) -> bool:
+    """Whether the record beats the one that is here, as one from the future cannot be."""
+    fetched_at, here = record.stamp.fetched_at, kept.stamp.fetched_at
+    return here < fetched_at or (here > now and here != fetched_at)
+
+
+def _check_time(page: BundledPage, now: datetime) -> None:
+    """Refuse a page from the future: no bundle after it could bring a newer one."""
+    fetched_at = page.record.stamp.fetched_at
+    if fetched_at > now + _CLOCK_TOLERANCE:
+        raise BundleRefused(
+            f"the page {page.name!a} of the index {page.index}",
+            f"it says that it was fetched on {moment_in_words(fetched_at.astimezone(UTC))}, "
+            "which is yet to come; or the clock of this machine is wrong",
+        )
 
 
 def _check_body(page: BundledPage, body: bytes, member: Member) -> None:

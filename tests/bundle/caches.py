@@ -22,7 +22,7 @@ from proxy.storage.pages import PageRecord
 from proxy.telemetry import Telemetry
 
 PYPI = "https://pypi.org/simple/"
-NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+NOW = datetime(2024, 11, 24, 12, 0, tzinfo=UTC)
 
 
 def run(*arguments: str | Path, **options: Any) -> Result:

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -382,3 +383,25 @@ def test_a_key(near: MadeCache, far: MadeCache, bundle: Path, tmp_path: Path) ->
     assert run("import", bundle, *far.flags, "--key", str(key)).exit_code == 0
     assert run("import", bundle, *far.flags).exit_code == 0
     assert far.files() == near.files()
+
+
+def test_a_page_from_the_future(near: MadeCache, far: MadeCache, whole: bytes) -> None:
+    """It would stay for ever: no page that is fetched later would ever be newer."""
+    time = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    wrong = with_manifest(members_of(whole), set_key(*RECORD, "stamp", "fetched_at", to=time))
+    result = taken(far, near.folder / "wrong", packed(wrong))
+
+    assert result.exit_code == 1
+    assert "alpha" in result.stderr
+    assert "yet to come" in result.stderr
+    assert ("pypi", "alpha") not in far.pages()
+
+
+def test_a_page_that_is_here_and_from_the_future(
+    near: MadeCache, far: MadeCache, whole: bytes
+) -> None:
+    """It gives way to one that was really fetched."""
+    far.write_page("alpha", fetched_at=datetime.now(UTC) + timedelta(days=400))
+
+    assert taken(far, near.folder / "whole", whole).exit_code == 0
+    assert far.pages() == near.pages()
