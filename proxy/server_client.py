@@ -27,7 +27,10 @@ from proxy.transport import USER_AGENT, why_not_connected
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=90.0)
 """A server may take a minute to forget all pages of a large Redis."""
+_SHORT_TIMEOUT = aiohttp.ClientTimeout(total=30.0, sock_connect=5.0)
+"""What is only read from memory or one database."""
 _LONGEST_SENTENCE = 300
+_LARGEST_BODY_BYTES = 16 << 20
 _END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
 
 Shape = TypeVar("Shape")
@@ -127,7 +130,11 @@ class ServerClient:
 
     @asynccontextmanager
     async def request(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        limits: aiohttp.ClientTimeout = _TIMEOUT,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What it answers, whatever the status; `path` is below its base path: `/simple/six/`.
 
@@ -136,7 +143,7 @@ class ServerClient:
         url = f"{self.url}{path}"
         try:
             async with self._session.request(
-                method, url, headers=headers, ssl=self._trust
+                method, url, headers=headers, timeout=limits, ssl=self._trust
             ) as response:
                 if not _is_wheelkeep(response.headers):
                     said = f"what answers there ({response.status}) is no wheelkeep"
@@ -155,11 +162,14 @@ class ServerClient:
             raise NoServer(self.url, reason) from problem
 
     async def _read(self, path: str, shape: type[Shape]) -> Shape:
-        async with self.request("GET", path, {"Accept": "application/json"}) as response:
+        wanted = {"Accept": "application/json"}
+        async with self.request("GET", path, wanted, _SHORT_TIMEOUT) as response:
             return await self._decoded(response, shape)
 
     async def _decoded(self, response: aiohttp.ClientResponse, shape: type[Shape]) -> Shape:
-        body = await response.read()
+        body = await body_of(response, _LARGEST_BODY_BYTES)
+        if body is None:
+            raise ServerRefused(self.url, response.status, "its answer is too large to be one")
         if response.status != 200:
             words = " ".join(body.decode(errors="replace").split())[:_LONGEST_SENTENCE]
             raise ServerRefused(self.url, response.status, words or response.reason or "")
@@ -168,6 +178,17 @@ class ServerClient:
         except msgspec.DecodeError as problem:
             reason = "its answer is that of another version of wheelkeep"
             raise ServerRefused(self.url, response.status, reason) from problem
+
+
+async def body_of(response: aiohttp.ClientResponse, most_bytes: int) -> bytes | None:
+    """All of the body; None where it is larger than that. Unpacked bytes are counted."""
+    body = bytearray()
+    async for data in response.content.iter_any():
+        body += data
+        if len(body) > most_bytes:
+            response.close()
+            return None
+    return bytes(body)
 
 
 def showing(address: ServerAddress) -> aiohttp.ClientMiddlewareType:

@@ -1,9 +1,12 @@
 """How commands find a running server, and what they say where there is none."""
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from aiohttp import encode_basic_auth
+from aiohttp import ClientTimeout, encode_basic_auth, web
+from aiohttp.test_utils import TestServer
 
 from proxy.errors import ConfigError, NoServer, ServerRefused
 from proxy.server_client import ServerAddress, ServerClient
@@ -179,3 +182,36 @@ async def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=rf"server\.tls_cert: .*/{name} "):
             async with ServerClient.open(ServerAddress.of(settings)):
                 pass
+
+
+async def test_an_answer_that_is_too_large(
+    canned: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read up to a bound, whatever its status."""
+    monkeypatch.setattr("proxy.server_client._LARGEST_BODY_BYTES", 1 << 20)
+    canned.body = bytes((1 << 20) + 1)
+    async with ServerClient.open(ServerAddress.named(canned.url)) as client:
+        with pytest.raises(ServerRefused, match="too large"):
+            await client.stats()
+
+
+async def test_an_answer_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What never ends is given up, though some of it comes all the time."""
+    monkeypatch.setattr("proxy.server_client._SHORT_TIMEOUT", ClientTimeout(total=0.2))
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Server": "wheelkeep"})
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await answer.write(b" ")
+                await asyncio.sleep(0.01)
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/stats", drip)
+    async with TestServer(app) as server:
+        address = ServerAddress.named(str(server.make_url("/")))
+        async with asyncio.timeout(5), ServerClient.open(address) as client:
+            with pytest.raises(NoServer, match="in time"):
+                await client.stats()

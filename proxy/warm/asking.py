@@ -7,10 +7,12 @@ that is not known, the bytes are read, verified and dropped.
 The only place of `warm` that turns the library's errors into words.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +25,7 @@ from proxy import __version__
 from proxy.errors import CommandFailed, ServerRefused, without_secrets
 from proxy.journey import CACHE_NAME
 from proxy.reports import Why, WhyFile
-from proxy.server_client import ServerAddress, ServerClient, showing
+from proxy.server_client import ServerAddress, ServerClient, body_of, showing
 from proxy.simple.model import File, ProjectName
 from proxy.simple.parse import MalformedPage, parse_project
 from proxy.simple.render import NO_SHA256
@@ -32,6 +34,11 @@ from proxy.warm.choosing import Veiled
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _WAIT_SECONDS = 20
+_SHORTEST_WAIT_SECONDS = 0.5
+"""Between two questions, be the answer to the first as early as it may."""
+_LONGEST_FILL_SECONDS = 3600.0
+_LARGEST_PAGE_BYTES = 256 << 20
+"""What an index sends may have a quarter of that."""
 _READ_BYTES = 1 << 18
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.3
@@ -129,7 +136,7 @@ class Wheelkeep:
             async for attempt in _attempts():
                 with attempt:
                     async with self._asked("GET", url, Accept=_JSON) as answer:
-                        body = await answer.read()
+                        body = await _body_of(answer, _LARGEST_PAGE_BYTES)
         try:
             page = parse_project(
                 body,
@@ -148,7 +155,8 @@ class Wheelkeep:
         try:
             with _in_words():
                 async with self._asked("GET", url, Accept="application/json") as answer:
-                    told = msgspec.json.decode(await answer.read(), type=Why)
+                    body = await _body_of(answer, _LARGEST_PAGE_BYTES)
+            told = msgspec.json.decode(body, type=Why)
         except (NotHad, msgspec.DecodeError):
             return []
         return [_veiled(one) for one in told.files if not one.shown]
@@ -169,16 +177,22 @@ class Wheelkeep:
     async def _kept_by_head(self, url: str) -> Kept | None:
         """None: it must be asked for by GET, be it to learn why it cannot be had."""
         wait = {"Prefer": f"wait={_WAIT_SECONDS}"}
+        begun = monotonic()
         while True:
+            asked = monotonic()
             async with self._session.head(URL(url), headers=wait, allow_redirects=True) as answer:
                 self._check_let_in(answer)
                 is_waited = "wait" in answer.headers.get("Preference-Applied", "")
-                if answer.status == 202 and is_waited:
-                    continue
+                is_yet_to_come = answer.status == 202 and is_waited
                 is_hit = "hit" in _cache_status(answer)
-                if answer.status != 200 or not (is_hit or is_waited):
-                    return None
-                return _kept(answer, was_there=is_hit)
+                if not is_yet_to_come:
+                    if answer.status != 200 or not (is_hit or is_waited):
+                        return None
+                    return _kept(answer, was_there=is_hit)
+            now = monotonic()
+            if now - begun > _LONGEST_FILL_SECONDS:
+                raise NotHad(202, "it is still being fetched; another run goes on from there")
+            await asyncio.sleep(max(0.0, asked + _SHORTEST_WAIT_SECONDS - now))
 
     async def _kept_by_reading(self, url: str, sha256: str | None) -> Kept:
         async with self._asked("GET", URL(url)) as answer:
@@ -217,6 +231,13 @@ class Wheelkeep:
 
     def _url(self, *parts: str) -> URL:
         return self._base.joinpath(*parts)
+
+
+async def _body_of(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    body = await body_of(answer, most_bytes)
+    if body is None:
+        raise NotHad(answer.status, f"its answer has more than {most_bytes >> 20} MiB")
+    return body
 
 
 def _attempts() -> Any:

@@ -230,3 +230,27 @@ async def test_who_asks(
 
     assert heard[0] == sent
     assert heard[1] is None
+
+
+async def test_a_server_that_never_has_it(
+    wheelkeep: Wheelkeep, elder: Elder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked at intervals, however early it answers, and not for ever."""
+    monkeypatch.setattr(asking, "_SHORTEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(asking, "_LONGEST_FILL_SECONDS", 0.12)
+    not_yet = {"Preference-Applied": "wait=20"}
+    elder.answers = [web.Response(status=202, headers=not_yet) for _ in range(50)]
+
+    with pytest.raises(NotHad, match="still being fetched"):
+        await wheelkeep.keep(wheelkeep.url_of(SIX, "six.whl", SHA256), SHA256)
+    assert 2 <= len(elder.asked) <= 5
+
+
+async def test_a_page_without_an_end(
+    wheelkeep: Wheelkeep, elder: Elder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_LARGEST_PAGE_BYTES", 1 << 20)
+    elder.answers = [web.Response(body=bytes((1 << 20) + 1))]
+
+    with pytest.raises(NotHad, match="more than 1 MiB"):
+        await wheelkeep.page(SIX)
