@@ -16,6 +16,7 @@ from proxy import __version__
 from proxy.commands import INTERRUPTED
 from proxy.commands.help import write_as_it_is
 from proxy.errors import CommandFailed, ConfigError, StoreUnavailable
+from proxy.words import printable
 
 COMMANDS = {
     "serve": "Serve packages to pip, uv, Poetry and pdm.",
@@ -101,10 +102,10 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as problem:
-            click.echo(f"wheelkeep: {problem}", err=True)
+            click.echo(f"wheelkeep: {printable(str(problem))}", err=True)
             sys.exit(2)
         except (CommandFailed, StoreUnavailable) as problem:
-            click.echo(f"wheelkeep: {problem}", err=True)
+            click.echo(f"wheelkeep: {printable(str(problem))}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)

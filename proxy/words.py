@@ -37,6 +37,20 @@ def moment_in_words(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
+def printable(text: str) -> str:
+    """Foreign text for a terminal: what would steer it is escaped, but for line breaks and tabs.
+
+    Those are the characters without a picture (Unicode's C and Z, but the space): escape
+    sequences, and marks that turn the direction of writing.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
 def counted(number: int, noun: str) -> str:
     """So many of them: `1 file`, `1,234 files`."""
     return f"{number:,} {noun if number == 1 else noun + 's'}"

@@ -25,7 +25,7 @@ from proxy.commands.options import (
     index_url_option,
     settings_of,
 )
-from proxy.commands.output import contents, json_option, logs_aside, progress, write_json
+from proxy.commands.output import complain, contents, json_option, logs_aside, progress, write_json
 from proxy.commands.stopping import stopped_by_signals
 from proxy.errors import CommandFailed, ConfigError
 from proxy.rules import NameSet
@@ -34,7 +34,7 @@ from proxy.settings import Settings
 from proxy.storage.opening import opened_stores
 from proxy.storage.pages import is_document
 from proxy.telemetry import Telemetry
-from proxy.words import size_in_words
+from proxy.words import printable, size_in_words
 
 _EPILOG = """
 Examples:
@@ -191,7 +191,7 @@ def _locked(locks: Sequence[Path]) -> list[Locked]:
         lock = read(path, targets_of([ANY], [ANY]))
         passed_over = [f"{one.name} ({one.origin}): {one.reason}" for one in lock.passed_over]
         for said in (*lock.notes, *passed_over):
-            click.echo(said, err=True)
+            complain(said)
         found += [
             Locked(
                 project=file.project,
@@ -268,12 +268,18 @@ def _say(summary: dict[str, Any], out: str) -> None:
 def _complain(plan: Plan, exported: Exported) -> None:
     """Say what is not in the bundle; then the exit status is 1."""
     for one in plan.absent:
-        click.echo(f"not in the cache: {one}; `wheelkeep warm` fetches it", err=True)
+        click.echo(
+            f"not in the cache: {printable(str(one))}; `wheelkeep warm` fetches it", err=True
+        )
     for place in _places_of_others(plan):  # left from other settings, as a rule
-        click.echo(f"left out: pages that the server would not show: {place}", err=True)
+        click.echo(
+            f"left out: pages that the server would not show: {printable(str(place))}", err=True
+        )
     for page in plan.damaged:
-        click.echo(f"left out: the page {page} is damaged or gone", err=True)
+        complain(f"left out: the page {page} is damaged or gone")
     for name in exported.left_out:
-        click.echo(f"left out: {name} was evicted meanwhile, or is damaged", err=True)
+        click.echo(
+            f"left out: {printable(str(name))} was evicted meanwhile, or is damaged", err=True
+        )
     if plan.absent or plan.damaged or exported.left_out:
         sys.exit(1)

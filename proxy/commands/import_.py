@@ -18,7 +18,7 @@ from proxy.bundle.manifest import size_of
 from proxy.bundle.opening import Bundle, begin, indexes_here, opened, read_key
 from proxy.commands.help import GroupedCommand
 from proxy.commands.options import cache_options, index_url_option, settings_of
-from proxy.commands.output import contents, json_option, logs_aside, progress, write_json
+from proxy.commands.output import complain, contents, json_option, logs_aside, progress, write_json
 from proxy.commands.stopping import stopped_by_signals
 from proxy.errors import ConfigError, StoreUnavailable
 from proxy.settings import Cache, Index, Settings
@@ -224,16 +224,15 @@ def _complain(
     """Say what was not taken; then the exit status is 1."""
     done = importer.done
     for name in done.left_out:
-        click.echo(f"not in the bundle: {name}; it was gone when the bundle was written", err=True)
+        complain(f"not in the bundle: {name}; it was gone when the bundle was written")
     for path in done.not_kept:
-        click.echo(f"not kept: {path} is larger than cache.max_size", err=True)
+        complain(f"not kept: {path} is larger than cache.max_size")
     if problem is not None:
         total = len(bundle.manifest.projects)
         verb = "verified" if check else "here as the bundle has them"
-        click.echo(
+        complain(
             f"wheelkeep: {problem}; {done.projects} of {total} projects are {verb}, "
-            "and importing again goes on from there",
-            err=True,
+            "and importing again goes on from there"
         )
     if problem is not None or done.left_out or done.not_kept:
         sys.exit(1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from proxy.words import counted
+from proxy.words import counted, printable
 
 if TYPE_CHECKING:  # loaded when something is drawn: half of a command's time to start
     from rich.console import Console, RenderableType
@@ -113,10 +113,16 @@ def progress(*, counts_bytes: bool = False, is_shown: bool = True) -> "Progress"
 
 def say(bar: "Progress", text: str) -> None:
     """A line on standard output while there is a bar: above it, where both are on a terminal."""
+    text = printable(text)
     if bar.disable or not sys.stdout.isatty():
         click.echo(text)
     else:
         bar.console.print(text, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """A line on standard error; what others wrote of it steers no terminal."""
+    click.echo(printable(text), err=True)
 
 
 def contents(summary: Mapping[str, Any]) -> str:

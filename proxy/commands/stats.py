@@ -26,6 +26,7 @@ from proxy.inventory import take_inventory
 from proxy.reports import Span
 from proxy.server_client import ServerAddress, ServerClient
 from proxy.settings import Settings
+from proxy.words import printable
 
 if TYPE_CHECKING:  # loaded when something is drawn
     from rich.console import RenderableType
@@ -89,7 +90,7 @@ def stats(
         write_json(_plain(found))
         return
     if isinstance(found, Kept) and found.problem:
-        click.echo(f"wheelkeep: {found.problem}", err=True)
+        click.echo(f"wheelkeep: {printable(found.problem)}", err=True)
     show(_drawn(found))
 
 

@@ -35,6 +35,7 @@ from proxy.warm.engine import Progress, Warming, asked_of
 from proxy.warm.inside import serving_inside
 from proxy.warm.results import Report, report_of
 from proxy.warm.telling import lines_of
+from proxy.words import printable
 
 _EPILOG = """
 Examples:
@@ -149,7 +150,7 @@ def warm(
         click.echo(msgspec.json.encode(report))
     else:
         for line in lines_of(report, is_quiet=quiet, is_dry=is_dry):
-            click.echo(line)
+            click.echo(printable(line))
     sys.exit(INTERRUPTED if report.interrupted else 0 if report.is_fine else 1)
 
 
