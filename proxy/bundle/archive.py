@@ -41,7 +41,8 @@ else:
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK_BYTES)
 _PIECE_BYTES = 1 << 20
-_LARGEST_MANIFEST_BYTES = 256 << 20
+_LARGEST_MANIFEST_BYTES = 64 << 20
+"""A bundle of 100,000 files with all that is known of them has some 40 MiB."""
 _LONGEST_NAME_BYTES = 4096
 _NAME_BYTES = 100
 _TYPE_AT = 156

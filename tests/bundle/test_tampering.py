@@ -13,7 +13,9 @@ from click.testing import Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from proxy.bundle import archive
 from proxy.bundle.archive import zstd
+from proxy.bundle.manifest import BundledFile, BundledProject, Manifest, WheelNote, encode
 from tests.bundle.caches import MadeCache, run
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
@@ -405,3 +407,29 @@ def test_a_page_that_is_here_and_from_the_future(
 
     assert taken(far, near.folder / "whole", whole).exit_code == 0
     assert far.pages() == near.pages()
+
+
+def test_the_manifest_of_a_large_bundle_fits() -> None:
+    """One of 100,000 wheels, with all that is known of each."""
+    names = [f"a-rather-long-name-{at}-1.0.0-cp312-manylinux_2_28_x86_64.whl" for at in range(1000)]
+    sha256s = [f"{at:064x}" for at in range(1000)]
+    project = BundledProject(
+        project="alpha",
+        files=tuple(
+            BundledFile(filename=name, sha256=sha256, size=1 << 30)
+            for name, sha256 in zip(names, sha256s, strict=True)
+        ),
+        seen={"pypi": dict.fromkeys(names, 1732449600.123456)},
+        metadata={"pypi": {sha256: WheelNote(sha256=sha256) for sha256 in sha256s}},
+    )
+    size = len(encode(Manifest(indexes=(), projects=(project,))))
+
+    assert 100 * size < archive._LARGEST_MANIFEST_BYTES
+
+
+def test_a_manifest_above_the_bound(far: MadeCache, bundle: Path) -> None:
+    header = plain("manifest.json", (64 << 20) + 1).tobuf(tarfile.GNU_FORMAT)
+    result = taken(far, bundle, zstd.compress(header + bytes(1 << 20)))
+
+    assert result.exit_code == 2
+    assert "may have 67108864" in result.stderr
