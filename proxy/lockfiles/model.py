@@ -1,8 +1,9 @@
 """What a lock file or a requirements file asks for, whatever its format."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
@@ -212,6 +213,20 @@ class Found:
             passed_over=tuple(self.passed_over),
             notes=tuple(dict.fromkeys(self.notes)),
         )
+
+
+def check_parts(document: Mapping[str, Any], name: str, kind: str, *parts: str) -> None:
+    """See that the file has the parts that every such file has: `_meta`, `_meta.pipfile-spec`.
+
+    What lacks them is cut, or of something else. Raises `LockFileError`, and whatever an odd file
+    makes of it.
+    """
+    for part in parts:
+        place: Any = document
+        for key in part.split("."):
+            if key not in place:
+                raise LockFileError(f"{name}: {part} is missing, which every {kind} has")
+            place = place[key]
 
 
 def sha256_in(given: object) -> str | None:

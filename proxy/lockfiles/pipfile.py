@@ -17,6 +17,7 @@ from proxy.lockfiles.model import (
     LockFile,
     LockFileError,
     Reason,
+    check_parts,
     sha256_in,
 )
 from proxy.lockfiles.targets import Target, might_hold
@@ -27,8 +28,9 @@ _NOT_OF_AN_INDEX = ("git", "hg", "svn", "bzr", "file", "path", "url", "editable"
 
 def parse(document: Mapping[str, Any], name: str, targets: tuple[Target, ...]) -> LockFile:
     """What the file asks for. Raises `LockFileError`, and whatever an odd file makes of it."""
+    check_parts(document, name, "Pipfile.lock", "_meta", "_meta.pipfile-spec", "default")
     found = Found(name=name, targets=targets)
-    version = document.get("_meta", {}).get("pipfile-spec")
+    version = document["_meta"]["pipfile-spec"]
     if version != _KNOWN_VERSION:
         found.notes.append(
             f"{name}: version {version} of Pipfile.lock is not known, and is read as "

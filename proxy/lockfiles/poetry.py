@@ -10,7 +10,15 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from proxy.errors import without_secrets
-from proxy.lockfiles.model import Format, Found, LockFile, Offer, Reason, sha256_in
+from proxy.lockfiles.model import (
+    Format,
+    Found,
+    LockFile,
+    Offer,
+    Reason,
+    check_parts,
+    sha256_in,
+)
 from proxy.lockfiles.targets import Target, might_hold
 
 _KNOWN_VERSIONS = ("1.0", "1.1", "2.0", "2.1")
@@ -20,9 +28,11 @@ _OF_AN_INDEX = (None, "legacy")
 
 def parse(document: Mapping[str, Any], name: str, targets: tuple[Target, ...]) -> LockFile:
     """What the file asks for. Raises `LockFileError`, and whatever an odd file makes of it."""
+    check_parts(document, name, "poetry.lock", "metadata", "metadata.content-hash")
     found = Found(name=name, targets=targets)
-    metadata = document.get("metadata", {})
-    version = metadata.get("lock-version")
+    metadata = document["metadata"]
+    # Poetry 1.0 does not say it.
+    version = metadata.get("lock-version", _KNOWN_VERSIONS[0])
     if version not in _KNOWN_VERSIONS:
         known = ", ".join(_KNOWN_VERSIONS)
         found.notes.append(

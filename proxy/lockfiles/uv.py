@@ -9,7 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from proxy.errors import without_secrets
-from proxy.lockfiles.model import Format, Found, LockFile, Offer, Reason, filename_of, sha256_in
+from proxy.lockfiles.model import (
+    Format,
+    Found,
+    LockFile,
+    Offer,
+    Reason,
+    check_parts,
+    filename_of,
+    sha256_in,
+)
 from proxy.lockfiles.targets import Target, might_hold
 
 _KNOWN_VERSION = 1
@@ -22,8 +31,9 @@ Dependency = Mapping[str, Any]
 
 def parse(document: Mapping[str, Any], name: str, targets: tuple[Target, ...]) -> LockFile:
     """What the file asks for. Raises `LockFileError`, and whatever an odd file makes of it."""
+    check_parts(document, name, "uv.lock", "version")
     found = Found(name=name, targets=targets)
-    version = document.get("version")
+    version = document["version"]
     if version != _KNOWN_VERSION:
         found.notes.append(
             f"{name}: version {version} of uv.lock is not known, and is read as {_KNOWN_VERSION}"
