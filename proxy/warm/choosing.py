@@ -174,13 +174,9 @@ class _Choice:
             if not chosen:
                 without.append(target)
         if without:
-            shown = ", ".join(str(target) for target in without)
+            reason = self._why_none(required, without)
             self.plan.lacking.append(
-                Lacking(
-                    name=str(required),
-                    reason=f"the index has no file of it for {shown}",
-                    origin=required.origin,
-                )
+                Lacking(name=str(required), reason=reason, origin=required.origin)
             )
 
     # --- details --------------------------------------------------------------------------
@@ -226,6 +222,17 @@ class _Choice:
             if fit:
                 return [file for file in by_version[version] if file.filename in fit]
         return []
+
+    def _why_none(self, required: LockedRequirement, targets: Sequence[Target]) -> str:
+        """In words. Targets are named only where they have to do with it."""
+        found = (version_for(self._project, file.filename) for file in self._all)
+        versions = [version for version in found if version is not None]
+        if any(required.specifier.filter(versions, prereleases=True)):
+            shown = ", ".join(str(target) for target in targets)
+            return f"the index has no file of it for {shown}"
+        if required.pin is not None:
+            return f"the index has no version {required.pin} of it"
+        return "the index has no version of it that is admitted"
 
     def _has_version(self, file: File, version: str) -> bool:
         try:

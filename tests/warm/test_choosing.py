@@ -146,6 +146,24 @@ def test_each_target_has_its_own_newest() -> None:
     assert "win_amd64" not in pinned.lacking[0].reason
 
 
+@pytest.mark.parametrize(
+    ("specifier", "reason"),
+    [
+        ("==99", "the index has no version 99 of it"),
+        (">=99", "the index has no version of it that is admitted"),
+        ("==2.0", "the index has no file of it for Python 3.12 on linux_x86_64"),
+        (">=2.0", "the index has no file of it for Python 3.12 on linux_x86_64"),
+    ],
+)
+def test_a_version_that_does_not_exist_is_no_matter_of_the_target(
+    specifier: str, reason: str
+) -> None:
+    page = [file("six-1.0.tar.gz", A), file("six-2.0-cp312-cp312-win_amd64.whl", B)]
+    (lacking,) = plan(required(specifier), page).lacking
+
+    assert (lacking.name, lacking.reason) == (f"six{specifier}", reason)
+
+
 def test_what_is_hidden_is_refused_where_it_is_named() -> None:
     """By name, by hash or by a pin; an open requirement takes an older one, as installers do."""
     shown, hidden = [file("six-1.0.tar.gz", A)], [veiled("six-2.0.tar.gz", B)]
