@@ -112,7 +112,7 @@ def export(
     secret = read_key(key) if key is not None else None
     choice = Choice(
         projects=NameSet(patterns) if patterns else None,
-        locked=_locked(locks) if locks else None,
+        locked=_locked(locks, is_quiet=quiet) if locks else None,
     )
     choice = _with_since(choice, since) if since is not None else choice
     with stopped_by_signals(), logs_aside():
@@ -182,15 +182,19 @@ def _written(out: str) -> Iterator[BinaryIO]:
 # --- what is wanted ---------------------------------------------------------------------------
 
 
-def _locked(locks: Sequence[Path]) -> list[Locked]:
+def _locked(locks: Sequence[Path], *, is_quiet: bool) -> list[Locked]:
     """What these files name, for whatever Python and platform. Raises `ConfigError`."""
-    from proxy.lockfiles import ANY, read, targets_of  # noqa: PLC0415 - takes long to load
+    from proxy.lockfiles import ANY, Reason, read, targets_of  # noqa: PLC0415 - takes long to load
 
     found: list[Locked] = []
     for path in locks:
         lock = read(path, targets_of([ANY], [ANY]))
-        passed_over = [f"{one.name} ({one.origin}): {one.reason}" for one in lock.passed_over]
-        for said in (*lock.notes, *passed_over):
+        passed_over = [
+            f"{one.name} ({one.origin}): {one.reason}"
+            for one in lock.passed_over
+            if one.reason is not Reason.ITSELF
+        ]
+        for said in () if is_quiet else (*lock.notes, *passed_over):
             complain(said)
         found += [
             Locked(

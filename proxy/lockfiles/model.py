@@ -37,6 +37,8 @@ class Reason(StrEnum):
 
     NOT_OF_AN_INDEX = "not of an index"
     """A direct URL, a repository, a folder."""
+    ITSELF = "the project itself"
+    """What the lock file is of. Nobody expects it to come from an index."""
     OTHER_TARGET = "for other targets"
     """Its tags or markers fit none of those that were given."""
     BESIDE_WHEELS = "not needed beside wheels"

@@ -44,17 +44,18 @@ def parse(document: Mapping[str, Any], name: str, targets: tuple[Target, ...]) -
         for at in graph.reached(target):
             wanted.setdefault(at, []).append(target)
     for at, package in enumerate(graph.packages):
-        _add(found, package, tuple(wanted.get(at, ())))
+        _add(found, package, tuple(wanted.get(at, ())), is_itself=graph.is_itself(at))
     return found.whole(Format.UV, version)
 
 
-def _add(found: Found, package: Package, targets: tuple[Target, ...]) -> None:
+def _add(found: Found, package: Package, targets: tuple[Target, ...], *, is_itself: bool) -> None:
     source = package.get("source", {})
     project = found.project(package["name"])
     if "registry" not in source:
         kind, place = next(iter(source.items()), ("unknown", ""))
         detail = f"{kind}: {without_secrets(str(place))}"
-        found.pass_over(project, Reason.NOT_OF_AN_INDEX, detail)
+        reason = Reason.ITSELF if is_itself else Reason.NOT_OF_AN_INDEX
+        found.pass_over(project, reason, detail)
         return
     offers = []
     for file in (*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())):
@@ -100,6 +101,13 @@ class _Graph:
                 seen.update(new)
                 waiting += new
         return {at for at, _ in seen}
+
+    def is_itself(self, at: int) -> bool:
+        """Whether it is the project that was locked, or a member of that workspace."""
+        package = self.packages[at]
+        source = package.get("source", {})
+        is_here = any(source.get(kind) == "." for kind in _OWN_SOURCES)
+        return is_here or package["name"] in self._manifest.get("members", ())
 
     def _roots(self) -> Iterator[int]:
         members = self._manifest.get("members", ())

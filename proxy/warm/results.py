@@ -50,7 +50,7 @@ class Passed(Struct, frozen=True, kw_only=True):
 
     name: str
     reason: str
-    """`not of an index`, `for other targets`, `not needed beside wheels`."""
+    """One of `proxy.lockfiles.Reason`: `not of an index`, `for other targets`, and so on."""
     detail: str
     origin: str
 

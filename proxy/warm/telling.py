@@ -47,7 +47,7 @@ def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) ->
 
 
 def _passed_over(report: Report) -> Iterator[str]:
-    counts = Counter(one.reason for one in report.passed_over)
+    counts = Counter(one.reason for one in report.passed_over if one.reason != Reason.ITSELF)
     if not counts:
         return
     shown = ", ".join(f"{count} {reason}" for reason, count in counts.items())

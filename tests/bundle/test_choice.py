@@ -98,6 +98,24 @@ def test_what_is_of_no_index(near: MadeCache, bundle: Path, tmp_path: Path) -> N
     assert result.exit_code == 0
     assert "other" in result.stderr
     assert "not of an index" in result.stderr
+    quiet = run("export", bundle, *near.flags, "--from", lock, "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+def test_the_project_of_a_lock_file_is_no_news(
+    near: MadeCache, bundle: Path, tmp_path: Path
+) -> None:
+    lock = tmp_path / "uv.lock"
+    lock.write_text(
+        'version = 1\n[[package]]\nname = "demo"\nversion = "1.0"\nsource = { virtual = "." }\n'
+        'dependencies = [{ name = "alpha" }]\n[[package]]\nname = "alpha"\nversion = "1.0"\n'
+        'source = { registry = "https://pypi.org/simple" }\n'
+        'wheels = [{ url = "https://x/alpha-1.0-py3-none-any.whl" }]\n'
+    )
+    result = run("export", bundle, *near.flags, "--from", lock)
+
+    assert result.exit_code == 0, result.output
+    assert "demo" not in result.stderr
 
 
 def test_a_lock_file_that_is_none(near: MadeCache, bundle: Path, tmp_path: Path) -> None:

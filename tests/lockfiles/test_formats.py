@@ -81,7 +81,8 @@ def test_any_target_takes_every_file(name: str) -> None:
     """Wheels of all platforms and source distributions."""
     lock = read(DATA / name, targets_of(["any"], ["all"]))
 
-    assert {one.reason for one in lock.passed_over} == {Reason.NOT_OF_AN_INDEX}
+    assert {one.name for one in lock.passed_over} <= {"lib", "demo"}
+    assert passed(lock, Reason.NOT_OF_AN_INDEX) == {"lib"}
     assert len([file for file in lock.files if file.project == "markupsafe"]) == 7
 
 
@@ -237,6 +238,22 @@ def test_uv_of_a_script_and_of_forks() -> None:
 
     assert lock.format is Format.UV
     assert [file.version for file in lock.files] == ["2"]
+
+
+def test_uv_knows_the_project_itself() -> None:
+    """And the members of its workspace; a folder beside it is another matter."""
+    lock_text = text(
+        (
+            'version = 1\n[manifest]\nmembers = ["demo", "part"]',
+            uv_package("demo", source='{ virtual = "." }'),
+            uv_package("part", source='{ editable = "packages/part" }'),
+            uv_package("beside", source='{ editable = "../beside" }'),
+        )
+    )
+    lock = read_text(lock_text, "uv.lock", [LINUX])
+
+    assert passed(lock, Reason.ITSELF) == {"demo", "part"}
+    assert passed(lock, Reason.NOT_OF_AN_INDEX) == {"beside"}
 
 
 def test_uv_sources_that_are_no_index() -> None:

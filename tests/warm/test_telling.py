@@ -41,6 +41,7 @@ def test_what_went_wrong_is_named_with_its_reason() -> None:
         result("f.whl", Outcome.LEFT),
         passed_over=[
             Passed(name="./x", reason="not of an index", detail="a path", origin="lock:2"),
+            Passed(name="demo", reason="the project itself", detail="virtual: .", origin="lock"),
             Passed(name="y.whl", reason="for other targets", detail="", origin="lock"),
         ],
     )
