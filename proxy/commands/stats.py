@@ -99,7 +99,12 @@ async def _look(
 ) -> Report | Kept:
     """What the server says, or else the cache. Raises `CommandFailed`, `ConfigError`."""
     if address is None:
-        return Kept(await take_inventory(existing_cache(read())), None)
+        settings = read()
+        try:
+            kept = existing_cache(settings)
+        except ConfigError as problem:  # nothing is wrong with the settings
+            raise CommandFailed(str(problem)) from None
+        return Kept(await take_inventory(kept), None)
     try:
         async with ServerClient.open(address) as client:
             overview, history = await asyncio.gather(client.overview(), client.history(span))

@@ -125,6 +125,17 @@ async def test_neither_a_server_nor_a_cache(tmp_path: Path) -> None:
     assert len(said.stderr.splitlines()) == 1
 
 
+async def test_a_named_cache_that_is_not_there(tmp_path: Path) -> None:
+    """Not done, as the help has it; what is wrong with the settings is another matter."""
+    folder = tmp_path / "nowhere"
+    said = await run("stats", "--cache-dir", str(folder))
+    wrong = await run("stats", "--cache-dir", str(folder), WHEELKEEP_CACHE__MAX_SIZE="much")
+
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert said.stderr == f"wheelkeep: cache.dir: there is no cache at {folder}\n"
+    assert wrong.exit_code == 2
+
+
 async def test_a_named_server_that_is_away(cache: Path) -> None:
     """Its cache is not this one."""
     url = f"http://127.0.0.1:{free_port()}"
