@@ -22,7 +22,7 @@ from yarl import URL
 from proxy.errors import ConfigError, NoServer, ServerRefused
 from proxy.journey import CACHE_NAME
 from proxy.reports import Health, History, Overview, Purged, Span, Stats
-from proxy.settings import Server
+from proxy.settings import TOKEN_VARIABLE, Server
 from proxy.transport import USER_AGENT, why_not_connected
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=90.0)
@@ -172,7 +172,11 @@ class ServerClient:
             raise ServerRefused(self.url, response.status, "its answer is too large to be one")
         if response.status != 200:
             words = " ".join(body.decode(errors="replace").split())[:_LONGEST_SENTENCE]
-            raise ServerRefused(self.url, response.status, words or response.reason or "")
+            words = words or response.reason or ""
+            if response.status == 401:
+                # Its own words are for clients, which have no such flag.
+                words = f"{words.rstrip('.')}; give it by --token, or in {TOKEN_VARIABLE}"
+            raise ServerRefused(self.url, response.status, words)
         try:
             return msgspec.json.decode(body, type=shape)
         except msgspec.DecodeError as problem:

@@ -113,6 +113,17 @@ async def test_it_says_no(canned: CannedServer) -> None:
     )
 
 
+async def test_a_token_is_asked_for(canned: CannedServer) -> None:
+    """Where to give it is told, whatever was asked."""
+    canned.status, canned.body = 401, b"This server asks for a token.\n"
+    async with ServerClient.open(ServerAddress.named(canned.url)) as client:
+        for ask in (client.purge, client.overview, client.health):
+            with pytest.raises(
+                ServerRefused, match=r"a token; give it by --token, or in WHEELKEEP_TOKEN$"
+            ):
+                await ask()
+
+
 async def test_an_answer_of_another_version(canned: CannedServer) -> None:
     canned.body = b'{"hits": 1}'
     async with ServerClient.open(ServerAddress.named(canned.url)) as client:

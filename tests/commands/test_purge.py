@@ -164,7 +164,8 @@ async def test_a_running_server_does_it(cache: Path, upstream: FakeUpstream) -> 
     assert without.exit_code == 1
     assert without.stderr == (
         f"wheelkeep: the server at {server.url} answered 401: This server asks for a token: "
-        "send one as the password of basic authentication, or as a bearer token.\n"
+        "send one as the password of basic authentication, or as a bearer token; "
+        "give it by --token, or in WHEELKEEP_TOKEN\n"
     )
     assert said.stdout.splitlines() == [
         f"by the server at {server.url}:",
