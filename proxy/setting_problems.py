@@ -45,7 +45,10 @@ def explain(
     if named := re.match(r"(\w+): ", problem):  # one key of the section that was looked at
         key, problem = f"{key}.{named[1]}", problem[named.end() :]
     given = first["input"] if isinstance(first["input"], dict) else {}
-    if location[0] == "index" and isinstance(given.get("name"), str):
+    if location[0] == "index" and location[2:] == ["url"] and "index" in flags:
+        # The flag stands for a section, which nobody wrote.
+        key = _INDEX_FLAG
+    elif location[0] == "index" and isinstance(given.get("name"), str):
         key = f"{key} of the index {given['name']}"
     return f"{origin}{key}: {_seen(first, is_secret=bool(_SECRET.search(key)))}{problem}"
 
@@ -62,6 +65,7 @@ def _seen(error: Mapping[str, Any], *, is_secret: bool) -> str:
     return f"is {kind}, and "
 
 
+_INDEX_FLAG = "--index-url"
 _KINDS = (
     (str, "a text"),
     (bool, "true or false"),

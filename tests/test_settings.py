@@ -214,7 +214,8 @@ def test_what_is_wrong_is_told_in_plain_words(value: object) -> None:
         try:
             load(flags={section: given})
         except ConfigError as error:
-            assert re.match(rf"{section}\.(0\.)?{key}[. ]?.*: ", str(error))
+            named = "--index-url" if key == "url" else rf"{section}\.(0\.)?{key}"
+            assert re.match(rf"{named}[. ]?.*: ", str(error))
             assert not re.search("Input|valid |Value error|String|Tuple|pars|<", str(error))
 
 
@@ -306,7 +307,7 @@ def test_what_a_flag_says_is_not_blamed_on_the_file(
 
     for flags, told in (
         ({"server": {"port": 70000}}, "server.port: "),
-        ({"index": [{"name": "pypi", "url": "ftp://x"}]}, "index.0.url: "),
+        ({"index": [{"name": "pypi", "url": "ftp://x"}]}, "--index-url: must be an http"),
     ):
         with pytest.raises(ConfigError, match=f"^{re.escape(told)}"):
             load(file, flags)
