@@ -71,6 +71,21 @@ class Commands(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See `click.Group`. What is no command is told with the one that may be meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if args[0].startswith("-"):
+                raise
+            from proxy.setting_problems import nearest  # noqa: PLC0415 - loads pydantic
+
+            # click would look among the commands that are loaded.
+            meant = nearest(args[0], list(COMMANDS))
+            ctx.fail(f"there is no command {args[0]!r}{meant}")
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """See `click.Group`."""
         write_as_it_is(formatter, self.epilog)

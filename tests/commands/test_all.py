@@ -50,6 +50,15 @@ async def test_help_of_a_command(name: str) -> None:
     assert max(len(line) for line in said.stdout.splitlines()) <= 88
 
 
+async def test_a_command_that_is_misspelled() -> None:
+    """The one that may be meant is named, where there is one."""
+    near, far = await run("serv"), await run("zzz")
+
+    assert (near.exit_code, far.exit_code) == (2, 2)
+    assert near.stderr.endswith("Error: there is no command 'serv'; did you mean serve?\n")
+    assert far.stderr.endswith("Error: there is no command 'zzz'\n")
+
+
 async def test_help_of_serve() -> None:
     said = await run("serve", "--help")
 
