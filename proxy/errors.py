@@ -279,6 +279,10 @@ class ConfigError(Exception):
     """The configuration is wrong. Only the command line meets it: one line, exit status 2."""
 
 
+class PortTaken(ConfigError):
+    """Somebody else listens on the port of the configuration."""
+
+
 class CommandFailed(Exception):
     """What a command was asked for cannot be done now: one line, exit status 1."""
 

@@ -20,7 +20,7 @@ from isal import isal_zlib
 from proxy import __version__
 from proxy.access_log import AccessLog
 from proxy.app import READY_ANSWERS, application
-from proxy.errors import ConfigError
+from proxy.errors import ConfigError, PortTaken
 from proxy.scoreboard import Cell
 from proxy.settings import Policy, Server, Settings
 from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
@@ -262,7 +262,8 @@ def listen(host: str, port: int, count: int = 1) -> list[list[socket.socket]]:
     except OSError as problem:
         key = "server.port" if problem.errno in (errno.EADDRINUSE, errno.EACCES) else "server.host"
         reason = problem.strerror or str(problem)
-        raise ConfigError(f"{key}: cannot listen on {host}:{port}: {reason}") from problem
+        kind = PortTaken if problem.errno == errno.EADDRINUSE else ConfigError
+        raise kind(f"{key}: cannot listen on {host}:{port}: {reason}") from problem
 
 
 def _bind(addresses: Sequence[tuple[object, ...]], *, is_shared: bool) -> list[socket.socket]:

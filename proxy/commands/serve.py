@@ -1,14 +1,17 @@
 """`wheelkeep serve`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from proxy.access_log import AccessLog
 from proxy.app import prepare_cache
 from proxy.commands.help import CACHE, GroupedCommand, option
 from proxy.commands.options import complete_folder, given, index_flags
+from proxy.errors import ConfigError, PortTaken
 from proxy.logs import set_up_logging
 from proxy.server import listen, run
 from proxy.server import serve as serve_until_stopped
@@ -112,6 +115,16 @@ def serve(
 
     settings = read()
     access_log = set_up_logging()
+    try:
+        _serve(settings, read, access_log)
+    except PortTaken as problem:
+        from proxy.commands.neighbour import who_answers  # noqa: PLC0415 - seldom needed
+
+        raise ConfigError(f"{problem}{who_answers(settings.server)}") from problem
+
+
+def _serve(settings: Settings, read: Callable[[], Settings], access_log: AccessLog) -> None:
+    """Until asked to stop. Raises `ConfigError`."""
     if settings.server.workers > 1:
         sys.exit(Supervisor(settings, read, access_log).run())
     (sockets,) = listen(settings.server.host, settings.server.port)
