@@ -33,13 +33,9 @@ class Release:
 def report_of(page: Page, kept: Mapping[BlobKey, int], *, may_purge: bool) -> ProjectReport:
     """The report of a project. `kept`: its files on the disk, with their sizes."""
     names = {key.filename for key in kept}
-    judged = sorted(page.judged(), key=lambda entry: entry[1].filename)
-    versions = {file.filename: version_for(page.name, file.filename) for _, file, _ in judged}
-    # Twice: the order by name stays among files of one version.
-    judged.sort(key=lambda entry: _newest_first(versions[entry[1].filename]), reverse=True)
-    files = []
-    for index, file, hidden in judged:
-        version = versions[file.filename]
+    files, versions = [], {}
+    for index, file, hidden, version in newest_first(page):
+        versions[file.filename] = version
         key = BlobKey.of(page.name, file)
         is_here = file.filename in names if key is None else key in kept
         files.append(_told(file, version, index, hidden, is_here=is_here))
@@ -56,13 +52,21 @@ def report_of(page: Page, kept: Mapping[BlobKey, int], *, may_purge: bool) -> Pr
     )
 
 
+def newest_first(page: Page) -> list[tuple[str, File, Hidden | None, Version | None]]:
+    """Each file with its index, what hides it, and its version: newest first, then by name."""
+    judged = sorted(page.judged(), key=lambda entry: entry[1].filename)
+    found = [(*entry, version_for(page.name, entry[1].filename)) for entry in judged]
+    # Twice: the order by name stays among files of one version.
+    return sorted(found, key=lambda entry: _rank(entry[3]), reverse=True)
+
+
 def releases_of(report: ProjectReport) -> list[Release]:
     """Its files by version, newest first."""
     grouped = groupby(report.files, key=lambda file: file.version)
     return [Release(version=version, files=list(files)) for version, files in grouped]
 
 
-def _newest_first(version: Version | None) -> tuple[bool, Version]:
+def _rank(version: Version | None) -> tuple[bool, Version]:
     return version is not None, version or Version("0")
 
 

@@ -20,6 +20,7 @@ from proxy.web.described import MOVED, described
 from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either
 from proxy.web.names import project_named
 from proxy.web.pages import moved
+from proxy.web.project_report import newest_first
 
 
 class WhyHandlers:
@@ -79,12 +80,13 @@ class WhyHandlers:
             if status
             else None,
             checked_at=in_utc(self._now()),
-            files=list(_files(page)),
+            # What is hidden is what one comes for, and of that what is free next.
+            files=sorted(_files(page), key=_urgency),
         )
 
 
 def _files(page: Page) -> Iterator[WhyFile]:
-    for index, file, hidden in page.judged():
+    for index, file, hidden, _ in newest_first(page):
         yield WhyFile(
             filename=file.filename,
             sha256=file.sha256,
@@ -95,6 +97,11 @@ def _files(page: Page) -> Iterator[WhyFile]:
             reason=hidden.explanation if hidden else None,
             until=in_utc(hidden.until) if hidden and hidden.until else None,
         )
+
+
+def _urgency(file: WhyFile) -> tuple[bool, bool, str]:
+    # Moments in one zone and of one form are in the order of time as text.
+    return file.shown, file.until is None, file.until or ""
 
 
 def _text(value: object) -> str | None:

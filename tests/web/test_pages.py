@@ -395,8 +395,8 @@ async def test_offline_a_page_shows_what_is_here(
     assert [file["filename"] for file in page["files"]] == ["six-1.0.tar.gz"]
     assert page["versions"] == ["1.0"]
     assert [(file["shown"], file["rule"]) for file in why["files"]] == [
-        (True, None),
         (False, "cache.offline"),
+        (True, None),
     ]
     assert answer.headers["ETag"] != (await get(online, path)).headers["ETag"]
 

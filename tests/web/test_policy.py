@@ -511,6 +511,23 @@ async def test_why_tells_of_every_file(make_proxy: MakeProxy, young: str) -> Non
     assert (await proxy.get("/why/six/", allow_redirects=False)).headers["Location"] == "../six"
 
 
+async def test_why_begins_with_what_is_free_next(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """Then come those that no waiting frees, then those that are shown: newest version first."""
+    for version, days in (("1.9", 90), ("1.10", 80), ("2.0", 3), ("3.0", 2), ("3.1", 2)):
+        when = (clock() - timedelta(days=days)).isoformat()
+        upstream.add("attrs", f"attrs-{version}.tar.gz", version.encode(), **{"upload-time": when})
+    upstream.add("attrs", "attrs-0.1.tar.gz", b"0.1", yanked="broken")
+    proxy = await make_proxy(policy={"min_age": "7d", "hide_yanked": True})
+
+    expected = ["2.0", "3.1", "3.0", "0.1", "1.10", "1.9"]
+    assert list(await why(proxy, "attrs")) == [f"attrs-{one}.tar.gz" for one in expected]
+    answer = await proxy.get("/why/attrs", headers={"Accept": "text/html"})
+    names = html.fromstring(await answer.text()).xpath('//td[@class="name"]')
+    assert [name.text_content() for name in names] == list(await why(proxy, "attrs"))
+
+
 @pytest.mark.parametrize("format", ["json", "html"])
 async def test_why_of_what_makes_no_sense(
     make_proxy: MakeProxy, upstream: FakeUpstream, format: str
