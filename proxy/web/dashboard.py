@@ -7,7 +7,7 @@ fresh are the scripts in `static/js`, which ask `/stats/…` (`statistics.py`) a
 import asyncio
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from aiohttp import web
@@ -125,6 +125,8 @@ class DashboardHandlers:
             return await self._html.problem(request, problem)
         try:
             history, problem_told = await self._statistics.read_history(span), None
+            if "span" not in request.query and self._is_of_the_last_hour(history):
+                history = await self._statistics.read_history(Span.HOUR)
         except StoreUnavailable as problem:
             history = History(span=span, step_seconds=0, points=[], total=Sums())
             problem_told = str(problem)
@@ -138,6 +140,12 @@ class DashboardHandlers:
             blank=_BLANK,
             now=self._now(),
         )
+
+    def _is_of_the_last_hour(self, history: History) -> bool:
+        """Whether nothing in it is older: in a chart of a day that is a stroke at its end."""
+        whole = timedelta(hours=1, seconds=history.step_seconds)
+        older = (point for point in history.points if point.at < self._now() - whole)
+        return not any(point.requests for point in older)
 
     @described(
         "people",

@@ -150,6 +150,15 @@ async def test_the_span_is_switched(proxy: TestClient, open_page: OpenPage) -> N
     assert page.url.endswith("?span=week")
 
 
+async def test_no_tab_is_out_of_sight(proxy: TestClient, open_page: OpenPage) -> None:
+    """On a telephone they wrap."""
+    page = await open_page(proxy, viewport={"width": 360, "height": 800})
+    tablist = page.get_by_role("tablist")
+    await expect(tablist).to_be_visible()
+
+    assert await tablist.evaluate("list => list.scrollWidth <= list.clientWidth")
+
+
 async def test_projects_are_found_by_keyboard(
     proxy: TestClient, upstream: FakeUpstream, open_page: OpenPage
 ) -> None:
@@ -192,6 +201,7 @@ async def test_a_project_is_purged(
         await page.get_by_role("dialog").get_by_role("button", name=answer, exact=True).click()
         await expect(page.get_by_role("dialog")).to_be_hidden()
     await expect(page.locator("#notice")).to_contain_text("Purged")
+    await expect(page.locator("#page-kept")).to_contain_text("kept no more")
     await page.reload()
 
     assert upstream.count("/simple/six/") == 2

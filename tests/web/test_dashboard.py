@@ -98,6 +98,22 @@ async def test_numbers_stand_in_the_page(proxy: TestClient, upstream: FakeUpstre
     assert asked.xpath(".//a/@href") == ["./project/six"]
 
 
+async def test_it_begins_with_the_hour_until_there_is_more(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """Else the first day is an empty chart; a span that is asked for is what one gets."""
+    current = '//*[@aria-current="true"]/@data-span'
+    upstream.add("six", "six-1.0.tar.gz")
+    await proxy.get("/simple/six/")
+    assert (await page(proxy)).xpath(current) == ["hour"]
+    assert (await page(proxy, "/?span=day")).xpath(current) == ["day"]
+    clock.advance(minutes=90)
+    document = await page(proxy)
+
+    assert document.xpath(current) == ["day"]
+    assert told(document, "rate-of") == "0 of 1 pages and files"
+
+
 @pytest.mark.usefixtures("busy")
 async def test_everything_has_its_place(proxy: TestClient) -> None:
     """A failing index, what is held back and until when, the last errors, the disk."""
@@ -400,6 +416,23 @@ async def test_a_project_as_a_page(make_proxy: MakeProxy, upstream: FakeUpstream
     assert NASTY in text_of(html.fromstring(text).xpath("//h1")[0])
     states = [text_of(cell) for cell in html.fromstring(text).xpath('//td[@class="state"]')]
     assert any(NASTY in state for state in states)
+
+
+async def test_a_file_that_is_never_to_come_is_not_awaited(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """Denied: no. Too young, or not asked for: not yet."""
+    young = (clock() - timedelta(days=2)).isoformat()
+    old = (clock() - timedelta(days=200)).isoformat()
+    upstream.add("six", "six-3.0.tar.gz", b"3", **{"upload-time": young})
+    upstream.add("six", "six-2.0.tar.gz", b"2", **{"upload-time": old, "yanked": "broken"})
+    upstream.add("six", "six-1.0.tar.gz", b"1", **{"upload-time": old})
+    document = await page(
+        await make_proxy(policy={"min_age": "7d", "hide_yanked": True}), "/project/six"
+    )
+
+    cells = document.xpath('//td[@class="where"]')
+    assert [text_of(cell) for cell in cells] == ["not yet", "no", "not yet"]
 
 
 async def test_names_are_brought_into_their_form(proxy: TestClient, upstream: FakeUpstream) -> None:

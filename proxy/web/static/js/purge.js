@@ -21,8 +21,12 @@ async function purge(project, button) {
     const url = new URL(`cache/${encodeURIComponent(project)}`, root);
     const answer = await fetch(url, { method: "DELETE" });
     if (!answer.ok) tell(`Nothing was purged. ${(await answer.text()).trim()}`, "bad");
-    else if ((await answer.json()).purged) tell("Purged: whoever asks next has its page fetched anew.", "good");
-    else tell("There was nothing to purge: its page is not kept.", "good");
+    else {
+      const { purged } = await answer.json();
+      if (purged) tell("Purged: whoever asks next has its page fetched anew.", "good");
+      else tell("There was nothing to purge: its page is not kept.", "good");
+      byId("page-kept").textContent = "its page is kept no more; the files are as it told them";
+    }
   } catch {
     tell("Whether it was purged is not known: this server cannot be reached.", "bad");
   }
