@@ -30,7 +30,7 @@ async def test_stats_count_what_a_cache_is_asked_for(
     stats = await told(proxy, "/stats", Stats)
 
     assert (stats.requests, stats.hits, stats.misses) == (3, 2, 1)
-    assert stats.bytes_served == 3000
+    assert (stats.bytes_served, stats.bytes_saved) == (3000, 2000)
     assert (stats.pages, stats.blobs, stats.blob_bytes) == (1, 1, 1000)
     assert stats.workers == 1
     assert stats.upstream_requests == 2
