@@ -201,7 +201,7 @@ async def test_a_project_is_purged(
         await page.get_by_role("dialog").get_by_role("button", name=answer, exact=True).click()
         await expect(page.get_by_role("dialog")).to_be_hidden()
     await expect(page.locator("#notice")).to_contain_text("Purged")
-    await expect(page.locator("#page-kept")).to_contain_text("kept no more")
+    await expect(page.locator("#page-kept")).to_contain_text("no longer kept")
     await page.reload()
 
     assert upstream.count("/simple/six/") == 2

@@ -25,7 +25,7 @@ async function purge(project, button) {
       const { purged } = await answer.json();
       if (purged) tell("Purged: whoever asks next has its page fetched anew.", "good");
       else tell("There was nothing to purge: its page is not kept.", "good");
-      byId("page-kept").textContent = "its page is kept no more; the files are as it told them";
+      byId("page-kept").textContent = "whose page is no longer kept; below is what it said";
     }
   } catch {
     tell("Whether it was purged is not known: this server cannot be reached.", "bad");
