@@ -1,21 +1,23 @@
-"""The log on standard error: in colours for a person, one JSON object a line for a machine."""
+"""The log on standard error: in words for a person, one JSON object a line for a machine."""
 
 import logging
+import os
 import re
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.access_log import AccessLog, LogForMachines, LogForPeople
+from proxy.words import printable, size_in_words
 
 _QUOTE = re.compile(r"""\s*b?['"`]""")
 
 
 def set_up_logging() -> AccessLog:
-    """Log to standard error: in colours for a person, one JSON object a line for a machine.
+    """Log to standard error: in words for a person, one JSON object a line for a machine.
 
     Returns where requests are to be logged.
     """
@@ -24,12 +26,22 @@ def set_up_logging() -> AccessLog:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # A person has a clock on the wall, machines have theirs in several zones.
+        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
+        if for_people
+        else structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     # Local variables of a traceback may hold a password.
     without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     renderers: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [
+            _in_words,
+            structlog.dev.ConsoleRenderer(
+                colors=not os.environ.get("NO_COLOR"),
+                sort_keys=False,
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ]
         if for_people
         else [
             structlog.processors.ExceptionRenderer(without_locals),
@@ -53,6 +65,27 @@ def set_up_logging() -> AccessLog:
     handler.addFilter(_without_traceback_of_bad_requests)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     return LogForPeople() if for_people else LogForMachines(stream)
+
+
+def _in_words(
+    _logger: object, _method: str, said: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """What a person sees of an event: all that is there, and of a request first what matters.
+
+    `200 hit             0.4 ms    12 KiB GET /simple/six/`
+    """
+    seen: dict[str, Any] = {
+        name: printable(value) if isinstance(value, str) else value
+        for name, value in said.items()
+        if value is not None
+    }
+    if seen["event"] == "request":
+        outcome = f"{seen.pop('status')} {seen.pop('cache'):11}"
+        duration, size = f"{seen.pop('ms'):,.1f} ms", size_in_words(seen.pop("bytes"))
+        asked = f"{seen.pop('method')} {seen.pop('path')}"
+        seen["event"] = f"{outcome} {duration:>11} {size:>9} {asked}"
+        seen.pop("project", None)  # the path has it
+    return seen
 
 
 class _ForgivingStream:
