@@ -41,7 +41,7 @@ from proxy.web.described import MOVED, Answer, described
 from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either
 from proxy.web.names import project_named
 from proxy.web.pages import moved
-from proxy.web.project_report import releases_of, report_of
+from proxy.web.project_report import at_a_glance, releases_of, report_of
 from proxy.web.statistics import Kept, StatisticsHandlers, span_of
 from proxy.web.tokens import Gate
 
@@ -52,6 +52,9 @@ _NAME_PART = re.compile(r"[a-z0-9-]*", re.ASCII)
 
 _Searched = Annotated[
     str, Meta(max_length=_LONGEST_SEARCH, description="A part of a name, however it is written.")
+]
+_Versions = Annotated[
+    str, Meta(description="`all`: the page shows each version of a project that has a great many.")
 ]
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _BLANK = {
@@ -185,7 +188,7 @@ class DashboardHandlers:
     @described(
         "people",
         {200: json_or_html(ProjectReport), 301: MOVED},
-        query={"format": JsonOrHtml},
+        query={"format": JsonOrHtml, "versions": _Versions},
         fails=(ProjectNotFound, NotAcceptable, UpstreamError, UpstreamTimeout),
         is_for_people=True,
     )
@@ -207,12 +210,15 @@ class DashboardHandlers:
         report = await self._report(request, name, may_purge=may_purge)
         if is_for_scripts:
             return await reply_either(report)
+        releases = await asyncio.to_thread(releases_of, report)
+        is_whole = request.query.get("versions") == "all"
         return await self._html.answer(
             request,
             "project.html",
             depth=1,
             report=report,
-            releases=await asyncio.to_thread(releases_of, report),
+            versions=len(releases),
+            releases=releases if is_whole else at_a_glance(releases),
             may_sign_in=self._gate.asks_admins,
             now=self._now(),
         )

@@ -16,6 +16,9 @@ from proxy.simple.model import File
 from proxy.simple.versions import version_for
 from proxy.storage.blobs import BlobKey
 
+_MOST_AT_A_GLANCE = 1_000
+"""Files, but for the last version's."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
@@ -64,6 +67,17 @@ def releases_of(report: ProjectReport) -> list[Release]:
     """Its files by version, newest first."""
     grouped = groupby(report.files, key=lambda file: file.version)
     return [Release(version=version, files=list(files)) for version, files in grouped]
+
+
+def at_a_glance(releases: Sequence[Release]) -> list[Release]:
+    """The newest of them, and whatever is here: a browser is slow with ten thousand files."""
+    shown: list[Release] = []
+    files = 0
+    for release in releases:
+        if files < _MOST_AT_A_GLANCE or release.is_here:
+            shown.append(release)
+            files += len(release.files)
+    return shown
 
 
 def _rank(version: Version | None) -> tuple[bool, Version]:

@@ -435,6 +435,25 @@ async def test_a_file_that_is_never_to_come_is_not_awaited(
     assert [text_of(cell) for cell in cells] == ["not yet", "no", "not yet"]
 
 
+async def test_a_long_project_begins_with_the_newest_and_what_is_here(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """A browser is slow with ten thousand files; a script gets them all."""
+    versions = [f"{minor}.{patch}" for minor in range(110) for patch in range(10)]
+    digests = [upstream.add("six", f"six-{one}.tar.gz", one.encode()) for one in versions]
+    await proxy.get(f"/files/six/{digests[5]}/six-0.5.tar.gz")
+    document = await page(proxy, "/project/six")
+
+    shown = [text_of(cell) for cell in document.xpath('//td[@class="name"]')]
+    newest_first = [f"six-{one}.tar.gz" for one in reversed(versions)]
+    assert shown == [*newest_first[:1000], "six-0.5.tar.gz"]
+    more = document.get_element_by_id("more")
+    assert "1,001 of 1,100" in text_of(more)
+    link = more.xpath(".//a/@href")[0]
+    assert len((await page(proxy, f"/project/six{link}")).xpath('//td[@class="name"]')) == 1100
+    assert len((await report(proxy)).files) == 1100
+
+
 async def test_names_are_brought_into_their_form(proxy: TestClient, upstream: FakeUpstream) -> None:
     """By relative redirects, like other pages."""
     upstream.add("six", "six-1.0.tar.gz")
