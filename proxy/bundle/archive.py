@@ -41,7 +41,7 @@ else:
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK_BYTES)
 _PIECE_BYTES = 1 << 20
-_LARGEST_MANIFEST_BYTES = 64 << 20
+LARGEST_MANIFEST_BYTES = 64 << 20
 """A bundle of 100,000 files with all that is known of them has some 40 MiB."""
 _LONGEST_NAME_BYTES = 4096
 _NAME_BYTES = 100
@@ -114,7 +114,7 @@ class ArchiveReader:
             size = _size_in(self._next_header())
             if size is None or self._next_header() != _header(MANIFEST, size):
                 raise NotABundle("it does not begin with a manifest")
-            return self.unmeasured(MANIFEST, _LARGEST_MANIFEST_BYTES)
+            return self.unmeasured(MANIFEST, LARGEST_MANIFEST_BYTES)
         except BundleBrokenOff:
             raise NotABundle("it ends before its manifest does") from None
         except BundleRefused as problem:

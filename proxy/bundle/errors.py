@@ -1,6 +1,7 @@
 """What is wrong with a bundle, in words for whoever carries it."""
 
 from proxy.errors import ConfigError
+from proxy.words import counted
 
 
 class NotABundle(ConfigError):
@@ -8,6 +9,16 @@ class NotABundle(ConfigError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"this is no bundle that can be imported: {problem}")
+
+
+class TooLargeToImport(ConfigError):
+    """A bundle that would be written, and that `wheelkeep import` would refuse."""
+
+    def __init__(self, files: int) -> None:
+        super().__init__(
+            f"a bundle of {counted(files, 'file')} is more than import takes in: "
+            "write several, each of some of the --projects"
+        )
 
 
 class BundleRefused(Exception):

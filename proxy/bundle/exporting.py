@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from proxy.bundle.archive import ArchiveWriter, Sink
+from proxy.bundle.archive import LARGEST_MANIFEST_BYTES, ArchiveWriter, Sink
+from proxy.bundle.errors import TooLargeToImport
 from proxy.bundle.manifest import (
     END,
     MAC,
@@ -50,8 +51,13 @@ class Exported:
 async def write(
     plan: Plan, stores: Stores, out: Sink, key: bytes | None, progress: Callable[[int], None]
 ) -> Exported:
-    """Write the bundle. `progress` is told of bytes. Raises `OSError`, `StoreUnavailable`."""
+    """Write the bundle. `progress` is told of bytes.
+
+    Raises `OSError`, `StoreUnavailable`; `TooLargeToImport` before anything is written.
+    """
     manifest = encode(plan.manifest)
+    if len(manifest) > LARGEST_MANIFEST_BYTES:
+        raise TooLargeToImport(sum(len(one.files) for one in plan.manifest.projects))
     archive = ArchiveWriter(out)
     archive.add(MANIFEST, len(manifest), [manifest])
     if key is not None:

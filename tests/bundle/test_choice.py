@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.bundle import exporting
 from tests.bundle.caches import NOW, MadeCache, run
 
 
@@ -40,6 +41,19 @@ def test_a_pattern_that_fits_nothing(near: MadeCache, bundle: Path) -> None:
     assert result.exit_code == 1
     assert "nothing of what was asked for" in result.stderr
     assert not bundle.exists()
+
+
+def test_more_than_import_takes_in(
+    near: MadeCache, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is not found out on the far side."""
+    monkeypatch.setattr(exporting, "LARGEST_MANIFEST_BYTES", 100)
+    result = run("export", bundle, *near.flags)
+
+    assert result.exit_code == 2
+    assert "a bundle of 4 files is more than import takes in" in result.stderr
+    assert "--projects" in result.stderr
+    assert list(bundle.parent.glob("*bundle*")) == []
 
 
 def test_a_requirements_file(near: MadeCache, bundle: Path, tmp_path: Path) -> None:
