@@ -34,7 +34,7 @@ from proxy.settings import Settings
 from proxy.storage.opening import opened_stores
 from proxy.storage.pages import is_document
 from proxy.telemetry import Telemetry
-from proxy.words import printable, size_in_words
+from proxy.words import size_in_words
 
 _EPILOG = """
 Examples:
@@ -272,18 +272,12 @@ def _say(summary: dict[str, Any], out: str) -> None:
 def _complain(plan: Plan, exported: Exported) -> None:
     """Say what is not in the bundle; then the exit status is 1."""
     for one in plan.absent:
-        click.echo(
-            f"not in the cache: {printable(str(one))}; `wheelkeep warm` fetches it", err=True
-        )
+        complain(f"not in the cache: {one}; `wheelkeep warm` fetches it")
     for place in _places_of_others(plan):  # left from other settings, as a rule
-        click.echo(
-            f"left out: pages that the server would not show: {printable(str(place))}", err=True
-        )
+        complain(f"left out: pages that the server would not show: {place}")
     for page in plan.damaged:
         complain(f"left out: the page {page} is damaged or gone")
     for name in exported.left_out:
-        click.echo(
-            f"left out: {printable(str(name))} was evicted meanwhile, or is damaged", err=True
-        )
+        complain(f"left out: {name} was evicted meanwhile, or is damaged")
     if plan.absent or plan.damaged or exported.left_out:
         sys.exit(1)
