@@ -18,7 +18,7 @@ import msgspec
 from proxy.words import counted, printable
 
 if TYPE_CHECKING:  # loaded when something is drawn: half of a command's time to start
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.progress import Progress
     from rich.table import Table
 
@@ -60,14 +60,28 @@ def console(*, stderr: bool = False) -> "Console":
     return made
 
 
+class Harmless:
+    """What is drawn, but that nothing of what others wrote in it steers the terminal."""
+
+    def __init__(self, drawn: "RenderableType") -> None:
+        self._drawn = drawn
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.segment import Segment  # noqa: PLC0415
+
+        for text, style, control in console.render(self._drawn, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
 def show(*drawn: "RenderableType") -> None:
     """Draw it on standard output; where that is no terminal, lines end where their words do."""
     shown = console()
+    harmless = [Harmless(one) for one in drawn]
     if shown.is_terminal:
-        shown.print(*drawn, sep="\n")
+        shown.print(*harmless, sep="\n")
         return
     with shown.capture() as captured:
-        shown.print(*drawn, sep="\n")
+        shown.print(*harmless, sep="\n")
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 

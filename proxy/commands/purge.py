@@ -24,7 +24,7 @@ from proxy.purging import Purged, purge_by_server, purge_cache, with_files_dropp
 from proxy.server_client import ServerAddress
 from proxy.settings import Settings
 from proxy.simple.model import ProjectName, normalize
-from proxy.words import counted, size_in_words
+from proxy.words import counted, printable, size_in_words
 
 _EPILOG = """
 Examples:
@@ -88,7 +88,7 @@ def purge(
         return
     click.echo(f"by {by}:")
     for one in purged:
-        click.echo(f"{one.project or 'all'}: {_said(one)}")
+        click.echo(printable(f"{one.project or 'all'}: {_said(one)}"))
 
 
 async def _purge(

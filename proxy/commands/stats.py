@@ -19,14 +19,13 @@ from proxy.commands.options import (
     server_options,
     settings_of,
 )
-from proxy.commands.output import console, json_option, show, write_json
+from proxy.commands.output import Harmless, complain, console, json_option, show, write_json
 from proxy.commands.stats_tables import Kept, Report, drawn, drawn_inventory
 from proxy.errors import CommandFailed, ConfigError, NoServer
 from proxy.inventory import take_inventory
 from proxy.reports import Span
 from proxy.server_client import ServerAddress, ServerClient
 from proxy.settings import Settings
-from proxy.words import printable
 
 if TYPE_CHECKING:  # loaded when something is drawn
     from rich.console import RenderableType
@@ -90,7 +89,7 @@ def stats(
         write_json(_plain(found))
         return
     if isinstance(found, Kept) and found.problem:
-        click.echo(f"wheelkeep: {printable(found.problem)}", err=True)
+        complain(f"wheelkeep: {found.problem}")
     show(_drawn(found))
 
 
@@ -160,7 +159,7 @@ def _watch(look: Callable[[], Any], *, as_json: bool) -> None:
     with Live(console=shown, auto_refresh=False, screen=True) as live:
         while True:
             try:
-                live.update(_drawn(asyncio.run(look())), refresh=True)
+                live.update(Harmless(_drawn(asyncio.run(look()))), refresh=True)
             except CommandFailed as problem:
-                live.update(f"{problem}", refresh=True)
+                live.update(Harmless(f"{problem}"), refresh=True)
             time.sleep(_WATCHED_EVERY_SECONDS)

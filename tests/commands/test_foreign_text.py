@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 from click.testing import CliRunner
 
 from proxy.cli import main
@@ -24,6 +25,21 @@ async def test_the_refusal_of_a_server(canned: CannedServer) -> None:
 
     assert said.exit_code == 1
     assert r"no \x1b]0;pwned\x07 for you" in said.stderr
+
+
+async def test_tables_of_what_a_server_says(canned: CannedServer) -> None:
+    """An index chose the words of its error, and the server its own name for a project."""
+    told = canned.reports()
+    error = msgspec.structs.replace(told.last_errors[0], problem=f"it said {ESCAPE}")
+    asked = msgspec.structs.replace(told.most_asked[0], project=f"six{ESCAPE}")
+    overview = msgspec.structs.replace(told, last_errors=[error], most_asked=[asked])
+    canned.answers["/stats/overview"] = msgspec.json.encode(overview)
+    said = await run("stats", "--server", canned.url)
+
+    assert said.exit_code == 0
+    assert r"it said \x1b]0;pwned" in said.stdout
+    assert r"six\x1b]0;pwned" in said.stdout
+    assert "\x1b" not in said.stdout
 
 
 def test_a_line_of_a_requirements_file(tmp_path: Path) -> None:
