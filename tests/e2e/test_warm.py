@@ -477,7 +477,7 @@ async def test_what_no_cache_has_room_for_is_told(upstream: FakeUpstream, tmp_pa
         (("-", "--python", "2.7"), "'2.7' is no version of Python 3"),
         (("-", "--platform", "amiga"), "'amiga' is no platform"),
         (("-", "--server", "http://x", "--cache-dir", "x"), "--server has a cache of its own"),
-        (("-", "--format", "uv", "--server", "ftp://x"), "must be like http://"),
+        (("-", "--format", "requirements", "--server", "ftp://x"), "must be like http://"),
         (("-", "--format", "requirements", "--config", "no.toml"), "no.toml"),
         (("-", "--format", "requirements", "--cache-dir", "/dev/null"), "/dev/null"),
     ],
