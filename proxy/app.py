@@ -69,7 +69,7 @@ from proxy.web.peers import PEER_PATH, PeerHandlers
 from proxy.web.ready import ReadyBodies, ReadyPages
 from proxy.web.service import MONITORING_PATHS, ServiceHandlers
 from proxy.web.static_files import StaticFiles, StaticHandlers
-from proxy.web.statistics import Kept, Numbers, StatisticsHandlers
+from proxy.web.statistics import CacheStores, Numbers, StatisticsHandlers
 from proxy.web.tokens import Gate
 from proxy.web.why import WhyHandlers
 from proxy.workers import Workers
@@ -153,7 +153,7 @@ async def application(
         stack.push_async_callback(ready.close)
 
         numbers = await _numbers(stack, cache, redis, telemetry, cell, now)
-        kept = Kept(pages=store, blobs=blobs, settings=cache)
+        stores = CacheStores(pages=store, blobs=blobs, settings=cache)
         gate = _gate(settings, telemetry)
         app = _without_routes(telemetry, gate)
         answers = app[READY_ANSWERS] = ReadyAnswers(gate, telemetry, now)
@@ -166,7 +166,7 @@ async def application(
                 files,
                 DocumentHandlers(documents, now),
                 ServiceHandlers(catalog, store, blobs, shared, gate),
-                *_to_look_at(catalog, kept, numbers, gate, now),
+                *_to_look_at(catalog, stores, numbers, gate, now),
             )
             for route in handlers.routes()
         ]
@@ -203,15 +203,15 @@ def _without_routes(telemetry: Telemetry, gate: Gate) -> web.Application:
 
 
 def _to_look_at(
-    catalog: Catalog, kept: Kept, numbers: Numbers, gate: Gate, now: Callable[[], datetime]
+    catalog: Catalog, stores: CacheStores, numbers: Numbers, gate: Gate, now: Callable[[], datetime]
 ) -> tuple[StatisticsHandlers, WhyHandlers, DashboardHandlers, StaticHandlers]:
     """The numbers, and what shows them in a browser."""
-    statistics, static = StatisticsHandlers(catalog, kept, numbers, now), StaticFiles()
+    statistics, static = StatisticsHandlers(catalog, stores, numbers, now), StaticFiles()
     html = HtmlPages(static, asks_token=gate.is_closed)
     return (
         statistics,
         WhyHandlers(catalog, html, now),
-        DashboardHandlers(catalog, kept, statistics, gate, html, now),
+        DashboardHandlers(catalog, stores, statistics, gate, html, now),
         StaticHandlers(static),
     )
 

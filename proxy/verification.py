@@ -64,7 +64,7 @@ class Flaw:
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
+class VerificationReport:
     """What was looked at so far, and what is wrong with it."""
 
     files: int = 0
@@ -97,7 +97,7 @@ class Verification:
         found: Callable[[Flaw], None] = lambda _: None,
         has_read: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.report = Report()
+        self.report = VerificationReport()
         self._store = store
         self._mend = mend
         self._told = found

@@ -14,15 +14,15 @@ from proxy.commands.help import GroupedCommand
 from proxy.commands.options import cache_options, settings_of
 from proxy.commands.output import console, json_option, show, table, write_json
 from proxy.doctor.examination import examine
-from proxy.doctor.findings import Finding, Result, problem, skipped, worst
+from proxy.doctor.findings import CheckResult, Finding, problem, skipped, worst
 from proxy.errors import ConfigError
 from proxy.settings import Settings
 
 _STYLES = {
-    Result.OK: "green",
-    Result.SKIPPED: "dim",
-    Result.WARNING: "yellow",
-    Result.PROBLEM: "bold red",
+    CheckResult.OK: "green",
+    CheckResult.SKIPPED: "dim",
+    CheckResult.WARNING: "yellow",
+    CheckResult.PROBLEM: "bold red",
 }
 _PROBLEMS, _WRONG_SETTINGS = 1, 2
 
@@ -70,7 +70,7 @@ def doctor(
     with console(stderr=True).status("Looking…"):
         findings = asyncio.run(examine(settings, indexes))
     _tell(findings, as_json=as_json)
-    sys.exit(_PROBLEMS if worst(findings) is Result.PROBLEM else 0)
+    sys.exit(_PROBLEMS if worst(findings) is CheckResult.PROBLEM else 0)
 
 
 def _check_names(indexes: Sequence[str], settings: Settings) -> None:
@@ -93,14 +93,14 @@ def _tell(findings: Sequence[Finding], *, as_json: bool) -> None:
 
 
 _PLURALS = {
-    Result.OK: "ok",
-    Result.WARNING: "to look at",
-    Result.PROBLEM: "wrong",
-    Result.SKIPPED: "skipped",
+    CheckResult.OK: "ok",
+    CheckResult.WARNING: "to look at",
+    CheckResult.PROBLEM: "wrong",
+    CheckResult.SKIPPED: "skipped",
 }
 
 
-def _mark(result: Result) -> Any:
+def _mark(result: CheckResult) -> Any:
     from rich.text import Text  # noqa: PLC0415
 
     return Text(str(result), style=_STYLES[result])

@@ -20,7 +20,7 @@ from proxy.commands.options import (
     settings_of,
 )
 from proxy.commands.output import Harmless, complain, console, json_option, show, write_json
-from proxy.commands.stats_tables import Kept, Report, drawn, drawn_inventory
+from proxy.commands.stats_tables import CacheStats, ServerStats, drawn, drawn_inventory
 from proxy.errors import CommandFailed, ConfigError, NoServer
 from proxy.inventory import take_inventory
 from proxy.reports import Span
@@ -88,14 +88,14 @@ def stats(
     if as_json:
         write_json(_plain(found))
         return
-    if isinstance(found, Kept) and found.problem:
+    if isinstance(found, CacheStats) and found.problem:
         complain(f"wheelkeep: {found.problem}")
     show(_drawn(found))
 
 
 async def _look(
     address: ServerAddress | None, span: Span, read: Callable[[], Settings]
-) -> Report | Kept:
+) -> ServerStats | CacheStats:
     """What the server says, or else the cache. Raises `CommandFailed`, `ConfigError`."""
     if address is None:
         settings = read()
@@ -103,11 +103,11 @@ async def _look(
             kept = existing_cache(settings)
         except ConfigError as problem:  # nothing is wrong with the settings
             raise CommandFailed(str(problem)) from None
-        return Kept(await take_inventory(kept), None)
+        return CacheStats(await take_inventory(kept), None)
     try:
         async with ServerClient.open(address) as client:
             overview, history = await asyncio.gather(client.overview(), client.history(span))
-            return Report(address.url, overview, history)
+            return ServerStats(address.url, overview, history)
     except NoServer as problem:
         if not address.is_own:
             raise
@@ -115,13 +115,13 @@ async def _look(
             kept = existing_cache(read())
         except ConfigError:
             raise problem from None
-        return Kept(await take_inventory(kept), str(problem))
+        return CacheStats(await take_inventory(kept), str(problem))
 
 
-def _plain(found: Report | Kept) -> dict[str, Any]:
+def _plain(found: ServerStats | CacheStats) -> dict[str, Any]:
     """As programs get it: one shape, whoever answered."""
     match found:
-        case Report():
+        case ServerStats():
             return {
                 "server": found.url,
                 "problem": None,
@@ -129,7 +129,7 @@ def _plain(found: Report | Kept) -> dict[str, Any]:
                 "history": msgspec.to_builtins(found.history),
                 "cache": None,
             }
-        case Kept():
+        case CacheStats():
             return {
                 "server": None,
                 "problem": found.problem,
@@ -139,8 +139,8 @@ def _plain(found: Report | Kept) -> dict[str, Any]:
             }
 
 
-def _drawn(found: Report | Kept) -> "RenderableType":
-    return drawn(found) if isinstance(found, Report) else drawn_inventory(found.inventory)
+def _drawn(found: ServerStats | CacheStats) -> "RenderableType":
+    return drawn(found) if isinstance(found, ServerStats) else drawn_inventory(found.inventory)
 
 
 def _watch(look: Callable[[], Any], *, as_json: bool) -> None:

@@ -29,7 +29,7 @@ _STYLES = {"ok": "green", "failing": "red", "offline": "yellow", "unknown": "dim
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ServerStats:
     """What a server said of itself; `url` is where it was asked."""
 
     url: str
@@ -38,14 +38,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CacheStats:
     """A cache whose server was not asked, or does not answer (`problem`)."""
 
     inventory: Inventory
     problem: str | None
 
 
-def drawn(report: Report) -> "Group":
+def drawn(report: ServerStats) -> "Group":
     """All tables of a server."""
     from rich.console import Group  # noqa: PLC0415
 
@@ -63,7 +63,7 @@ def drawn_inventory(found: Inventory) -> "Table":
     return made
 
 
-def _parts(report: Report) -> "Iterator[RenderableType]":
+def _parts(report: ServerStats) -> "Iterator[RenderableType]":
     overview, stats = report.overview, report.overview.stats
     up = (datetime.now(UTC) - stats.started_at).total_seconds()
     workers = f", {stats.workers} workers" if stats.workers > 1 else ""

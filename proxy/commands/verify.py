@@ -17,7 +17,7 @@ from proxy.setting_types import usable_cores
 from proxy.settings import Settings
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.opening import opened_pages
-from proxy.verification import Fault, Flaw, Report, Verification
+from proxy.verification import Fault, Flaw, Verification, VerificationReport
 from proxy.words import counted, seconds_in_words, size_in_words
 
 _FLAWED = 1
@@ -118,7 +118,7 @@ _DONE = {
 }
 
 
-def _summary(report: Report, seconds: float, *, is_interrupted: bool) -> str:
+def _summary(report: VerificationReport, seconds: float, *, is_interrupted: bool) -> str:
     rate = size_in_words(report.size_bytes / max(seconds, 0.001))
     looked_at = (
         f"{counted(report.files, 'file')} ({size_in_words(report.size_bytes)}), "

@@ -33,7 +33,7 @@ from proxy.settings import Settings
 from proxy.warm.asking import Wheelkeep
 from proxy.warm.engine import Progress, Warming, asked_of
 from proxy.warm.inside import serving_inside
-from proxy.warm.results import Report, report_of
+from proxy.warm.results import WarmReport, report_of
 from proxy.warm.telling import lines_of
 from proxy.words import printable
 
@@ -170,7 +170,7 @@ def _log_little() -> None:
 # --- the run ----------------------------------------------------------------------------------
 
 
-async def _warmed(job: _Job) -> Report:
+async def _warmed(job: _Job) -> WarmReport:
     """Until all is asked for, or somebody has enough. Raises `ConfigError`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 
-class Result(StrEnum):
+class CheckResult(StrEnum):
     """How it is, from good to bad."""
 
     OK = "ok"
@@ -23,7 +23,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     check: str
     """What was looked at: `Redis`, `index pypi`."""
-    result: Result
+    result: CheckResult
     found: str
     advice: str = ""
     """What to do about it; empty where there is nothing to do."""
@@ -31,25 +31,28 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 def ok(check: str, found: str) -> Finding:
     """All is well."""
-    return Finding(check=check, result=Result.OK, found=found)
+    return Finding(check=check, result=CheckResult.OK, found=found)
 
 
 def skipped(check: str, found: str) -> Finding:
     """Not looked at, for that reason."""
-    return Finding(check=check, result=Result.SKIPPED, found=found)
+    return Finding(check=check, result=CheckResult.SKIPPED, found=found)
 
 
 def warning(check: str, found: str, advice: str = "") -> Finding:
     """Works, and could be better."""
-    return Finding(check=check, result=Result.WARNING, found=found, advice=advice)
+    return Finding(check=check, result=CheckResult.WARNING, found=found, advice=advice)
 
 
 def problem(check: str, found: str, advice: str = "") -> Finding:
     """Does not work."""
-    return Finding(check=check, result=Result.PROBLEM, found=found, advice=advice)
+    return Finding(check=check, result=CheckResult.PROBLEM, found=found, advice=advice)
 
 
-def worst(findings: Iterable[Finding]) -> Result:
+def worst(findings: Iterable[Finding]) -> CheckResult:
     """The worst result of all; what was skipped is not bad."""
     results = {finding.result for finding in findings}
-    return next((one for one in (Result.PROBLEM, Result.WARNING) if one in results), Result.OK)
+    return next(
+        (one for one in (CheckResult.PROBLEM, CheckResult.WARNING) if one in results),
+        CheckResult.OK,
+    )

@@ -67,7 +67,7 @@ class _Passing(NotHad):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class KeptFile:
     """A file is kept by now."""
 
     was_there: bool
@@ -165,7 +165,7 @@ class Wheelkeep:
         """Where a file is that no page lists any more."""
         return str(self._url("files", project, sha256 or NO_SHA256, filename))
 
-    async def keep(self, url: str, sha256: str | None) -> Kept:
+    async def keep(self, url: str, sha256: str | None) -> KeptFile:
         """Have the file there kept, if it is not. Raises `NotHad`, `ServerRefused`."""
         with _in_words():
             async for attempt in _attempts():
@@ -174,7 +174,7 @@ class Wheelkeep:
                     return kept or await self._kept_by_reading(url, sha256)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _kept_by_head(self, url: str) -> Kept | None:
+    async def _kept_by_head(self, url: str) -> KeptFile | None:
         """None: it must be asked for by GET, be it to learn why it cannot be had."""
         wait = {"Prefer": f"wait={_WAIT_SECONDS}"}
         begun = monotonic()
@@ -194,7 +194,7 @@ class Wheelkeep:
                 raise NotHad(202, "it is still being fetched; another run goes on from there")
             await asyncio.sleep(max(0.0, asked + _SHORTEST_WAIT_SECONDS - now))
 
-    async def _kept_by_reading(self, url: str, sha256: str | None) -> Kept:
+    async def _kept_by_reading(self, url: str, sha256: str | None) -> KeptFile:
         async with self._asked("GET", URL(url)) as answer:
             hasher, size = hashlib.sha256(), 0
             async for data in answer.content.iter_chunked(_READ_BYTES):
@@ -204,7 +204,7 @@ class Wheelkeep:
         if sha256 is not None and found != sha256:
             raise NotHad(answer.status, f"its bytes have the sha256 {found}")
         kept = _kept(answer, was_there="hit" in _cache_status(answer))
-        return Kept(was_there=kept.was_there, sha256=found, size_bytes=size)
+        return KeptFile(was_there=kept.was_there, sha256=found, size_bytes=size)
 
     @asynccontextmanager
     async def _asked(
@@ -257,9 +257,9 @@ def _is_worth_another_try(problem: Exception) -> bool | float:
     return isinstance(problem, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError)
 
 
-def _kept(answer: aiohttp.ClientResponse, *, was_there: bool) -> Kept:
+def _kept(answer: aiohttp.ClientResponse, *, was_there: bool) -> KeptFile:
     etag = answer.headers.get("ETag", "").strip('"') or None
-    return Kept(was_there=was_there, sha256=etag, size_bytes=answer.content_length)
+    return KeptFile(was_there=was_there, sha256=etag, size_bytes=answer.content_length)
 
 
 def _cache_status(answer: aiohttp.ClientResponse) -> list[str]:

@@ -13,11 +13,11 @@ from proxy.simple.model import ProjectName
 from proxy.warm.asking import NotHad, Wheelkeep
 from proxy.warm.choosing import Asked, Plan, Refused, Wanted, plan
 from proxy.warm.noting import Key, key_of, missing_of, named_by, refused_by, result_of, size_of
-from proxy.warm.results import Outcome, Passed, Result
+from proxy.warm.results import FileOutcome, FileResult, Passed
 
 _METADATA = ".metadata"
 _REFUSED, _UNKNOWN = 403, 404
-_KEPT = (Outcome.THERE, Outcome.FETCHED)
+_KEPT = (FileOutcome.THERE, FileOutcome.FETCHED)
 
 
 @dataclass(slots=True)
@@ -67,13 +67,13 @@ class Warming:
         self._turns = asyncio.Semaphore(jobs)
         self._is_dry = is_dry
         self._on_change = on_change
-        self._results: dict[Key, Result] = {}
+        self._results: dict[Key, FileResult] = {}
         self._room_bytes: int | None = None
         self.progress = Progress()
         self.passed_over: list[Passed] = []
 
     @property
-    def results(self) -> list[Result]:
+    def results(self) -> list[FileResult]:
         """One for each thing that is known to be wanted."""
         return list(self._results.values())
 
@@ -95,7 +95,7 @@ class Warming:
         projects = list(asked)
         self.progress.projects = len(projects)
         for one in projects:
-            for key, result in named_by(one, Outcome.LEFT):
+            for key, result in named_by(one, FileOutcome.LEFT):
                 self._results[key] = result
         try:
             async with asyncio.TaskGroup() as group:
@@ -119,7 +119,7 @@ class Warming:
             self._on_change(self.progress)
             return
         # From now on, files stand for what named them.
-        for key, _ in named_by(asked, Outcome.LEFT):
+        for key, _ in named_by(asked, FileOutcome.LEFT):
             self._results.pop(key, None)
         self._note(asked.project, found)
         self._on_change(self.progress)
@@ -149,7 +149,7 @@ class Warming:
         for lacking in found.lacking:
             self._results[project, lacking.name, lacking.origin] = missing_of(project, lacking)
         for wanted in found.wanted.values():
-            self._results[key_of(project, wanted)] = result_of(project, wanted, Outcome.LEFT)
+            self._results[key_of(project, wanted)] = result_of(project, wanted, FileOutcome.LEFT)
             self.progress.files += 1
             self.progress.bytes += size_of(wanted) or 0
 
@@ -164,7 +164,7 @@ class Warming:
         self.progress.bytes_fetched += result.bytes_fetched
         self._on_change(self.progress)
 
-    async def _asked(self, project: ProjectName, wanted: Wanted) -> Result:
+    async def _asked(self, project: ProjectName, wanted: Wanted) -> FileResult:
         sha256 = wanted.sha256
         listed = wanted.file
         try:
@@ -174,11 +174,11 @@ class Warming:
             return await self._no(project, wanted, problem)
         if wanted.sha256s and kept.sha256 is not None and kept.sha256 not in wanted.sha256s:
             reason = f"the file of the index has the sha256 {kept.sha256}"
-            return result_of(project, wanted, Outcome.MISSING, reason=reason)
+            return result_of(project, wanted, FileOutcome.MISSING, reason=reason)
         size = kept.size_bytes or 0
         if self._room_bytes is not None and size > self._room_bytes:
             reason = f"its {size} bytes are more than cache.max_size, and were not kept"
-            return result_of(project, wanted, Outcome.FAILED, reason=reason)
+            return result_of(project, wanted, FileOutcome.FAILED, reason=reason)
         fetched = 0 if kept.was_there else size
         was_there = kept.was_there
         claimed = listed.core_metadata if listed else None
@@ -187,22 +187,22 @@ class Warming:
                 beside = await self._wheelkeep.keep(_beside(url), claimed.get("sha256"))
             except NotHad as problem:
                 return result_of(
-                    project, wanted, Outcome.FAILED, reason=f"its core metadata: {problem}"
+                    project, wanted, FileOutcome.FAILED, reason=f"its core metadata: {problem}"
                 )
             was_there = was_there and beside.was_there
             fetched += 0 if beside.was_there else beside.size_bytes or 0
         return result_of(
             project,
             wanted,
-            Outcome.THERE if was_there else Outcome.FETCHED,
+            FileOutcome.THERE if was_there else FileOutcome.FETCHED,
             sha256=kept.sha256,
             size=kept.size_bytes,
             bytes_fetched=fetched,
         )
 
-    async def _no(self, project: ProjectName, wanted: Wanted, problem: NotHad) -> Result:
+    async def _no(self, project: ProjectName, wanted: Wanted, problem: NotHad) -> FileResult:
         outcome = _outcome_of(problem)
-        if outcome is Outcome.REFUSED:
+        if outcome is FileOutcome.REFUSED:
             # It was shown a moment ago, or is kept and no longer listed.
             for one in await self._wheelkeep.veiled(project):
                 if one.file.filename == wanted.filename:
@@ -210,9 +210,9 @@ class Warming:
         return result_of(project, wanted, outcome, reason=str(problem))
 
 
-def _outcome_of(problem: NotHad) -> Outcome:
-    return {_REFUSED: Outcome.REFUSED, _UNKNOWN: Outcome.MISSING}.get(
-        problem.status, Outcome.FAILED
+def _outcome_of(problem: NotHad) -> FileOutcome:
+    return {_REFUSED: FileOutcome.REFUSED, _UNKNOWN: FileOutcome.MISSING}.get(
+        problem.status, FileOutcome.FAILED
     )
 
 

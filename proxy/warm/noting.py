@@ -4,22 +4,22 @@ from collections.abc import Iterator
 
 from proxy.simple.model import ProjectName
 from proxy.warm.choosing import Asked, Lacking, Refused, Wanted
-from proxy.warm.results import Outcome, Result
+from proxy.warm.results import FileOutcome, FileResult
 
 Key = tuple[str, ...]
 """Project, and what tells one thing that is wanted of it from the others."""
 
 
 def named_by(
-    asked: Asked, outcome: Outcome, reason: str | None = None
-) -> Iterator[tuple[Key, Result]]:
+    asked: Asked, outcome: FileOutcome, reason: str | None = None
+) -> Iterator[tuple[Key, FileResult]]:
     """What the lock files name, before it is known which files that are."""
     for file in asked.files:
         of = f"{asked.project}=={file.version}" if file.version else str(asked.project)
         name = file.filename or of
         yield (
             (asked.project, name, file.origin, *sorted(file.sha256s)),
-            Result(
+            FileResult(
                 project=asked.project,
                 name=name,
                 outcome=outcome,
@@ -31,7 +31,7 @@ def named_by(
     for required in asked.requirements:
         yield (
             (asked.project, str(required), required.origin),
-            Result(
+            FileResult(
                 project=asked.project,
                 name=str(required),
                 outcome=outcome,
@@ -49,15 +49,15 @@ def key_of(project: ProjectName, wanted: Wanted) -> Key:
 def result_of(
     project: ProjectName,
     wanted: Wanted,
-    outcome: Outcome,
+    outcome: FileOutcome,
     *,
     reason: str | None = None,
     sha256: str | None = None,
     size: int | None = None,
     bytes_fetched: int = 0,
-) -> Result:
+) -> FileResult:
     """What became of a file."""
-    return Result(
+    return FileResult(
         project=project,
         name=wanted.filename,
         outcome=outcome,
@@ -69,13 +69,13 @@ def result_of(
     )
 
 
-def refused_by(project: ProjectName, refused: Refused) -> Result:
+def refused_by(project: ProjectName, refused: Refused) -> FileResult:
     """A file that is hidden, with the rule that hides it."""
     veiled = refused.veiled
-    return Result(
+    return FileResult(
         project=project,
         name=veiled.file.filename,
-        outcome=Outcome.REFUSED,
+        outcome=FileOutcome.REFUSED,
         origin=refused.origin,
         sha256=veiled.file.sha256,
         reason=veiled.reason,
@@ -84,12 +84,12 @@ def refused_by(project: ProjectName, refused: Refused) -> Result:
     )
 
 
-def missing_of(project: ProjectName, lacking: Lacking) -> Result:
+def missing_of(project: ProjectName, lacking: Lacking) -> FileResult:
     """What the page does not have."""
-    return Result(
+    return FileResult(
         project=project,
         name=lacking.name,
-        outcome=Outcome.MISSING,
+        outcome=FileOutcome.MISSING,
         origin=lacking.origin,
         sha256=lacking.sha256,
         reason=lacking.reason,

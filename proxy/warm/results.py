@@ -9,7 +9,7 @@ from msgspec import Struct
 from proxy.lockfiles import LockFile, PassedOver, Target
 
 
-class Outcome(StrEnum):
+class FileOutcome(StrEnum):
     """What became of a file."""
 
     THERE = "there"  # it was kept already
@@ -20,16 +20,16 @@ class Outcome(StrEnum):
     LEFT = "left"  # it was not asked for: interrupted, or only a list was wanted
 
 
-FINE = (Outcome.THERE, Outcome.FETCHED, Outcome.LEFT)
+FINE = (FileOutcome.THERE, FileOutcome.FETCHED, FileOutcome.LEFT)
 
 
-class Result(Struct, frozen=True, kw_only=True):
+class FileResult(Struct, frozen=True, kw_only=True):
     """One file, or something that is named and of which no file was found."""
 
     project: str
     name: str
     """The file, or what was looked for where there is none: `six==1.0`."""
-    outcome: Outcome
+    outcome: FileOutcome
     origin: str
     """The lock file that names it, perhaps with a line."""
     sha256: str | None = None
@@ -79,24 +79,24 @@ class Totals(Struct, frozen=True, kw_only=True):
     bytes_fetched: int = 0
 
     @classmethod
-    def of(cls, results: Iterable[Result], passed_over: int) -> "Totals":
+    def of(cls, results: Iterable[FileResult], passed_over: int) -> "Totals":
         """The sums of these results."""
         counts: Counter[str] = Counter()
         bytes_there = bytes_fetched = 0
         for one in results:
             counts[one.outcome] += 1
             bytes_fetched += one.bytes_fetched
-            if one.outcome is Outcome.THERE:
+            if one.outcome is FileOutcome.THERE:
                 bytes_there += one.size or 0
         return cls(
-            **{str(outcome): counts[outcome] for outcome in Outcome},
+            **{str(outcome): counts[outcome] for outcome in FileOutcome},
             passed_over=passed_over,
             bytes_there=bytes_there,
             bytes_fetched=bytes_fetched,
         )
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class WarmReport(Struct, frozen=True, kw_only=True):
     """All of it."""
 
     server: str | None
@@ -105,7 +105,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """The lock files."""
     targets: list[str]
     totals: Totals
-    files: list[Result]
+    files: list[FileResult]
     """In the order of projects and names."""
     passed_over: list[Passed]
     notes: list[str]
@@ -123,12 +123,12 @@ def report_of(
     server: str | None,
     locks: Iterable[LockFile],
     targets: Iterable[Target],
-    results: Iterable[Result],
+    results: Iterable[FileResult],
     passed_over: Iterable[Passed],
     notes: Iterable[str],
     interrupted: bool,
     seconds: float,
-) -> Report:
+) -> WarmReport:
     """The report, in a stable order and each thing once."""
     locks = list(locks)
     ordered = sorted(results, key=lambda one: (one.project, one.name, one.origin))
@@ -137,7 +137,7 @@ def report_of(
     every = [*(Passed.of(one) for lock in locks for one in lock.passed_over), *passed_over]
     passed = [one for one in dict.fromkeys(every) if one.name not in wanted]
     told = list(dict.fromkeys([*(note for lock in locks for note in lock.notes), *notes]))
-    return Report(
+    return WarmReport(
         server=server,
         sources=[lock.name for lock in locks],
         targets=[str(target) for target in targets],

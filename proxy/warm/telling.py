@@ -4,22 +4,22 @@ from collections import Counter
 from collections.abc import Iterator
 
 from proxy.lockfiles import Reason
-from proxy.warm.results import Outcome, Report, Result
+from proxy.warm.results import FileOutcome, FileResult, WarmReport
 from proxy.words import counted, seconds_in_words, size_in_words
 
 _HEADINGS = {
-    Outcome.REFUSED: "Refused by policy",
-    Outcome.MISSING: "Missing",
-    Outcome.FAILED: "Failed",
+    FileOutcome.REFUSED: "Refused by policy",
+    FileOutcome.MISSING: "Missing",
+    FileOutcome.FAILED: "Failed",
 }
 
 _MOST_NOTES = 20
 
 
-def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) -> Iterator[str]:
+def lines_of(report: WarmReport, *, is_quiet: bool = False, is_dry: bool = False) -> Iterator[str]:
     """The summary, line by line; quiet, what went wrong alone."""
     if is_dry and not is_quiet:
-        yield from (_listed(one) for one in report.files if one.outcome is Outcome.LEFT)
+        yield from (_listed(one) for one in report.files if one.outcome is FileOutcome.LEFT)
     for outcome, heading in _HEADINGS.items():
         found = [one for one in report.files if one.outcome is outcome]
         if found:
@@ -46,7 +46,7 @@ def lines_of(report: Report, *, is_quiet: bool = False, is_dry: bool = False) ->
         yield f"Left: {totals.left}; the same command goes on from here"
 
 
-def _passed_over(report: Report) -> Iterator[str]:
+def _passed_over(report: WarmReport) -> Iterator[str]:
     counts = Counter(one.reason for one in report.passed_over if one.reason != Reason.ITSELF)
     if not counts:
         return
@@ -58,12 +58,12 @@ def _passed_over(report: Report) -> Iterator[str]:
             yield f"  {one.name} ({one.origin}): {one.detail}"
 
 
-def _listed(result: Result) -> str:
+def _listed(result: FileResult) -> str:
     size = "" if result.size is None else f", {size_in_words(result.size)}"
     return f"{result.name} ({result.project}{size})"
 
 
-def _with_reason(result: Result) -> str:
+def _with_reason(result: FileResult) -> str:
     by = "" if result.rule is None else f"[{result.rule}] "
     until = "" if result.until is None else f", until {result.until}"
     return f"{result.name} ({result.origin}): {by}{result.reason}{until}"

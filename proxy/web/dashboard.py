@@ -42,7 +42,7 @@ from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either
 from proxy.web.names import project_named
 from proxy.web.pages import moved
 from proxy.web.project_report import at_a_glance, releases_of, report_of
-from proxy.web.statistics import Kept, StatisticsHandlers, span_of
+from proxy.web.statistics import CacheStores, StatisticsHandlers, span_of
 from proxy.web.tokens import Gate
 
 _MOST_FOUND = 50
@@ -83,14 +83,14 @@ class DashboardHandlers:
     def __init__(
         self,
         catalog: Catalog,
-        kept: Kept,
+        cache: CacheStores,
         statistics: StatisticsHandlers,
         gate: Gate,
         html: HtmlPages,
         now: Callable[[], datetime],
     ) -> None:
         self._catalog = catalog
-        self._kept = kept
+        self._cache = cache
         self._statistics = statistics
         self._gate = gate
         self._html = html
@@ -177,7 +177,7 @@ class DashboardHandlers:
         part = _SEPARATORS.sub("-", text.lower())
         if not _NAME_PART.fullmatch(part):
             return FoundProjects(projects=[], is_whole=True)
-        found = await self._kept.pages.search(part, _MOST_FOUND)
+        found = await self._cache.pages.search(part, _MOST_FOUND)
         return FoundProjects(projects=list(found.names), is_whole=found.is_whole)
 
     @described("people", {301: MOVED})
@@ -232,6 +232,6 @@ class DashboardHandlers:
         note.journey = page.journey
 
         def make() -> ProjectReport:
-            return report_of(page, self._kept.blobs.kept_of(name), may_purge=may_purge)
+            return report_of(page, self._cache.blobs.kept_of(name), may_purge=may_purge)
 
         return await asyncio.to_thread(make)

@@ -54,8 +54,8 @@ _WEEK_SECONDS = 7 * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """Where pages and files are kept."""
+class CacheStores:
+    """Where pages and files are kept, and the settings that say so."""
 
     pages: PageStore
     blobs: DiskBlobs
@@ -76,10 +76,10 @@ class StatisticsHandlers:
     """The handlers. `now` gives the time, aware."""
 
     def __init__(
-        self, catalog: Catalog, kept: Kept, numbers: Numbers, now: Callable[[], datetime]
+        self, catalog: Catalog, cache: CacheStores, numbers: Numbers, now: Callable[[], datetime]
     ) -> None:
         self._catalog = catalog
-        self._kept = kept
+        self._cache = cache
         self._workers = numbers.workers
         self._recorder = numbers.recorder
         self._past = numbers.past
@@ -165,7 +165,7 @@ class StatisticsHandlers:
         asked = {"route": CACHED_ROUTES}
         outcomes = totals_by("outcome", metrics, "wheelkeep_requests_total", asked)
         sent = totals_by("outcome", metrics, "wheelkeep_served_bytes_total", asked)
-        kept = await asyncio.to_thread(self._kept.blobs.totals)
+        kept = await asyncio.to_thread(self._cache.blobs.totals)
         return Stats(
             version=__version__,
             started_at=self._workers.started_at,
@@ -184,13 +184,13 @@ class StatisticsHandlers:
             pages=await self._count_pages(),
             blobs=kept.blobs,
             blob_bytes=kept.size_bytes,
-            max_bytes=int(self._kept.settings.max_size),
+            max_bytes=int(self._cache.settings.max_size),
         )
 
     async def _sizes(self) -> list[Metric]:
         """What this machine has, whichever worker is asked."""
-        kept = await asyncio.to_thread(self._kept.blobs.totals)
-        most, folder = self._kept.settings.max_size, self._kept.settings.dir
+        kept = await asyncio.to_thread(self._cache.blobs.totals)
+        most, folder = self._cache.settings.max_size, self._cache.settings.dir
         free = await asyncio.to_thread(lambda: shutil.disk_usage(folder).free)
         sizes: list[tuple[str, str, float]] = [
             ("wheelkeep_blobs", "Files on this machine's disk", kept.blobs),
@@ -207,7 +207,7 @@ class StatisticsHandlers:
         if self._page_count is None or time.monotonic() >= self._page_count[0]:
             begun = time.monotonic()
             try:
-                count: int | None = await self._kept.pages.count()
+                count: int | None = await self._cache.pages.count()
             except StoreUnavailable:
                 count = None
             ended = time.monotonic()

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.doctor.findings import Finding, Result
+from proxy.doctor.findings import CheckResult, Finding
 from tests.commands.running import run
 
 
@@ -16,13 +16,13 @@ class Examined:
         self.exit_code = exit_code
         self.output = output
         said = json.loads(output)
-        self.result = Result(said["result"])
+        self.result = CheckResult(said["result"])
         self.findings = msgspec.convert(said["findings"], list[Finding])
 
     def of(self, check: str) -> list[Finding]:
         return [one for one in self.findings if one.check == check]
 
-    def one(self, check: str, result: Result) -> Finding:
+    def one(self, check: str, result: CheckResult) -> Finding:
         """The only finding of that check with that result."""
         found = [one for one in self.of(check) if one.result is result]
         assert len(found) == 1, self.output

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.doctor.findings import Finding, Result
+from proxy.doctor.findings import CheckResult, Finding
 from proxy.doctor.folder import check_folder, check_tables
 from proxy.settings import Cache
 from proxy.storage.blobs import DiskBlobs
@@ -31,7 +31,7 @@ def found_in(folder: Path, **settings: str) -> list[Finding]:
     return check_folder(Cache(dir=folder, **settings))
 
 
-def one(found: list[Finding], check: str, result: Result) -> Finding:
+def one(found: list[Finding], check: str, result: CheckResult) -> Finding:
     (line,) = [line for line in found if line.check == check and line.result is result]
     return line
 
@@ -52,16 +52,16 @@ def as_nobody() -> Iterator[None]:
 def test_all_is_well(folder: Path) -> None:
     found = found_in(folder, max_size="10MB")
 
-    assert {line.result for line in found} <= {Result.OK, Result.SKIPPED}
-    assert "can be written and locked" in one(found, "cache folder", Result.OK).found
-    assert "cache.max_size is 9.54 MiB" in one(found, "disk space", Result.OK).found
+    assert {line.result for line in found} <= {CheckResult.OK, CheckResult.SKIPPED}
+    assert "can be written and locked" in one(found, "cache folder", CheckResult.OK).found
+    assert "cache.max_size is 9.54 MiB" in one(found, "disk space", CheckResult.OK).found
 
 
 def test_one_that_is_yet_to_be_made(tmp_path: Path) -> None:
     """Nothing is made by looking."""
     found = found_in(tmp_path / "a" / "cache")
 
-    assert "it can be made" in one(found, "cache folder", Result.OK).found
+    assert "it can be made" in one(found, "cache folder", CheckResult.OK).found
     assert not (tmp_path / "a").exists()
 
 
@@ -69,7 +69,7 @@ def test_one_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = found_in(tmp_path / "file" / "cache")
 
-    assert one(found, "cache folder", Result.PROBLEM)
+    assert one(found, "cache folder", CheckResult.PROBLEM)
 
 
 def test_a_folder_that_cannot_be_written() -> None:
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written() -> None:
         for path in (folder, folder / "parts"):
             path.chmod(0o755)
 
-    line = one(found, "cache folder", Result.PROBLEM)
+    line = one(found, "cache folder", CheckResult.PROBLEM)
     assert "cannot be written: Permission denied" in line.found
     assert "or name another folder by cache.dir" in line.advice
 
@@ -93,14 +93,14 @@ def test_a_folder_that_cannot_be_written() -> None:
 def test_what_another_user_made_there(folder: Path) -> None:
     """Somebody ran a command as root, and the server cannot write what that left."""
     os.chown(folder / "blobs.sqlite", NOBODY, NOBODY)
-    line = one(found_in(folder), "cache folder", Result.WARNING)
+    line = one(found_in(folder), "cache folder", CheckResult.WARNING)
 
     assert f"blobs.sqlite in {folder} belong to another user" in line.found
     assert line.advice == f"chown -R root {folder}"
 
 
 def test_a_bound_that_the_disk_does_not_reach(folder: Path) -> None:
-    line = one(found_in(folder, max_size="900TiB"), "disk space", Result.WARNING)
+    line = one(found_in(folder, max_size="900TiB"), "disk space", CheckResult.WARNING)
 
     assert "the disk is full before that" in line.found
     assert "lower cache.max_size below" in line.advice
@@ -117,7 +117,7 @@ def test_a_full_disk(
     values = list(real)[:10]
     values[1], values[4], values[5], values[7] = 1, free, 10**6, inodes
     monkeypatch.setattr("os.statvfs", lambda _: os.statvfs_result(values))
-    line = one(found_in(folder, max_size="1MB"), "disk space", Result.PROBLEM)
+    line = one(found_in(folder, max_size="1MB"), "disk space", CheckResult.PROBLEM)
 
     assert words in line.found
 
@@ -125,10 +125,10 @@ def test_a_full_disk(
 @pytest.mark.parametrize(
     ("kind", "options", "result", "words"),
     [
-        ("nfs4", "rw", Result.WARNING, "nfs4: SQLite's locks do not work there"),
-        ("cifs", "rw", Result.WARNING, "cifs: SQLite's locks do not work there"),
-        ("ext4", "ro", Result.PROBLEM, "is mounted read-only"),
-        ("xfs", "rw", Result.OK, "xfs"),
+        ("nfs4", "rw", CheckResult.WARNING, "nfs4: SQLite's locks do not work there"),
+        ("cifs", "rw", CheckResult.WARNING, "cifs: SQLite's locks do not work there"),
+        ("ext4", "ro", CheckResult.PROBLEM, "is mounted read-only"),
+        ("xfs", "rw", CheckResult.OK, "xfs"),
     ],
 )
 def test_file_systems(
@@ -137,7 +137,7 @@ def test_file_systems(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     options: str,
-    result: Result,
+    result: CheckResult,
     words: str,
 ) -> None:
     """The one that the folder is on, and not those above it."""
@@ -157,8 +157,8 @@ async def test_tables_that_are_whole(folder: Path) -> None:
     found = check_tables(Cache(dir=folder))
 
     assert [line.check for line in found] == ["pages file", "history file", "files table"]
-    assert found.pop(1).result is Result.SKIPPED
-    assert all(line.result is Result.OK and "whole" in line.found for line in found)
+    assert found.pop(1).result is CheckResult.SKIPPED
+    assert all(line.result is CheckResult.OK and "whole" in line.found for line in found)
 
 
 async def test_a_damaged_table(folder: Path) -> None:
@@ -176,7 +176,7 @@ async def test_a_damaged_table(folder: Path) -> None:
     (folder / "blobs.sqlite").write_bytes(b"no database at all, but long enough to be read" * 100)
     pages, _, files = check_tables(Cache(dir=folder))
 
-    assert (pages.result, files.result) == (Result.PROBLEM, Result.PROBLEM)
+    assert (pages.result, files.result) == (CheckResult.PROBLEM, CheckResult.PROBLEM)
     assert "move the file away: pages are fetched again" in pages.advice
     assert "it is made anew from what is on the disk" in files.advice
     assert path.read_bytes() == content
@@ -187,7 +187,7 @@ def test_a_table_without_a_log_of_writes(folder: Path) -> None:
         connection.execute("CREATE TABLE pages (key)")
     pages, *_ = check_tables(Cache(dir=folder))
 
-    assert pages.result is Result.WARNING
+    assert pages.result is CheckResult.WARNING
     assert "its journal mode is delete" in pages.found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import encode_basic_auth, web
 
-from proxy.doctor.findings import Result
+from proxy.doctor.findings import CheckResult
 from tests.certificates import Authority
 from tests.doctor.looking import Examined, examined
 from tests.fakes import HTML, FakeUpstream
@@ -35,7 +35,7 @@ async def test_all_is_well(index: FakeUpstream) -> None:
     found = await looked_at(index.url)
 
     (line,) = found.of("index corp")
-    assert line.result is Result.OK
+    assert line.result is CheckResult.OK
     assert f"{index.url}: JSON, 1 file of pip; " in line.found
     assert [request.path for request in index.requests] == ["/simple/pip/"] * 2
     assert found.exit_code == 0
@@ -45,7 +45,7 @@ async def test_html_will_do(index: FakeUpstream) -> None:
     index.speaks = HTML
     found = await looked_at(index.url)
 
-    assert "HTML, 1 file" in found.one("index corp", Result.OK).found
+    assert "HTML, 1 file" in found.one("index corp", CheckResult.OK).found
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ async def test_wrong_password(
     index.handlers["/simple/pip/"] = refuse
     found = await looked_at(index.url, **credentials)
 
-    line = found.one("index corp", Result.PROBLEM)
+    line = found.one("index corp", CheckResult.PROBLEM)
     assert line.found == f"{index.url}: it answered 401"
     assert advice in line.advice
     assert found.exit_code == 1
@@ -83,14 +83,14 @@ async def test_the_right_password(index: FakeUpstream) -> None:
     index.handlers["/simple/pip/"] = guard
     found = await looked_at(index.url, username="me", password="right")
 
-    assert found.one("index corp", Result.OK)
+    assert found.one("index corp", CheckResult.OK)
 
 
 async def test_nobody_listens() -> None:
     url = f"http://127.0.0.1:{free_port()}/simple/"
     found = await looked_at(url)
 
-    line = found.one("index corp", Result.PROBLEM)
+    line = found.one("index corp", CheckResult.PROBLEM)
     assert line.found == f"{url}: the connection failed: Connection refused"
     assert "nobody listens there" in line.advice
 
@@ -98,13 +98,13 @@ async def test_nobody_listens() -> None:
 async def test_a_name_that_nobody_knows() -> None:
     found = await looked_at("http://index.invalid/simple/")
 
-    assert "DNS" in found.one("index corp", Result.PROBLEM).advice
+    assert "DNS" in found.one("index corp", CheckResult.PROBLEM).advice
 
 
 async def test_an_http_proxy_that_is_away(index: FakeUpstream) -> None:
     found = await looked_at(index.url, proxy=f"http://me:sekret@127.0.0.1:{free_port()}")
 
-    assert "index.proxy" in found.one("index corp", Result.PROBLEM).advice
+    assert "index.proxy" in found.one("index corp", CheckResult.PROBLEM).advice
     assert "sekret" not in found.output
 
 
@@ -122,7 +122,7 @@ async def test_by_an_http_proxy(index: FakeUpstream) -> None:
     found = await looked_at("http://index.invalid/simple/", proxy=way)
 
     where = index.root.partition("//")[2]
-    assert f"; by the HTTP proxy {where}" in found.one("index corp", Result.OK).found
+    assert f"; by the HTTP proxy {where}" in found.one("index corp", CheckResult.OK).found
     assert "sekret" not in found.output
 
 
@@ -133,15 +133,15 @@ async def test_a_password_in_the_clear(index: FakeUpstream) -> None:
         "http://index.invalid/simple/", username="me", password="sekret", proxy=index.root
     )
 
-    assert [line.result for line in near.of("index corp")] == [Result.OK]
-    assert "in the clear" in far.one("index corp", Result.WARNING).found
+    assert [line.result for line in near.of("index corp")] == [CheckResult.OK]
+    assert "in the clear" in far.one("index corp", CheckResult.WARNING).found
 
 
 async def test_a_slow_index(index: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.doctor.indexes._SLOW_SECONDS", 0.0)
     found = await looked_at(index.url)
 
-    assert "a page takes" in found.one("index corp", Result.WARNING).found
+    assert "a page takes" in found.one("index corp", CheckResult.WARNING).found
 
 
 @pytest.fixture
@@ -161,9 +161,9 @@ async def test_an_untrusted_certificate(encrypted: FakeUpstream, authority: Auth
     found = await looked_at(encrypted.url)
     trusted = await looked_at(encrypted.url, ca_file=str(authority.ca_file))
 
-    line = found.one("index corp", Result.PROBLEM)
+    line = found.one("index corp", CheckResult.PROBLEM)
     assert "its certificate is not trusted; index.ca_file may name" in line.found
-    assert trusted.one("index corp", Result.OK)
+    assert trusted.one("index corp", CheckResult.OK)
 
 
 async def test_what_is_no_index(index: FakeUpstream) -> None:
@@ -175,7 +175,7 @@ async def test_what_is_no_index(index: FakeUpstream) -> None:
     index.handlers["/simple/pip/"] = greet
     found = await looked_at(index.url)
 
-    line = found.one("index corp", Result.PROBLEM)
+    line = found.one("index corp", CheckResult.PROBLEM)
     assert "no page of the Simple API: its Content-Type is text/plain" in line.found
     assert "the address of its /simple/ page" in line.advice
 
@@ -183,7 +183,7 @@ async def test_what_is_no_index(index: FakeUpstream) -> None:
 async def test_a_wrong_path(index: FakeUpstream) -> None:
     found = await looked_at(f"{index.root}/wrong/")
 
-    line = found.one("index corp", Result.WARNING)
+    line = found.one("index corp", CheckResult.WARNING)
     assert "has neither the project pip nor a list of projects" in line.found
 
 
@@ -192,7 +192,7 @@ async def test_reserved_names_are_not_told_to_others(upstream: FakeUpstream) -> 
     upstream.add("acme-core", "acme_core-1.0.tar.gz")
     found = await looked_at(upstream.url, projects=["acme-*"])
 
-    assert "answers, and has no project" in found.one("index corp", Result.OK).found
+    assert "answers, and has no project" in found.one("index corp", CheckResult.OK).found
     asked = [request.path for request in upstream.requests]
     assert asked == ["/simple/acme-wheelkeep-doctor/", "/simple/"]
 
@@ -201,7 +201,7 @@ async def test_a_reserved_name_that_is_missing(upstream: FakeUpstream) -> None:
     upstream.add("other", "other-1.0.tar.gz")
     found = await looked_at(upstream.url, projects=["billing"])
 
-    line = found.one("index corp", Result.WARNING)
+    line = found.one("index corp", CheckResult.WARNING)
     assert "has no project billing, and the name is reserved for it" in line.found
 
 
@@ -211,7 +211,7 @@ async def test_clocks_that_differ(index: FakeUpstream, hours: int, words: str) -
     index.page_headers["Date"] = format_datetime(then, usegmt=True)
     found = await looked_at(index.url)
 
-    assert f" {words} the index's" in found.one("clock", Result.WARNING).found
+    assert f" {words} the index's" in found.one("clock", CheckResult.WARNING).found
 
 
 async def test_an_old_answer_of_a_cache_in_between(index: FakeUpstream) -> None:
@@ -230,8 +230,8 @@ async def test_an_index_that_hangs(index: FakeUpstream, monkeypatch: pytest.Monk
     found = await looked_at(index.url)
     index.gate.set()
 
-    assert found.one("index corp", Result.PROBLEM).found == "says nothing for 0 s"
-    assert found.one("cache folder", Result.OK)
+    assert found.one("index corp", CheckResult.PROBLEM).found == "says nothing for 0 s"
+    assert found.one("cache folder", CheckResult.OK)
 
 
 async def test_offline_nobody_is_asked(index: FakeUpstream) -> None:
@@ -241,7 +241,7 @@ async def test_offline_nobody_is_asked(index: FakeUpstream) -> None:
         WHEELKEEP_SERVER__PORT="0",
     )
 
-    assert "offline" in found.one("index corp", Result.SKIPPED).found
+    assert "offline" in found.one("index corp", CheckResult.SKIPPED).found
     assert index.requests == []
 
 
@@ -252,7 +252,7 @@ async def test_one_index_of_several(index: FakeUpstream) -> None:
     ]
     found = await examined("--index", "corp", WHEELKEEP_INDEX=indexes, WHEELKEEP_SERVER__PORT="0")
 
-    assert found.one("index corp", Result.OK)
+    assert found.one("index corp", CheckResult.OK)
     assert found.of("index other") == []
     assert found.exit_code == 0
 
@@ -265,14 +265,14 @@ async def test_a_password_file_that_all_may_read(index: FakeUpstream, tmp_path: 
     file.chmod(0o600)
     closed = await looked_at(index.url, username="me", password_file=str(file))
 
-    assert found.one("index corp", Result.WARNING).advice == f"chmod o-r {file}"
-    assert [one.result for one in closed.of("index corp")] == [Result.OK]
+    assert found.one("index corp", CheckResult.WARNING).advice == f"chmod o-r {file}"
+    assert [one.result for one in closed.of("index corp")] == [CheckResult.OK]
 
 
 async def test_a_password_file_that_is_gone(index: FakeUpstream, tmp_path: Path) -> None:
     found = await looked_at(index.url, username="me", password_file=str(tmp_path / "gone"))
 
-    assert "password_file" in found.one("index corp", Result.PROBLEM).found
+    assert "password_file" in found.one("index corp", CheckResult.PROBLEM).found
 
 
 async def test_netrc_that_cannot_be_read(index: FakeUpstream) -> None:
@@ -282,7 +282,7 @@ async def test_netrc_that_cannot_be_read(index: FakeUpstream) -> None:
     (Path.home() / ".netrc").chmod(0o600)
     found = await looked_at(index.url)
 
-    assert "netrc cannot be used" in found.one("index corp", Result.WARNING).found
+    assert "netrc cannot be used" in found.one("index corp", CheckResult.WARNING).found
     assert "sekret" not in found.output
 
 
@@ -294,6 +294,6 @@ async def test_a_folder(tmp_path: Path) -> None:
     found = await looked_at(str(folder))
     gone = await looked_at(str(tmp_path / "nowhere"))
 
-    assert empty.one("index corp", Result.WARNING)
-    assert found.one("index corp", Result.OK).found == f"1 file of 1 project in {folder}"
-    assert "cannot be read: No such file" in gone.one("index corp", Result.PROBLEM).found
+    assert empty.one("index corp", CheckResult.WARNING)
+    assert found.one("index corp", CheckResult.OK).found == f"1 file of 1 project in {folder}"
+    assert "cannot be read: No such file" in gone.one("index corp", CheckResult.PROBLEM).found

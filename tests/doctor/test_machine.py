@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.doctor.findings import Result
+from proxy.doctor.findings import CheckResult
 from proxy.web.tokens import hash_of
 from tests.canned import CannedServer
 from tests.certificates import Authority
@@ -30,11 +30,11 @@ async def test_wrong_settings_are_told_in_the_same_form(tmp_path: Path) -> None:
     found = await examined("--config", str(file))
     said = await run("doctor", "--config", str(file))
 
-    line = found.one("settings", Result.PROBLEM)
+    line = found.one("settings", CheckResult.PROBLEM)
     assert line.found == f"{file}: cache.max_sise: there is no such setting; did you mean max_size?"
     assert (found.exit_code, said.exit_code) == (2, 2)
     assert said.stdout.startswith("problem  settings")
-    assert found.one("everything else", Result.SKIPPED)
+    assert found.one("everything else", CheckResult.SKIPPED)
 
 
 async def test_which_settings_count(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ async def test_which_settings_count(tmp_path: Path) -> None:
     (tmp_path / "wheelkeep.toml").write_text('[server]\nbase_path = "/x"\n')
     found = await looked_at(WHEELKEEP_CACHE__REDIS="redis://:sekret@127.0.0.1:1/")
 
-    assert f"read from {tmp_path / 'wheelkeep.toml'}" in found.one("settings", Result.OK).found
-    assert "WHEELKEEP_CACHE__REDIS" in found.one("environment", Result.OK).found
+    assert f"read from {tmp_path / 'wheelkeep.toml'}" in found.one("settings", CheckResult.OK).found
+    assert "WHEELKEEP_CACHE__REDIS" in found.one("environment", CheckResult.OK).found
     assert "sekret" not in found.output
 
 
@@ -55,7 +55,7 @@ async def test_passwords_that_all_may_read(tmp_path: Path) -> None:
     file.chmod(0o640)
     closed = await looked_at()
 
-    assert "chmod o-r" in found.one("settings", Result.WARNING).advice
+    assert "chmod o-r" in found.one("settings", CheckResult.WARNING).advice
     assert len(closed.of("settings")) == 1
     assert "sekret" not in found.output
 
@@ -64,7 +64,7 @@ async def test_a_free_port() -> None:
     port = free_port()
     found = await looked_at(WHEELKEEP_SERVER__PORT=str(port))
 
-    assert found.one("port", Result.OK).found == f"127.0.0.1:{port} is free"
+    assert found.one("port", CheckResult.OK).found == f"127.0.0.1:{port} is free"
 
 
 async def test_a_port_that_a_wheelkeep_has(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ async def test_a_port_that_a_wheelkeep_has(tmp_path: Path) -> None:
     async with wheelkeep(tmp_path / "cache") as server:
         found = await looked_at(WHEELKEEP_SERVER__PORT=str(server.port))
 
-    assert "a wheelkeep" in found.one("port", Result.OK).found
+    assert "a wheelkeep" in found.one("port", CheckResult.OK).found
 
 
 async def test_its_version_is_told(canned: CannedServer) -> None:
@@ -80,14 +80,14 @@ async def test_its_version_is_told(canned: CannedServer) -> None:
     found = await looked_at(WHEELKEEP_SERVER__PORT=str(canned.port))
 
     where = f"127.0.0.1:{canned.port}"
-    assert found.one("port", Result.OK).found == f"a wheelkeep 0.1.0 answers at {where}"
+    assert found.one("port", CheckResult.OK).found == f"a wheelkeep 0.1.0 answers at {where}"
 
 
 async def test_a_port_that_something_else_has(canned: CannedServer) -> None:
     canned.headers = {"Server": "nginx"}
     found = await looked_at(WHEELKEEP_SERVER__PORT=str(canned.port))
 
-    line = found.one("port", Result.PROBLEM)
+    line = found.one("port", CheckResult.PROBLEM)
     assert line.found.endswith("is taken: what answers there (200) is no wheelkeep")
     assert found.exit_code == 1
 
@@ -97,29 +97,29 @@ async def test_a_port_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     with socket.create_server(("127.0.0.1", 0)) as listening:
         found = await looked_at(WHEELKEEP_SERVER__PORT=str(listening.getsockname()[1]))
 
-    assert found.one("port", Result.PROBLEM)
+    assert found.one("port", CheckResult.PROBLEM)
 
 
 async def test_an_address_that_is_not_ours() -> None:
     found = await looked_at(WHEELKEEP_SERVER__HOST="192.0.2.7", WHEELKEEP_SERVER__PORT="3141")
 
-    assert "cannot listen on 192.0.2.7" in found.one("port", Result.PROBLEM).found
+    assert "cannot listen on 192.0.2.7" in found.one("port", CheckResult.PROBLEM).found
 
 
 async def test_a_certificate(authority: Authority) -> None:
     found = await looked_at(**authority.issue("good", "pypi.example", days=60).environment)
 
-    line = found.one("certificate", Result.OK)
+    line = found.one("certificate", CheckResult.OK)
     assert "for pypi.example, until 20" in line.found
     assert "(59 days left)" in line.found
 
 
 @pytest.mark.parametrize(
     ("days", "result", "words"),
-    [(-1, Result.PROBLEM, "it has expired"), (5, Result.WARNING, "(4 days left)")],
+    [(-1, CheckResult.PROBLEM, "it has expired"), (5, CheckResult.WARNING, "(4 days left)")],
 )
 async def test_a_certificate_that_ends(
-    authority: Authority, days: int, result: Result, words: str
+    authority: Authority, days: int, result: CheckResult, words: str
 ) -> None:
     found = await looked_at(**authority.issue("old", days=days).environment)
 
@@ -130,7 +130,7 @@ async def test_a_certificate_that_ends(
 async def test_a_certificate_of_tomorrow(authority: Authority) -> None:
     found = await looked_at(**authority.issue("new", days=91).environment)
 
-    assert "not valid before" in found.one("certificate", Result.PROBLEM).found
+    assert "not valid before" in found.one("certificate", CheckResult.PROBLEM).found
 
 
 async def test_a_key_of_another(authority: Authority) -> None:
@@ -138,26 +138,28 @@ async def test_a_key_of_another(authority: Authority) -> None:
     settings = pair.environment | {"WHEELKEEP_SERVER__TLS_KEY": str(other.key)}
     found = await looked_at(**settings)
 
-    assert "does not belong to the certificate" in found.one("certificate", Result.PROBLEM).found
+    assert (
+        "does not belong to the certificate" in found.one("certificate", CheckResult.PROBLEM).found
+    )
 
 
 @pytest.mark.parametrize(
     ("host", "result"),
     [
         ("a.pypi.example", None),
-        ("other.example", Result.WARNING),
-        ("a.b.pypi.example", Result.WARNING),
+        ("other.example", CheckResult.WARNING),
+        ("a.b.pypi.example", CheckResult.WARNING),
     ],
 )
 async def test_a_certificate_for_others(
-    authority: Authority, host: str, result: Result | None
+    authority: Authority, host: str, result: CheckResult | None
 ) -> None:
     pair = authority.issue("one", "*.pypi.example")
     peer = {"WHEELKEEP_SERVER__PEER_URL": f"https://{host}:3141"}
     found = await looked_at(**pair.environment, **peer)
 
     results = [line.result for line in found.of("certificate")]
-    assert results == [Result.OK, *([result] if result else [])]
+    assert results == [CheckResult.OK, *([result] if result else [])]
 
 
 async def test_open_to_everybody() -> None:
@@ -167,9 +169,9 @@ async def test_open_to_everybody() -> None:
     closed = await looked_at(**everybody, WHEELKEEP_AUTH__TOKENS=[hash_of("wk_sekret")])
     local = await looked_at()
 
-    assert "open to everybody who reaches 0.0.0.0" in found.one("access", Result.WARNING).found
-    assert "asks for a token; without TLS here" in closed.one("access", Result.OK).found
-    assert local.one("access", Result.OK)
+    assert "open to everybody who reaches 0.0.0.0" in found.one("access", CheckResult.WARNING).found
+    assert "asks for a token; without TLS here" in closed.one("access", CheckResult.OK).found
+    assert local.one("access", CheckResult.OK)
     assert found.exit_code == 0
 
 
@@ -184,18 +186,18 @@ async def test_files_of_tokens(tmp_path: Path) -> None:
     wrong = await looked_at(WHEELKEEP_AUTH__TOKENS_FILE=str(file))
     gone = await looked_at(WHEELKEEP_AUTH__ADMIN_TOKENS_FILE=str(tmp_path / "gone"))
 
-    assert good.one("auth.tokens_file", Result.OK).found == f"2 tokens in {file}"
-    assert "may add a token" in writable.one("auth.tokens_file", Result.WARNING).found
-    assert "line 1 must be the sha256" in wrong.one("auth.tokens_file", Result.PROBLEM).found
+    assert good.one("auth.tokens_file", CheckResult.OK).found == f"2 tokens in {file}"
+    assert "may add a token" in writable.one("auth.tokens_file", CheckResult.WARNING).found
+    assert "line 1 must be the sha256" in wrong.one("auth.tokens_file", CheckResult.PROBLEM).found
     assert "sekret" not in wrong.output
-    assert "cannot be read" in gone.one("auth.admin_tokens_file", Result.PROBLEM).found
+    assert "cannot be read" in gone.one("auth.admin_tokens_file", CheckResult.PROBLEM).found
 
 
 async def test_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
     found = await looked_at()
 
-    assert "at most 1,024" in found.one("open files", Result.WARNING).found
+    assert "at most 1,024" in found.one("open files", CheckResult.WARNING).found
 
 
 async def test_a_disk_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +208,7 @@ async def test_a_disk_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     found = await looked_at()
     never.set()
 
-    assert found.one("cache folder", Result.PROBLEM).found == "says nothing for 0 s"
+    assert found.one("cache folder", CheckResult.PROBLEM).found == "says nothing for 0 s"
 
 
 async def test_a_check_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +220,8 @@ async def test_a_check_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.doctor.examination.check_open_files", fail)
     found = await looked_at()
 
-    assert "RuntimeError: for the test" in found.one("open files", Result.PROBLEM).found
-    assert found.one("access", Result.OK)
+    assert "RuntimeError: for the test" in found.one("open files", CheckResult.PROBLEM).found
+    assert found.one("access", CheckResult.OK)
 
 
 async def test_what_a_library_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +233,7 @@ async def test_what_a_library_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.doctor.examination.check_open_files", fail)
     found = await looked_at(WHEELKEEP_CACHE__REDIS="redis://:p%40sekret@127.0.0.1:1/")
 
-    line = found.one("open files", Result.PROBLEM)
+    line = found.one("open files", CheckResult.PROBLEM)
     assert line.found == "cannot connect with *** to //host/"
 
 

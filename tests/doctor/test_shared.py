@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.doctor.findings import Result
+from proxy.doctor.findings import CheckResult
 from tests.canned import CannedServer
 from tests.doctor.looking import Examined, examined
 from tests.fakes import FakeUpstream
@@ -46,7 +46,7 @@ async def test_a_redis_that_is_well() -> None:
         await client.aclose()
 
     lines = found.of("Redis")
-    assert {line.result for line in lines} == {Result.OK}
+    assert {line.result for line in lines} == {CheckResult.OK}
     assert "answers in" in lines[0].found
     assert any("maxmemory-policy volatile-lru" in line.found for line in lines)
     assert any("a restart empties it" in line.found for line in lines)
@@ -64,7 +64,7 @@ async def test_a_bad_eviction_policy(policy: str, words: str) -> None:
     async with started("--maxmemory", "100mb", "--maxmemory-policy", policy) as redis:
         found = await looked_at(redis.url)
 
-    line = found.one("Redis", Result.WARNING)
+    line = found.one("Redis", CheckResult.WARNING)
     assert words in line.found
     assert line.advice == "CONFIG SET maxmemory-policy volatile-lru"
     assert found.exit_code == 0
@@ -74,28 +74,28 @@ async def test_a_full_redis() -> None:
     async with started("--maxmemory", "1kb", "--maxmemory-policy", "noeviction") as redis:
         found = await looked_at(redis.url)
 
-    assert "cannot be written" in found.one("Redis", Result.PROBLEM).found
+    assert "cannot be written" in found.one("Redis", CheckResult.PROBLEM).found
 
 
 async def test_nothing_lasts_that_min_age_needs() -> None:
     async with started() as redis:
         found = await looked_at(redis.url, WHEELKEEP_POLICY__MIN_AGE="7d")
 
-    assert "when files were first seen" in found.one("Redis", Result.WARNING).advice
+    assert "when files were first seen" in found.one("Redis", CheckResult.WARNING).advice
 
 
 async def test_a_redis_on_disk(tmp_path: Path) -> None:
     async with started("--appendonly", "yes", "--dir", str(tmp_path)) as redis:
         found = await looked_at(redis.url, WHEELKEEP_POLICY__MIN_AGE="7d")
 
-    assert {line.result for line in found.of("Redis")} == {Result.OK}
+    assert {line.result for line in found.of("Redis")} == {CheckResult.OK}
     assert any("kept on disk by AOF" in line.found for line in found.of("Redis"))
 
 
 async def test_a_dead_redis() -> None:
     found = await looked_at(f"redis://any:sekret@127.0.0.1:{free_port()}/0")
 
-    line = found.one("Redis", Result.PROBLEM)
+    line = found.one("Redis", CheckResult.PROBLEM)
     assert "is it running, and does cache.redis name it?" in line.advice
     assert found.exit_code == 1
     assert "sekret" not in found.output
@@ -108,14 +108,14 @@ async def test_a_redis_that_hangs(redis: RedisServer) -> None:
     finally:
         redis.send(signal.SIGCONT)
 
-    assert found.one("Redis", Result.PROBLEM)
+    assert found.one("Redis", CheckResult.PROBLEM)
 
 
 async def test_a_wrong_password() -> None:
     async with started("--requirepass", "right") as redis:
         found = await looked_at(redis.url.replace("//", "//:sekret@"))
 
-    assert "look at user and password" in found.one("Redis", Result.PROBLEM).advice
+    assert "look at user and password" in found.one("Redis", CheckResult.PROBLEM).advice
     assert "sekret" not in found.output
 
 
@@ -123,7 +123,7 @@ async def test_a_replica() -> None:
     async with started("--replicaof", "127.0.0.1", str(free_port())) as redis:
         found = await looked_at(redis.url)
 
-    line = found.one("Redis", Result.PROBLEM)
+    line = found.one("Redis", CheckResult.PROBLEM)
     assert "cannot be written" in line.found
     assert "no replica" in line.advice
 
@@ -133,8 +133,8 @@ async def test_others_cannot_reach_this_machine(redis: RedisServer) -> None:
     found = await looked_at("redis://192.0.2.1:6379/0", WHEELKEEP_SERVER__PORT="3141")
     near = await looked_at(redis.url, WHEELKEEP_SERVER__PORT="3141")
 
-    assert "cannot take files from this one" in found.one("peers", Result.WARNING).found
-    assert "reach this one at http://127.0.0.1:3141" in near.one("peers", Result.OK).found
+    assert "cannot take files from this one" in found.one("peers", CheckResult.WARNING).found
+    assert "reach this one at http://127.0.0.1:3141" in near.one("peers", CheckResult.OK).found
 
 
 async def test_a_peer_url(redis: RedisServer, canned: CannedServer) -> None:
@@ -142,8 +142,8 @@ async def test_a_peer_url(redis: RedisServer, canned: CannedServer) -> None:
     canned.headers = {}
     other = await looked_at(redis.url, WHEELKEEP_SERVER__PEER_URL=canned.url)
 
-    assert found.one("peers", Result.OK)
-    assert "is no wheelkeep" in other.one("peers", Result.WARNING).found
+    assert found.one("peers", CheckResult.OK)
+    assert "is no wheelkeep" in other.one("peers", CheckResult.WARNING).found
 
 
 async def test_an_object_store(s3: S3Server) -> None:
@@ -152,8 +152,8 @@ async def test_an_object_store(s3: S3Server) -> None:
     found = await examined(WHEELKEEP_CACHE__BLOBS=s3.url, **settings)
     wrong = await examined(WHEELKEEP_CACHE__BLOBS="s3://nowhere", **settings)
 
-    assert "written, read and deleted" in found.one("object store", Result.OK).found
+    assert "written, read and deleted" in found.one("object store", CheckResult.OK).found
     assert await s3.objects() == {}
-    line = wrong.one("object store", Result.PROBLEM)
+    line = wrong.one("object store", CheckResult.PROBLEM)
     assert line.found.startswith("s3://nowhere cannot be")
     assert "AWS_ENDPOINT_URL" in line.advice

@@ -12,7 +12,7 @@ from proxy.lockfiles import LockFile, Target, read_text
 from proxy.server_client import ServerAddress
 from proxy.warm.asking import Wheelkeep
 from proxy.warm.engine import Warming, asked_of
-from proxy.warm.results import Outcome, Result
+from proxy.warm.results import FileOutcome, FileResult
 from proxy.web.tokens import hash_of
 from tests.conftest import MakeProxy
 from tests.fakes import HTML, JSON, FakeUpstream
@@ -37,7 +37,7 @@ def naming(filename: str, sha256: str) -> LockFile:
     )
 
 
-async def warmed(proxy: TestClient, *locks: LockFile) -> Mapping[str, Result]:
+async def warmed(proxy: TestClient, *locks: LockFile) -> Mapping[str, FileResult]:
     async with Wheelkeep.at(ServerAddress.named(str(proxy.make_url("/"))), 4) as wheelkeep:
         warming = Warming(wheelkeep, 4)
         await warming.run(asked_of(locks))
@@ -58,16 +58,16 @@ async def test_several_lock_files_cause_one_request(
     ]
     results = await warmed(proxy, *locks)
 
-    assert [one.outcome for one in results.values()] == [Outcome.FETCHED]
+    assert [one.outcome for one in results.values()] == [FileOutcome.FETCHED]
     asked = [one.path for one in upstream.requests if "packages" in one.path]
     assert len([path for path in asked if path.endswith(".whl")]) == 1
 
 
 @pytest.mark.parametrize(
-    ("sha256", "outcome"), [(SHA256, Outcome.FETCHED), ("a" * 64, Outcome.MISSING)]
+    ("sha256", "outcome"), [(SHA256, FileOutcome.FETCHED), ("a" * 64, FileOutcome.MISSING)]
 )
 async def test_an_index_without_hashes(
-    proxy: TestClient, upstream: FakeUpstream, sha256: str, outcome: Outcome
+    proxy: TestClient, upstream: FakeUpstream, sha256: str, outcome: FileOutcome
 ) -> None:
     """The bytes tell whether it is the file that the lock file names, by name or by hash."""
     upstream.speaks = HTML
@@ -75,8 +75,11 @@ async def test_an_index_without_hashes(
     for lock in (naming(SIX, sha256), locking(f"six==1.0 --hash=sha256:{sha256}")):
         (one,) = (await warmed(proxy, lock)).values()
 
-        assert one.outcome in (outcome, Outcome.THERE if outcome is Outcome.FETCHED else outcome)
-        if outcome is Outcome.MISSING:
+        assert one.outcome in (
+            outcome,
+            FileOutcome.THERE if outcome is FileOutcome.FETCHED else outcome,
+        )
+        if outcome is FileOutcome.MISSING:
             assert f"{sha256}" in one.name or SHA256 in str(one.reason)
 
 
@@ -86,7 +89,7 @@ async def test_core_metadata_that_cannot_be_had(proxy: TestClient, upstream: Fak
     upstream.files[upstream.path_of(SIX) + ".metadata"] = b"other"
     (one,) = (await warmed(proxy, naming(SIX, SHA256))).values()
 
-    assert one.outcome is Outcome.FAILED
+    assert one.outcome is FileOutcome.FAILED
     assert str(one.reason).startswith("its core metadata: six-1.0-py3-none-any.whl.metadata is not")
 
 
@@ -102,9 +105,9 @@ async def test_a_kept_file_that_its_index_has_no_more(
     assert (await proxy.delete("/cache/six")).status == 200
     results = await warmed(proxy, naming(SIX, SHA256))
 
-    assert results[SIX].outcome is Outcome.THERE
+    assert results[SIX].outcome is FileOutcome.THERE
     other = await warmed(proxy, naming(SIX, "a" * 64))
-    assert other[SIX].outcome is Outcome.MISSING
+    assert other[SIX].outcome is FileOutcome.MISSING
 
 
 async def test_an_index_that_fails(proxy: TestClient, upstream: FakeUpstream) -> None:
@@ -115,9 +118,9 @@ async def test_an_index_that_fails(proxy: TestClient, upstream: FakeUpstream) ->
     )
 
     assert {name: one.outcome for name, one in results.items()} == {
-        SIX: Outcome.FAILED,
-        "seven==1.0": Outcome.FAILED,
-        "eight>=1": Outcome.FAILED,
+        SIX: FileOutcome.FAILED,
+        "seven==1.0": FileOutcome.FAILED,
+        "eight>=1": FileOutcome.FAILED,
     }
     assert all("The index pypi failed" in str(one.reason) for one in results.values())
 
@@ -163,7 +166,7 @@ async def test_a_server_that_says_how_much_it_holds(
     (one,) = warming.results
 
     assert room == 1_000_000
-    assert one.outcome is Outcome.FAILED
+    assert one.outcome is FileOutcome.FAILED
     assert "cache.max_size" in str(one.reason)
 
 
@@ -183,4 +186,4 @@ async def test_a_refusal_whose_rule_is_not_told() -> None:
     async with TestClient(TestServer(app)) as front:
         (one,) = (await warmed(front, naming(SIX, SHA256))).values()
 
-    assert (one.outcome, one.reason) == (Outcome.REFUSED, "not today")
+    assert (one.outcome, one.reason) == (FileOutcome.REFUSED, "not today")

@@ -1,7 +1,7 @@
 """The report of a run."""
 
 from proxy.lockfiles import Format, LockFile, PassedOver, Reason
-from proxy.warm.results import Outcome, Passed, Result, report_of
+from proxy.warm.results import FileOutcome, FileResult, Passed, report_of
 
 
 def test_each_thing_stands_once_in_a_report() -> None:
@@ -12,13 +12,13 @@ def test_each_thing_stands_once_in_a_report() -> None:
     link = PassedOver(name="./x", reason=Reason.NOT_OF_AN_INDEX, detail="a path", origin="uv.lock")
     lock = LockFile(name="uv.lock", format=Format.UV, passed_over=(spare, link), notes=("new",))
     results = [
-        Result(
+        FileResult(
             project=project, name=name, outcome=outcome, origin="x", size=10, bytes_fetched=fetched
         )
         for project, name, outcome, fetched in (
-            ("six", "six-1.0.tar.gz", Outcome.FETCHED, 12),
-            ("six", "six-1.0-py3-none-any.whl", Outcome.THERE, 0),
-            ("seven", "seven-1.0.zip", Outcome.LEFT, 0),
+            ("six", "six-1.0.tar.gz", FileOutcome.FETCHED, 12),
+            ("six", "six-1.0-py3-none-any.whl", FileOutcome.THERE, 0),
+            ("seven", "seven-1.0.zip", FileOutcome.LEFT, 0),
         )
     ]
     report = report_of(

@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from proxy.warm.results import Outcome, Passed, Report, Result, Totals
+from proxy.warm.results import FileOutcome, FileResult, Passed, Totals, WarmReport
 from proxy.warm.telling import lines_of
 
 
-def result(name: str, outcome: Outcome, **keys: Any) -> Result:
-    return Result(project="six", name=name, outcome=outcome, origin="lock:1", **keys)
+def result(name: str, outcome: FileOutcome, **keys: Any) -> FileResult:
+    return FileResult(project="six", name=name, outcome=outcome, origin="lock:1", **keys)
 
 
-def report(*results: Result, **keys: Any) -> Report:
+def report(*results: FileResult, **keys: Any) -> WarmReport:
     passed = keys.get("passed_over", [])
-    return Report(
+    return WarmReport(
         **{
             "server": None,
             "sources": ["lock"],
@@ -31,14 +31,18 @@ def report(*results: Result, **keys: Any) -> Report:
 def test_what_went_wrong_is_named_with_its_reason() -> None:
     """Refused with its rule and until when; the rest is counted."""
     told = report(
-        result("a.whl", Outcome.THERE, size=1000),
-        result("b.whl", Outcome.FETCHED, size=3000, bytes_fetched=4000),
+        result("a.whl", FileOutcome.THERE, size=1000),
+        result("b.whl", FileOutcome.FETCHED, size=3000, bytes_fetched=4000),
         result(
-            "c.whl", Outcome.REFUSED, rule="policy.min_age", reason="too young", until="2026-12-01"
+            "c.whl",
+            FileOutcome.REFUSED,
+            rule="policy.min_age",
+            reason="too young",
+            until="2026-12-01",
         ),
-        result("d.whl", Outcome.MISSING, reason="the index has none"),
-        result("e.whl", Outcome.FAILED, reason="502"),
-        result("f.whl", Outcome.LEFT),
+        result("d.whl", FileOutcome.MISSING, reason="the index has none"),
+        result("e.whl", FileOutcome.FAILED, reason="502"),
+        result("f.whl", FileOutcome.LEFT),
         passed_over=[
             Passed(name="./x", reason="not of an index", detail="a path", origin="lock:2"),
             Passed(name="demo", reason="the project itself", detail="virtual: .", origin="lock"),
@@ -72,7 +76,7 @@ def test_notes_are_not_endless() -> None:
 
 def test_a_list_of_what_would_be_asked_for() -> None:
     """And no rates, since nothing was."""
-    told = report(result("a.whl", Outcome.LEFT, size=1000), result("b.whl", Outcome.LEFT))
+    told = report(result("a.whl", FileOutcome.LEFT, size=1000), result("b.whl", FileOutcome.LEFT))
 
     assert list(lines_of(told, is_dry=True)) == [
         "a.whl (six, 1,000 B)",
