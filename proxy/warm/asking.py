@@ -30,7 +30,7 @@ from proxy.simple.model import File, ProjectName
 from proxy.simple.parse import MalformedPage, parse_project
 from proxy.simple.render import NO_SHA256
 from proxy.transport import retry_after_seconds, worth_the_wait
-from proxy.warm.choosing import Veiled
+from proxy.warm.choosing import HiddenFile
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _WAIT_SECONDS = 20
@@ -149,7 +149,7 @@ class Wheelkeep:
             raise NotHad(answer.status, f"its page cannot be read: {problem}") from problem
         return list(page.files)
 
-    async def veiled(self, project: ProjectName) -> list[Veiled]:
+    async def hidden_files(self, project: ProjectName) -> list[HiddenFile]:
         """The files that policy hides, with why; none where that cannot be had."""
         url = self._url("why", project)
         try:
@@ -159,7 +159,7 @@ class Wheelkeep:
             told = msgspec.json.decode(body, type=Why)
         except (NotHad, msgspec.DecodeError):
             return []
-        return [_veiled(one) for one in told.files if not one.shown]
+        return [_hidden(one) for one in told.files if not one.shown]
 
     def url_of(self, project: ProjectName, filename: str, sha256: str | None) -> str:
         """Where a file is that no page lists any more."""
@@ -272,9 +272,9 @@ def _cache_status(answer: aiohttp.ClientResponse) -> list[str]:
     return []
 
 
-def _veiled(told: WhyFile) -> Veiled:
+def _hidden(told: WhyFile) -> HiddenFile:
     hashes = {"sha256": told.sha256} if told.sha256 else {}
-    return Veiled(
+    return HiddenFile(
         file=File({"filename": told.filename, "url": "", "hashes": hashes}),
         rule=told.rule or "",
         reason=told.reason or "",

@@ -17,7 +17,7 @@ from proxy.warm.results import Passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class LockedProject:
     """What the lock files say of one project."""
 
     project: ProjectName
@@ -26,7 +26,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Veiled:
+class HiddenFile:
     """A file that policy hides, as `/why/{project}` tells."""
 
     file: File
@@ -54,15 +54,15 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RefusedFile:
     """A file that is wanted, and hidden."""
 
-    veiled: Veiled
+    hidden: HiddenFile
     origin: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lacking:
+class Unlisted:
     """Something that is named and that the page does not have."""
 
     name: str
@@ -78,29 +78,35 @@ class Plan:
 
     wanted: dict[tuple[str, str | None], Wanted] = field(default_factory=dict)
     """By name and hash: what several lock files name is asked for once."""
-    refused: dict[str, Refused] = field(default_factory=dict)
-    lacking: list[Lacking] = field(default_factory=list)
+    refused: dict[str, RefusedFile] = field(default_factory=dict)
+    unlisted: list[Unlisted] = field(default_factory=list)
     passed_over: list[Passed] = field(default_factory=list)
 
-    def want_unlisted(self, lacking: Lacking) -> None:
-        """Ask for it all the same, by its name and its hash."""
-        assert lacking.filename is not None, "it is named"
-        assert lacking.sha256 is not None, "it is named by its hash, too"
-        self.wanted[lacking.filename, lacking.sha256] = Wanted(
-            filename=lacking.filename,
-            sha256s=frozenset([lacking.sha256]),
-            file=None,
-            origin=lacking.origin,
-        )
+    def want_unlisted(self) -> None:
+        """Ask for what the page does not list all the same, where name and hash are known.
+
+        A file that no page lists any more may still be kept.
+        """
+        unlisted, self.unlisted = self.unlisted, []
+        for one in unlisted:
+            if one.filename is None or one.sha256 is None:
+                self.unlisted.append(one)
+                continue
+            self.wanted[one.filename, one.sha256] = Wanted(
+                filename=one.filename,
+                sha256s=frozenset([one.sha256]),
+                file=None,
+                origin=one.origin,
+            )
 
 
-def plan(asked: Asked, shown: Sequence[File], veiled: Sequence[Veiled] = ()) -> Plan:
+def plan(asked: LockedProject, shown: Sequence[File], hidden: Sequence[HiddenFile] = ()) -> Plan:
     """The files of the page that are wanted, and what it lacks.
 
-    `veiled` are the files that policy hides. They are wanted where the lock files name them, or
+    `hidden` are the files that policy hides. They are wanted where the lock files name them, or
     where a requirement finds no other.
     """
-    choice = _Choice(asked.project, shown, veiled)
+    choice = _Choice(asked.project, shown, hidden)
     for locked in asked.files:
         if locked.filename is not None:
             choice.take_named(locked, locked.filename)
@@ -113,13 +119,13 @@ def plan(asked: Asked, shown: Sequence[File], veiled: Sequence[Veiled] = ()) -> 
 
 class _Choice:
     def __init__(
-        self, project: ProjectName, shown: Sequence[File], veiled: Sequence[Veiled]
+        self, project: ProjectName, shown: Sequence[File], hidden: Sequence[HiddenFile]
     ) -> None:
         self.plan = Plan()
         self._project = project
         self._shown = shown
-        self._veiled = {(one.file.filename, one.file.sha256): one for one in veiled}
-        self._all = (*shown, *(one.file for one in veiled))
+        self._hidden = {(one.file.filename, one.file.sha256): one for one in hidden}
+        self._all = (*shown, *(one.file for one in hidden))
 
     def take_named(self, locked: LockedFile, filename: str) -> None:
         """The file of that name, with one of its hashes."""
@@ -175,16 +181,16 @@ class _Choice:
                 without.append(target)
         if without:
             reason = self._why_none(required, without)
-            self.plan.lacking.append(
-                Lacking(name=str(required), reason=reason, origin=required.origin)
+            self.plan.unlisted.append(
+                Unlisted(name=str(required), reason=reason, origin=required.origin)
             )
 
     # --- details --------------------------------------------------------------------------
 
     def _take(self, file: File, sha256s: frozenset[str], origin: str) -> None:
         key = (file.filename, file.sha256)
-        if key in self._veiled:
-            refused = Refused(veiled=self._veiled[key], origin=origin)
+        if key in self._hidden:
+            refused = RefusedFile(hidden=self._hidden[key], origin=origin)
             self.plan.refused.setdefault(file.filename, refused)
             return
         wanted = Wanted(filename=file.filename, sha256s=sha256s, file=file, origin=origin)
@@ -202,8 +208,8 @@ class _Choice:
     ) -> None:
         if sha256 is None and len(locked.sha256s) == 1:
             (sha256,) = locked.sha256s
-        self.plan.lacking.append(
-            Lacking(
+        self.plan.unlisted.append(
+            Unlisted(
                 name=name, reason=reason, sha256=sha256, filename=filename, origin=locked.origin
             )
         )

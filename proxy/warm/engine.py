@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from proxy.lockfiles import LockedFile, LockedRequirement, LockFile
 from proxy.simple.model import ProjectName
 from proxy.warm.asking import NotHad, Wheelkeep
-from proxy.warm.choosing import Asked, Plan, Refused, Wanted, plan
+from proxy.warm.choosing import LockedProject, Plan, RefusedFile, Wanted, plan
 from proxy.warm.noting import Key, key_of, missing_of, named_by, refused_by, result_of, size_of
 from proxy.warm.results import FileOutcome, FileResult, Passed
 
@@ -33,7 +33,7 @@ class Progress:
     bytes_fetched: int = 0
 
 
-def asked_of(locks: Iterable[LockFile]) -> list[Asked]:
+def asked_of(locks: Iterable[LockFile]) -> list[LockedProject]:
     """What all lock files say, by project, in the order of names."""
     files: dict[ProjectName, list[LockedFile]] = {}
     requirements: dict[ProjectName, list[LockedRequirement]] = {}
@@ -43,7 +43,7 @@ def asked_of(locks: Iterable[LockFile]) -> list[Asked]:
         for requirement in lock.requirements:
             requirements.setdefault(requirement.project, []).append(requirement)
     return [
-        Asked(
+        LockedProject(
             project=project,
             files=tuple(files.get(project, ())),
             requirements=tuple(requirements.get(project, ())),
@@ -86,7 +86,7 @@ class Warming:
         room = f"cache.max_size is {self._room_bytes}"
         return [f"the files take {size} bytes, and {room}: those asked for first are evicted"]
 
-    async def run(self, asked: Iterable[Asked], room_bytes: int | None = None) -> None:
+    async def run(self, asked: Iterable[LockedProject], room_bytes: int | None = None) -> None:
         """Ask for all of it. `room_bytes`: how much is kept at most, where that is known.
 
         Raises `ServerRefused`; cancelled, it leaves what it has.
@@ -106,7 +106,7 @@ class Warming:
 
     # --- one project ----------------------------------------------------------------------
 
-    async def _project(self, asked: Asked) -> None:
+    async def _project(self, asked: LockedProject) -> None:
         async with self._turns:
             try:
                 found = await self._plan(asked)
@@ -129,25 +129,22 @@ class Warming:
             for one in found.wanted.values():
                 group.create_task(self._file(asked.project, one))
 
-    async def _plan(self, asked: Asked) -> Plan:
+    async def _plan(self, asked: LockedProject) -> Plan:
         """Raises `NotHad`, `ServerRefused`."""
         shown = await self._wheelkeep.page(asked.project)
         found = plan(asked, shown)
-        if found.lacking and (veiled := await self._wheelkeep.veiled(asked.project)):
-            found = plan(asked, shown, veiled)
-        # A file that no page lists any more may still be kept: name and hash are enough for it.
-        for one in [lacking for lacking in found.lacking if lacking.filename and lacking.sha256]:
-            found.lacking.remove(one)
-            found.want_unlisted(one)
+        if found.unlisted and (hidden := await self._wheelkeep.hidden_files(asked.project)):
+            found = plan(asked, shown, hidden)
+        found.want_unlisted()
         return found
 
     def _note(self, project: ProjectName, found: Plan) -> None:
         self.passed_over += found.passed_over
         for refused in found.refused.values():
-            file = refused.veiled.file
+            file = refused.hidden.file
             self._results[project, file.filename, str(file.sha256)] = refused_by(project, refused)
-        for lacking in found.lacking:
-            self._results[project, lacking.name, lacking.origin] = missing_of(project, lacking)
+        for unlisted in found.unlisted:
+            self._results[project, unlisted.name, unlisted.origin] = missing_of(project, unlisted)
         for wanted in found.wanted.values():
             self._results[key_of(project, wanted)] = result_of(project, wanted, FileOutcome.LEFT)
             self.progress.files += 1
@@ -204,9 +201,9 @@ class Warming:
         outcome = _outcome_of(problem)
         if outcome is FileOutcome.REFUSED:
             # It was shown a moment ago, or is kept and no longer listed.
-            for one in await self._wheelkeep.veiled(project):
+            for one in await self._wheelkeep.hidden_files(project):
                 if one.file.filename == wanted.filename:
-                    return refused_by(project, Refused(veiled=one, origin=wanted.origin))
+                    return refused_by(project, RefusedFile(hidden=one, origin=wanted.origin))
         return result_of(project, wanted, outcome, reason=str(problem))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from proxy.simple.model import ProjectName
-from proxy.warm.choosing import Asked, Lacking, Refused, Wanted
+from proxy.warm.choosing import LockedProject, RefusedFile, Unlisted, Wanted
 from proxy.warm.results import FileOutcome, FileResult
 
 Key = tuple[str, ...]
@@ -11,7 +11,7 @@ Key = tuple[str, ...]
 
 
 def named_by(
-    asked: Asked, outcome: FileOutcome, reason: str | None = None
+    asked: LockedProject, outcome: FileOutcome, reason: str | None = None
 ) -> Iterator[tuple[Key, FileResult]]:
     """What the lock files name, before it is known which files that are."""
     for file in asked.files:
@@ -69,30 +69,30 @@ def result_of(
     )
 
 
-def refused_by(project: ProjectName, refused: Refused) -> FileResult:
+def refused_by(project: ProjectName, refused: RefusedFile) -> FileResult:
     """A file that is hidden, with the rule that hides it."""
-    veiled = refused.veiled
+    hidden = refused.hidden
     return FileResult(
         project=project,
-        name=veiled.file.filename,
+        name=hidden.file.filename,
         outcome=FileOutcome.REFUSED,
         origin=refused.origin,
-        sha256=veiled.file.sha256,
-        reason=veiled.reason,
-        rule=veiled.rule,
-        until=veiled.until,
+        sha256=hidden.file.sha256,
+        reason=hidden.reason,
+        rule=hidden.rule,
+        until=hidden.until,
     )
 
 
-def missing_of(project: ProjectName, lacking: Lacking) -> FileResult:
+def missing_of(project: ProjectName, unlisted: Unlisted) -> FileResult:
     """What the page does not have."""
     return FileResult(
         project=project,
-        name=lacking.name,
+        name=unlisted.name,
         outcome=FileOutcome.MISSING,
-        origin=lacking.origin,
-        sha256=lacking.sha256,
-        reason=lacking.reason,
+        origin=unlisted.origin,
+        sha256=unlisted.sha256,
+        reason=unlisted.reason,
     )
 
 

@@ -10,7 +10,7 @@ from packaging.specifiers import SpecifierSet
 from proxy.lockfiles import LockedFile, LockedRequirement, Target
 from proxy.rules import Kind
 from proxy.simple.model import File, ProjectName
-from proxy.warm.choosing import Asked, Plan, Veiled, plan
+from proxy.warm.choosing import HiddenFile, LockedProject, Plan, plan
 
 SIX = ProjectName("six")
 LINUX = Target.of("3.12", "linux_x86_64")
@@ -23,11 +23,11 @@ def file(filename: str, sha256: str | None = None, **keys: Any) -> File:
     return File({"filename": filename, "url": f"http://x/{filename}", "hashes": hashes, **keys})
 
 
-def veiled(filename: str, sha256: str | None = None) -> Veiled:
-    return Veiled(file=file(filename, sha256), rule="min_age", reason="too young", until=None)
+def hidden_file(filename: str, sha256: str | None = None) -> HiddenFile:
+    return HiddenFile(file=file(filename, sha256), rule="min_age", reason="too young", until=None)
 
 
-def locked(filename: str | None, *sha256s: str, **keys: Any) -> Asked:
+def locked(filename: str | None, *sha256s: str, **keys: Any) -> LockedProject:
     one = LockedFile(
         project=SIX,
         filename=filename,
@@ -35,10 +35,10 @@ def locked(filename: str | None, *sha256s: str, **keys: Any) -> Asked:
         origin="lock",
         **{"version": "1.0", "targets": (LINUX,), **keys},
     )
-    return Asked(project=SIX, files=(one,))
+    return LockedProject(project=SIX, files=(one,))
 
 
-def required(specifier: str, *targets: Target, **keys: Any) -> Asked:
+def required(specifier: str, *targets: Target, **keys: Any) -> LockedProject:
     one = LockedRequirement(
         project=SIX,
         specifier=SpecifierSet(specifier),
@@ -46,7 +46,7 @@ def required(specifier: str, *targets: Target, **keys: Any) -> Asked:
         origin="requirements.txt:1",
         **keys,
     )
-    return Asked(project=SIX, requirements=(one,))
+    return LockedProject(project=SIX, requirements=(one,))
 
 
 def names(found: Plan) -> list[str]:
@@ -60,7 +60,7 @@ def test_a_named_file_is_found_by_its_hash() -> None:
     assert names(plan(locked("six-1.0.tar.gz", A), page)) == ["Six-1.0.tar.gz"]
     other = plan(locked("six-1.0.tar.gz", C), page)
     assert names(other) == []
-    assert "another file of that name" in other.lacking[0].reason
+    assert "another file of that name" in other.unlisted[0].reason
 
 
 def test_a_named_file_whose_index_gives_no_hash() -> None:
@@ -83,7 +83,7 @@ def test_files_by_hash_alone() -> None:
     assert [(one.name, one.reason) for one in found.passed_over] == [
         ("six-1.0.tar.gz", "not needed beside wheels")
     ]
-    assert [one.name for one in found.lacking] == [f"six==1.0 sha256:{C}"]
+    assert [one.name for one in found.unlisted] == [f"six==1.0 sha256:{C}"]
 
 
 def test_files_by_hash_alone_whose_index_gives_no_hash() -> None:
@@ -128,7 +128,7 @@ def test_the_newest_version_that_is_admitted(
     found = plan(required(specifier, **keys), page)
 
     assert names(found) == expected
-    assert bool(found.lacking) is not bool(expected)
+    assert bool(found.unlisted) is not bool(expected)
 
 
 def test_each_target_has_its_own_newest() -> None:
@@ -142,8 +142,8 @@ def test_each_target_has_its_own_newest() -> None:
 
     assert names(both) == ["six-1.0-py3-none-any.whl", "six-2.0-cp312-cp312-win_amd64.whl"]
     assert names(pinned) == ["six-2.0-cp312-cp312-win_amd64.whl"]
-    assert "Python 3.12 on linux_x86_64" in pinned.lacking[0].reason
-    assert "win_amd64" not in pinned.lacking[0].reason
+    assert "Python 3.12 on linux_x86_64" in pinned.unlisted[0].reason
+    assert "win_amd64" not in pinned.unlisted[0].reason
 
 
 @pytest.mark.parametrize(
@@ -159,25 +159,25 @@ def test_a_version_that_does_not_exist_is_no_matter_of_the_target(
     specifier: str, reason: str
 ) -> None:
     page = [file("six-1.0.tar.gz", A), file("six-2.0-cp312-cp312-win_amd64.whl", B)]
-    (lacking,) = plan(required(specifier), page).lacking
+    (unlisted,) = plan(required(specifier), page).unlisted
 
-    assert (lacking.name, lacking.reason) == (f"six{specifier}", reason)
+    assert (unlisted.name, unlisted.reason) == (f"six{specifier}", reason)
 
 
 def test_what_is_hidden_is_refused_where_it_is_named() -> None:
     """By name, by hash or by a pin; an open requirement takes an older one, as installers do."""
-    shown, hidden = [file("six-1.0.tar.gz", A)], [veiled("six-2.0.tar.gz", B)]
+    shown, hidden = [file("six-1.0.tar.gz", A)], [hidden_file("six-2.0.tar.gz", B)]
     for asked in (locked("six-2.0.tar.gz", B), locked(None, B), required("==2.0")):
-        assert plan(asked, shown).lacking
+        assert plan(asked, shown).unlisted
         found = plan(asked, shown, hidden)
-        assert (names(found), found.lacking) == ([], [])
+        assert (names(found), found.unlisted) == ([], [])
         assert list(found.refused) == ["six-2.0.tar.gz"]
     assert names(plan(required(">=1"), shown, hidden)) == ["six-1.0.tar.gz"]
 
 
 def test_what_several_files_name_is_wanted_once() -> None:
     """The hash of a lock file counts for whoever names it without."""
-    asked = Asked(
+    asked = LockedProject(
         project=SIX,
         files=(*locked("six-1.0.tar.gz", A).files, *locked(None, A).files),
         requirements=required("==1.0").requirements,
@@ -202,16 +202,16 @@ PAGES = st.lists(
 
 @given(page=PAGES, hashes=st.sets(st.sampled_from(DIGESTS), min_size=1))
 def test_each_hash_has_one_end(page: list[tuple[str, str, bool]], hashes: set[str]) -> None:
-    """It is wanted, refused, passed over or lacking, whatever the index has and policy hides."""
+    """It is wanted, refused, passed over or unlisted, whatever the index has and policy hides."""
     shown = [file(name, sha256) for name, sha256, is_hidden in page if not is_hidden]
-    hidden = [veiled(name, sha256) for name, sha256, is_hidden in page if is_hidden]
+    hidden = [hidden_file(name, sha256) for name, sha256, is_hidden in page if is_hidden]
     found = plan(locked(None, *hashes), shown, hidden)
     sha256s = {name: sha256 for name, sha256, _ in page}
     ends = [
         *(one.sha256 for one in found.wanted.values()),
-        *(one.veiled.file.sha256 for one in found.refused.values()),
+        *(one.hidden.file.sha256 for one in found.refused.values()),
         *(sha256s[one.name] for one in found.passed_over),
-        *(one.sha256 for one in found.lacking),
+        *(one.sha256 for one in found.unlisted),
     ]
 
     assert sorted(map(str, ends)) == sorted(hashes)
