@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from proxy.errors import ConfigError, StoreUnavailable
@@ -10,16 +10,10 @@ from proxy.settings import Cache
 from proxy.storage.blobs import DiskBlobs
 from proxy.storage.opening import PAGES_FILE, opened_pages
 from proxy.storage.pages import is_document
-from proxy.storage.sqlite_file import read_only
+from proxy.storage.pages_sqlite import names_beginning
 
 _NAMES_SECONDS = 1.0
 """How long a person who pressed Tab is kept waiting, at the most."""
-_NAMES = """
-SELECT DISTINCT substr(key, instr(substr(key, 6), ':') + 6) AS project FROM pages
-WHERE key LIKE 'page:%' AND etag IS NOT NULL
-AND project GLOB ? AND instr(project, '/') = 0 ORDER BY project LIMIT ?
-"""
-"""A key is page:{index}:{project}, and documents are kept below the name of their project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +61,8 @@ def project_names(cache: Cache, beginning: str, most: int) -> list[str]:
         with suppress(StoreUnavailable, ConfigError):
             return asyncio.run(_names_in_redis(cache, beginning, most))
         return []
-    with (
-        suppress(sqlite3.Error),
-        closing(read_only(cache.dir / PAGES_FILE, _NAMES_SECONDS)) as connection,
-    ):
-        return [row[0] for row in connection.execute(_NAMES, (f"{beginning}*", most))]
+    with suppress(sqlite3.Error):
+        return names_beginning(cache.dir / PAGES_FILE, beginning, most, _NAMES_SECONDS)
     return []
 
 

@@ -26,6 +26,8 @@ from proxy.storage.pages import (
 from proxy.storage.redis_client import RedisClient
 
 _SCAN_COUNT = 1000
+_PAGES, _BODIES = page_key("*", ProjectName("*")), body_key("*")
+"""What matches the keys of all of them."""
 _MOST_FOUND = 5000
 
 
@@ -98,9 +100,9 @@ class RedisPages:
 
         async def sweep() -> int:
             deleted = 0
-            async for key in self._redis.scan_iter(match="page:*", count=_SCAN_COUNT):
+            async for key in self._redis.scan_iter(match=_PAGES, count=_SCAN_COUNT):
                 deleted += await self._redis.delete(key)
-            async for key in self._redis.scan_iter(match="body:*", count=_SCAN_COUNT):
+            async for key in self._redis.scan_iter(match=_BODIES, count=_SCAN_COUNT):
                 await self._redis.unlink(key)
             return deleted
 
@@ -114,7 +116,7 @@ class RedisPages:
 
         async def walk() -> int:
             total = 0
-            async for _ in self._redis.scan_iter(match="page:*", count=_SCAN_COUNT):
+            async for _ in self._redis.scan_iter(match=_PAGES, count=_SCAN_COUNT):
                 total += 1
             return total
 
@@ -125,7 +127,7 @@ class RedisPages:
         cursor, seen = 0, set[bytes]()  # Redis may name a key twice
 
         async def walk_on() -> tuple[int, list[bytes], list[bytes | None]]:
-            after, keys = await self._redis.scan(cursor, match="page:*", count=_SCAN_COUNT)
+            after, keys = await self._redis.scan(cursor, match=_PAGES, count=_SCAN_COUNT)
             # As in `_get`: bytes and nothing else.
             new = [key for key in dict.fromkeys(cast("list[bytes]", keys)) if key not in seen]
             stored = await self._redis.mget(new) if new else []
@@ -149,7 +151,7 @@ class RedisPages:
         async def walk() -> bool:
             is_whole = True
             # A name has no character that matches others.
-            pattern = f"page:*:*{text}*"
+            pattern = page_key("*", ProjectName(f"*{text}*"))
             async for key in self._redis.scan_iter(match=pattern, count=_SCAN_COUNT):
                 # The pattern also matches what an index is called, and what is below a name.
                 name = _name_in(key)

@@ -8,6 +8,7 @@ import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from proxy.storage.pages import (
     names_in_key,
     page_key,
 )
-from proxy.storage.sqlite_file import SqliteFile, transaction
+from proxy.storage.sqlite_file import SqliteFile, read_only, transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pages (
@@ -44,14 +45,18 @@ _READ_AT_ONCE = 500
 _DROP_UNUSED = """
 DELETE FROM bodies WHERE key = ? AND NOT EXISTS (SELECT 1 FROM pages WHERE etag = ?)
 """
-# The index has the keys too, so the records are not read. What is kept below a project's name has
-# a slash in its own, and so has the project list.
-_SEARCH = """
+# `names_in_key` in SQL: the name is what follows the second colon. The index has the keys too, so
+# the records are not read. What is kept below a project's name has a slash in its own, and so has
+# the project list.
+_NAMES = """
 SELECT DISTINCT substr(key, instr(substr(key, 6), ':') + 6) AS name
 FROM pages INDEXED BY pages_by_etag
-WHERE etag IS NOT NULL AND instr(name, :text) AND NOT instr(name, '/')
+WHERE etag IS NOT NULL AND NOT instr(name, '/')
+"""
+_SEARCH = f"""{_NAMES} AND instr(name, :text)
 ORDER BY name != :text, instr(name, :text) != 1, name LIMIT :count
 """
+_BEGINNING = f"{_NAMES} AND name GLOB ? ORDER BY name LIMIT ?"
 _INSTRUCTIONS_BETWEEN_LOOKS = 10_000
 
 Result = TypeVar("Result")
@@ -170,7 +175,8 @@ class SqlitePages:
             connection.execute("DELETE FROM facts WHERE expires_at < ?", (time.time(),))
             connection.execute(
                 "DELETE FROM bodies WHERE key NOT IN "
-                "(SELECT 'body:' || etag FROM pages WHERE etag IS NOT NULL)"
+                "(SELECT ? || etag FROM pages WHERE etag IS NOT NULL)",
+                (body_key(""),),
             )
 
         await self._write(prune)
@@ -250,6 +256,16 @@ class SqlitePages:
         for key in changed:
             self._changes.note(key)
         return result
+
+
+def names_beginning(path: Path, beginning: str, count: int, wait_seconds: float) -> list[str]:
+    """The projects whose pages that file keeps and whose names begin so, in order, at most so many.
+
+    Reads beside a server, and makes no file. Waits so long for one that writes. `beginning`
+    consists of what a normalised name does. Raises `sqlite3.Error`. Blocking.
+    """
+    with closing(read_only(path, wait_seconds)) as connection:
+        return [row[0] for row in connection.execute(_BEGINNING, (f"{beginning}*", count))]
 
 
 def _some_records(connection: sqlite3.Connection, after: str) -> list[tuple[str, bytes]]:
