@@ -3,6 +3,7 @@
 Pure. Read first: RFC 9211 (the Cache-Status header).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -64,3 +65,16 @@ class Journey:
         if self.collapsed:
             parts.append("collapsed")
         return "; ".join(parts)
+
+
+def read_cache_status(values: Iterable[str]) -> frozenset[str] | None:
+    """What a wheelkeep says in the Cache-Status headers of an answer: `hit`, `fwd=miss`, `ttl=598`.
+
+    None where only other caches say something, or nobody does (RFC 9211 §2). Ours has no parameter
+    whose value holds a comma or a semicolon.
+    """
+    for member in ",".join(values).split(","):
+        name, *parameters = (part.strip() for part in member.split(";"))
+        if name == CACHE_NAME:
+            return frozenset(parameters)
+    return None

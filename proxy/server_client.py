@@ -20,7 +20,7 @@ import msgspec
 from yarl import URL
 
 from proxy.errors import ConfigError, NoServer, ServerRefused
-from proxy.journey import CACHE_NAME
+from proxy.journey import CACHE_NAME, read_cache_status
 from proxy.reports import Health, History, Overview, Purged, Span, Stats
 from proxy.settings import TOKEN_VARIABLE, Server
 from proxy.transport import USER_AGENT, why_not_connected
@@ -145,7 +145,7 @@ class ServerClient:
             async with self._session.request(
                 method, url, headers=headers, timeout=limits, ssl=self._trust
             ) as response:
-                if not _is_wheelkeep(response.headers):
+                if not _is_wheelkeep(response):
                     said = f"what answers there ({response.status}) is no wheelkeep"
                     raise NoServer(self.url, said)
                 yield response
@@ -241,6 +241,8 @@ def _trust(address: ServerAddress) -> aiohttp.Fingerprint | ssl.SSLContext | boo
     return aiohttp.Fingerprint(hashlib.sha256(shown).digest())
 
 
-def _is_wheelkeep(headers: Mapping[str, str]) -> bool:
-    # A proxy in front of it may put its own name in the place of ours.
-    return headers.get("Server") == CACHE_NAME or CACHE_NAME in headers.get("Cache-Status", "")
+def _is_wheelkeep(response: aiohttp.ClientResponse) -> bool:
+    if response.headers.get("Server") == CACHE_NAME:
+        return True
+    # A proxy in front of it may have put its own name in the place of ours.
+    return read_cache_status(response.headers.getall("Cache-Status", [])) is not None

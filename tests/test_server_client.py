@@ -88,14 +88,14 @@ async def test_nobody_is_there() -> None:
 
 
 async def test_somebody_else_is_there(canned: CannedServer) -> None:
-    canned.headers = {"Server": "nginx"}
+    canned.headers = {"Server": "nginx", "Cache-Status": "no-wheelkeep; hit"}
     async with ServerClient.open(ServerAddress.named(canned.url)) as client:
         with pytest.raises(NoServer, match=r"what answers there \(200\) is no wheelkeep"):
             await client.stats()
 
 
 async def test_a_proxy_in_front_puts_its_own_name_there(canned: CannedServer) -> None:
-    canned.headers = {"Server": "nginx", "Cache-Status": "wheelkeep"}
+    canned.headers = {"Server": "nginx", "Cache-Status": "front; fwd=miss, wheelkeep"}
     canned.body = b'{"purged": 0}'
     async with ServerClient.open(ServerAddress.named(canned.url)) as client:
         assert await client.purge() == 0

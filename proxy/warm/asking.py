@@ -23,7 +23,7 @@ from yarl import URL
 
 from proxy import __version__
 from proxy.errors import CommandFailed, ServerRefused, without_secrets
-from proxy.journey import CACHE_NAME
+from proxy.journey import read_cache_status
 from proxy.reports import Why, WhyFile
 from proxy.server_client import ServerAddress, ServerClient, body_of, showing
 from proxy.simple.model import File, ProjectName
@@ -184,7 +184,7 @@ class Wheelkeep:
                 self._check_let_in(answer)
                 is_waited = "wait" in answer.headers.get("Preference-Applied", "")
                 is_yet_to_come = answer.status == 202 and is_waited
-                is_hit = "hit" in _cache_status(answer)
+                is_hit = _is_hit(answer)
                 if not is_yet_to_come:
                     if answer.status != 200 or not (is_hit or is_waited):
                         return None
@@ -203,7 +203,7 @@ class Wheelkeep:
         found = hasher.hexdigest()
         if sha256 is not None and found != sha256:
             raise NotHad(answer.status, f"its bytes have the sha256 {found}")
-        kept = _kept(answer, was_there="hit" in _cache_status(answer))
+        kept = _kept(answer, was_there=_is_hit(answer))
         return KeptFile(was_there=kept.was_there, sha256=found, size_bytes=size)
 
     @asynccontextmanager
@@ -262,14 +262,9 @@ def _kept(answer: aiohttp.ClientResponse, *, was_there: bool) -> KeptFile:
     return KeptFile(was_there=was_there, sha256=etag, size_bytes=answer.content_length)
 
 
-def _cache_status(answer: aiohttp.ClientResponse) -> list[str]:
-    """What our own cache says in Cache-Status, in whatever company (RFC 9211 §2)."""
-    for value in answer.headers.getall("Cache-Status", []):
-        for member in value.split(","):
-            name, *parameters = (part.strip() for part in member.split(";"))
-            if name == CACHE_NAME:
-                return [name, *parameters]
-    return []
+def _is_hit(answer: aiohttp.ClientResponse) -> bool:
+    """Whether wheelkeep had it; another cache in between may say something else."""
+    return "hit" in (read_cache_status(answer.headers.getall("Cache-Status", [])) or ())
 
 
 def _hidden(told: WhyFile) -> HiddenFile:
