@@ -80,6 +80,17 @@ class ServerAddress:
         return cls(url=plain, token=token or url.password or url.user or "")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAnswer:
+    """What a wheelkeep answered."""
+
+    status: int
+    reason: str
+    """The words behind the status; they may be empty."""
+    body: bytes | None
+    """None: it is larger than anything that is asked for here."""
+
+
 class ServerClient:
     """Asks one server. Open it with `open`."""
 
@@ -125,20 +136,19 @@ class ServerClient:
 
         Raises `NoServer`, `ServerRefused`.
         """
-        async with self.request("DELETE", f"/cache/{project or ''}") as response:
-            return (await self._decoded(response, Purged)).purged
+        answer = await self.ask("DELETE", f"/cache/{project or ''}")
+        return self._decoded(answer, Purged).purged
 
-    @asynccontextmanager
-    async def request(
+    async def ask(
         self,
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
         limits: aiohttp.ClientTimeout = _TIMEOUT,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """What it answers, whatever the status; `path` is below its base path: `/simple/six/`.
+    ) -> ServerAnswer:
+        """What it answers, whatever the status; `path` is below its base path: `/healthz`.
 
-        Raises `NoServer`, also while the body is read, and where no wheelkeep answers.
+        Raises `NoServer`, also where no wheelkeep answers.
         """
         url = f"{self.url}{path}"
         try:
@@ -148,40 +158,34 @@ class ServerClient:
                 if not _is_wheelkeep(response):
                     said = f"what answers there ({response.status}) is no wheelkeep"
                     raise NoServer(self.url, said)
-                yield response
-        except aiohttp.ServerFingerprintMismatch as problem:
-            reason = "it shows another certificate than that of server.tls_cert"
-            raise NoServer(self.url, reason) from problem
-        except aiohttp.ClientConnectorCertificateError as problem:
-            reason = "its certificate is not trusted; SSL_CERT_FILE may name those that are"
-            raise NoServer(self.url, reason) from problem
-        except TimeoutError as problem:
-            raise NoServer(self.url, "it did not answer in time") from problem
-        except (aiohttp.ClientError, OSError, ValueError) as problem:
-            reason = why_not_connected(problem) or str(problem) or type(problem).__name__
-            raise NoServer(self.url, reason) from problem
+                return ServerAnswer(
+                    status=response.status,
+                    reason=response.reason or "",
+                    body=await body_of(response, _LARGEST_BODY_BYTES),
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
+            raise NoServer(self.url, _why_none(problem)) from problem
 
     async def _read(self, path: str, shape: type[Shape]) -> Shape:
         wanted = {"Accept": "application/json"}
-        async with self.request("GET", path, wanted, _SHORT_TIMEOUT) as response:
-            return await self._decoded(response, shape)
+        return self._decoded(await self.ask("GET", path, wanted, _SHORT_TIMEOUT), shape)
 
-    async def _decoded(self, response: aiohttp.ClientResponse, shape: type[Shape]) -> Shape:
-        body = await body_of(response, _LARGEST_BODY_BYTES)
-        if body is None:
-            raise ServerRefused(self.url, response.status, "its answer is too large to be one")
-        if response.status != 200:
-            words = " ".join(body.decode(errors="replace").split())[:_LONGEST_SENTENCE]
-            words = words or response.reason or ""
-            if response.status == 401:
+    def _decoded(self, answer: ServerAnswer, shape: type[Shape]) -> Shape:
+        """What a 200 tells. Raises `ServerRefused` for any other, and for what cannot be read."""
+        if answer.body is None:
+            raise ServerRefused(self.url, answer.status, "its answer is too large to be one")
+        if answer.status != 200:
+            words = " ".join(answer.body.decode(errors="replace").split())[:_LONGEST_SENTENCE]
+            words = words or answer.reason
+            if answer.status == 401:
                 # Its own words are for clients, which have no such flag.
                 words = f"{words.rstrip('.')}; give it by --token, or in {TOKEN_VARIABLE}"
-            raise ServerRefused(self.url, response.status, words)
+            raise ServerRefused(self.url, answer.status, words)
         try:
-            return msgspec.json.decode(body, type=shape)
+            return msgspec.json.decode(answer.body, type=shape)
         except msgspec.DecodeError as problem:
             reason = "its answer is that of another version of wheelkeep"
-            raise ServerRefused(self.url, response.status, reason) from problem
+            raise ServerRefused(self.url, answer.status, reason) from problem
 
 
 async def body_of(response: aiohttp.ClientResponse, most_bytes: int) -> bytes | None:
@@ -239,6 +243,18 @@ def _trust(address: ServerAddress) -> aiohttp.Fingerprint | ssl.SSLContext | boo
             f"server.tls_cert: {address.certificate} has no certificates (PEM) that can be read"
         ) from None
     return aiohttp.Fingerprint(hashlib.sha256(shown).digest())
+
+
+def _why_none(problem: Exception) -> str:
+    match problem:
+        case aiohttp.ServerFingerprintMismatch():
+            return "it shows another certificate than that of server.tls_cert"
+        case aiohttp.ClientConnectorCertificateError():
+            return "its certificate is not trusted; SSL_CERT_FILE may name those that are"
+        case TimeoutError():
+            return "it did not answer in time"
+        case _:
+            return why_not_connected(problem) or str(problem) or type(problem).__name__
 
 
 def _is_wheelkeep(response: aiohttp.ClientResponse) -> bool:

@@ -69,17 +69,15 @@ def _is_answered(server: Server) -> bool:
 
 async def _who_answers(server: Server, where: str) -> Finding:
     try:
-        async with (
-            ServerClient.open(ServerAddress.of(server)) as client,
-            client.request("GET", "/stats") as response,
-        ):
-            said = await response.read() if response.status == 200 else b"{}"
+        async with ServerClient.open(ServerAddress.of(server)) as client:
+            answer = await client.ask("GET", "/stats")
     except NoServer as failure:
         advice = "stop it, or name another port by server.port"
         return problem(_PORT, f"{where} is taken: {failure.problem}", advice)
     version = ""
-    with suppress(msgspec.DecodeError):
-        version = msgspec.json.decode(said, type=dict[str, Any]).get("version", "")
+    with suppress(msgspec.DecodeError):  # it may ask for a token, and say so
+        said = msgspec.json.decode(answer.body or b"", type=dict[str, Any])
+        version = said.get("version", "")
     return ok(_PORT, f"a wheelkeep {version} answers at {where}".replace("  ", " "))
 
 

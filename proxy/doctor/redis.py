@@ -175,10 +175,8 @@ address in server.peer_url",
             ]
         return [ok(_PEERS, f"other machines reach this one at {url}")]
     try:
-        async with (
-            ServerClient.open(ServerAddress.named(server.peer_url)) as client,
-            client.request("GET", "/healthz"),
-        ):
+        async with ServerClient.open(ServerAddress.named(server.peer_url)) as client:
+            await client.ask("GET", "/healthz")
             return [ok(_PEERS, f"a wheelkeep answers at {server.peer_url}")]
     except NoServer as failure:
         advice = "start it, or correct server.peer_url"
