@@ -36,11 +36,11 @@ from proxy.reports import (
     Sums,
 )
 from proxy.simple.model import ProjectName, normalize
+from proxy.web.about_project import about_project, page_of
 from proxy.web.access import NOTE
 from proxy.web.described import MOVED, Answer, described
 from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either
-from proxy.web.names import project_named
-from proxy.web.pages import moved
+from proxy.web.names import moved
 from proxy.web.project_report import at_a_glance, releases_of, report_of
 from proxy.web.statistics import CacheStores, StatisticsHandlers, span_of
 from proxy.web.tokens import Gate
@@ -195,13 +195,11 @@ class DashboardHandlers:
     async def project(self, request: web.Request) -> web.Response:
         """The files of a project: what is here, what is hidden, and until when."""
         request[NOTE].route = "project"
-        return await self._html.either(request, self._project, depth=1)
+        return await about_project(request, self._html, self._project)
 
-    async def _project(self, request: web.Request, is_for_scripts: bool) -> web.Response:
-        given = request.match_info["project"]
-        name = project_named(given)
-        if given != name:
-            return moved(request, name)
+    async def _project(
+        self, request: web.Request, name: ProjectName, is_for_scripts: bool
+    ) -> web.Response:
         may_purge = self._gate.may_purge(request)
         # A browser shows a token once it was refused without: the link beside the files is for
         # that, where reading asks for none, or for another one.
@@ -226,10 +224,7 @@ class DashboardHandlers:
     async def _report(
         self, request: web.Request, name: ProjectName, *, may_purge: bool
     ) -> ProjectReport:
-        note = request[NOTE]
-        note.project = name
-        page = await self._catalog.page(name)
-        note.journey = page.journey
+        page = await page_of(request, self._catalog, name)
 
         def make() -> ProjectReport:
             return report_of(page, self._cache.blobs.kept_of(name), may_purge=may_purge)

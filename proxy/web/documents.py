@@ -22,8 +22,8 @@ from proxy.simple.model import ProjectName, is_plain_filename
 from proxy.simple.negotiate import Coding, choose_coding
 from proxy.web.access import NOTE
 from proxy.web.described import AGEING, MOVED, UNCHANGED, Answer, as_json, described
-from proxy.web.names import project_named
-from proxy.web.pages import headers_of, moved, not_modified
+from proxy.web.names import moved, project_named
+from proxy.web.pages import headers_of, not_modified
 from proxy.web.ranges import matches
 
 _FAILS = (

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -47,7 +46,7 @@ from proxy.simple.shapes import SimpleList, SimpleProject
 from proxy.web.access import NOTE
 from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
 from proxy.web.described import AGEING, MOVED, UNCHANGED, Answer, described
-from proxy.web.names import project_named
+from proxy.web.names import moved, project_named
 from proxy.web.ranges import matches
 from proxy.web.ready import Body, ReadyPages, etag_for, representation_tag, seen_from
 from proxy.web.sending import sent_by_kernel
@@ -254,12 +253,6 @@ def _representation(request: web.Request) -> tuple[Format, Coding]:
     accept = ", ".join(request.headers.getall("Accept", []))
     encodings = ", ".join(request.headers.getall("Accept-Encoding", []))
     return choose_format(accept, request.query.get("format")), choose_coding(encodings)
-
-
-def moved(request: web.Request, to: str) -> web.Response:
-    """A permanent redirect, relative: right below any prefix and behind any host name."""
-    query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
-    return web.Response(status=301, headers={"Location": quote(to, safe="./") + query})
 
 
 def not_modified(etag: str, headers: Mapping[str, str]) -> web.Response:

@@ -15,11 +15,12 @@ from proxy.errors import NotAcceptable, ProjectNotFound, UpstreamError, Upstream
 from proxy.merged import Page
 from proxy.policy import in_utc
 from proxy.reports import Why, WhyFile, WhyStatus
+from proxy.simple.model import ProjectName
+from proxy.web.about_project import about_project, page_of
 from proxy.web.access import NOTE
 from proxy.web.described import MOVED, described
 from proxy.web.html import HtmlPages, JsonOrHtml, json_or_html, reply_either
-from proxy.web.names import project_named
-from proxy.web.pages import moved
+from proxy.web.names import moved
 from proxy.web.project_report import newest_first
 
 
@@ -50,17 +51,12 @@ class WhyHandlers:
     async def why(self, request: web.Request) -> web.Response:
         """What policy makes of a project's files now."""
         request[NOTE].route = "why"
-        return await self._html.either(request, self._why, depth=1)
+        return await about_project(request, self._html, self._why)
 
-    async def _why(self, request: web.Request, is_for_scripts: bool) -> web.Response:
-        note = request[NOTE]
-        given = request.match_info["project"]
-        name = project_named(given)
-        if given != name:
-            return moved(request, name)
-        note.project = name
-        page = await self._catalog.page(name)
-        note.journey = page.journey
+    async def _why(
+        self, request: web.Request, name: ProjectName, is_for_scripts: bool
+    ) -> web.Response:
+        page = await page_of(request, self._catalog, name)
         # Ten thousand files take a tenth of a second.
         told = await asyncio.to_thread(self._told, page)
         if is_for_scripts:
