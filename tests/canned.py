@@ -6,18 +6,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from proxy.reports import (
-    AskedProject,
-    HeldProject,
-    History,
-    IndexReport,
-    LastError,
-    Overview,
-    Point,
-    Span,
-    Stats,
-    Sums,
-)
+from proxy.reports import History, Overview, Point, Span, Sums
+from tests import weeks
 
 
 class CannedServer:
@@ -61,60 +51,7 @@ class CannedServer:
 
 
 _NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-_STATS = Stats(
-    version="0.1.0",
-    started_at=_NOW,
-    workers=2,
-    requests=1234,
-    hits=900,
-    misses=100,
-    revalidated=20,
-    stale=3,
-    denied=4,
-    errors=5,
-    bytes_served=5 << 30,
-    bytes_saved=4 << 30,
-    bytes_from_upstream=1 << 30,
-    upstream_requests=134,
-    pages=77,
-    blobs=88,
-    blob_bytes=2 << 30,
-    max_bytes=20 << 30,
-)
-OVERVIEW = Overview(
-    stats=_STATS,
-    indexes=[
-        IndexReport(
-            name="pypi",
-            url="https://pypi.org/simple/",
-            health="ok",
-            projects=["*"],
-            requests=60,
-            errors=0,
-            latency_seconds=0.0421,
-            latencies=[None] * 59 + [0.0421],
-            bytes_received=1 << 20,
-        ),
-        IndexReport(
-            name="corp",
-            url="https://corp.example/simple/",
-            health="failing",
-            projects=["acme-*"],
-            requests=2,
-            errors=2,
-            latency_seconds=None,
-            latencies=[None] * 60,
-            bytes_received=0,
-            retry_in_seconds=25.0,
-            problem="it answered 503",
-        ),
-    ],
-    most_asked=[AskedProject(project="numpy", requests=321, bytes_served=1 << 30)],
-    held=[HeldProject(project="left-pad", files=2, rules={"min_age": 2}, until=_NOW)],
-    last_errors=[
-        LastError(at=_NOW, what="upstream failed", problem="it answered 503", index="corp", count=2)
-    ],
-)
+OVERVIEW = weeks.overview(_NOW)
 HISTORY = History(
     span=Span.DAY,
     step_seconds=900,
@@ -133,3 +70,4 @@ HISTORY = History(
         seconds_saved=95.0,
     ),
 )
+"""So little that its sums can be told by hand."""
