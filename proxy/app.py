@@ -11,14 +11,18 @@ The journey of a request:
 3. A page: `catalog.py` takes the first index that has the project, of those that `policy.py` says
    may answer. `pagecache.py` recalls what is kept of it (`storage/pages*.py`), `freshness.py`
    judges it, and where that is due an `upstream` asks the index or looks into the folder,
-   `simple/parse` reads the answer, and `keeping.py` writes it down. Meanwhile `policy.py` hides
-   what a client may not see now, `merged.py` is the page that is left, and `web/ready.py` has its
-   rendered bytes at hand, or has `simple/render` make them. The project list goes the same way by
-   `root_list.py`.
+   `simple/parse` reads the answer, and `keeping.py` writes it down. Meanwhile `sightings.py` notes
+   which files are new here, `policy.py` hides what a client may not see now, and offline
+   `holdings.py` what cannot be had; `merged.py` is the page that is left, and `web/ready.py` has
+   its rendered bytes at hand, or has `simple/render` make them. The project list goes the same way
+   by `root_list.py`.
 4. A file: the catalog says whether it is listed and where it lies. `downloads.py` has it from
    `storage/blobs.py`, or from one fill that all its readers follow; `fleet.py` knows whether
    another machine has the file, or its turn to fetch it.
-5. The access line is written, and the metrics are counted.
+5. The access line is written, and the metrics are counted; `happenings.py` has what was asked for,
+   what is hidden and what failed. From time to time `recorder.py` lets the other processes know by
+   the `scoreboard.py`, so that `workers.py` can add all of them up, and writes it into the history
+   (`storage/history*.py`). `web/statistics.py` and `web/dashboard.py` tell of both.
 """
 
 import asyncio
