@@ -30,6 +30,11 @@ async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def a_moment(seconds: float = 0.1) -> None:
+    """Let time pass in which nothing may happen, or that nobody can see the end of."""
+    await asyncio.sleep(seconds)
+
+
 class Hops:
     """Counts the jobs that are given to threads: each keeps its request waiting for a while."""
 
@@ -207,7 +212,7 @@ def cut_after(
             response.content_length = len(content) if length is None else length
         await response.prepare(request)
         await response.write(content[:count])
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # so that these arrive before the end does
         assert request.transport is not None
         request.transport.close()
         return response

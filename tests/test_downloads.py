@@ -25,7 +25,7 @@ from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.drafts import Draft
 from proxy.telemetry import Telemetry
 from proxy.transport import Fetch, FileStream
-from tests.fakes import Hops, eventually
+from tests.fakes import Hops, a_moment, eventually
 
 SIX = ProjectName("six")
 NAME = "six-1.0.tar.gz"
@@ -378,7 +378,7 @@ async def test_an_object_store_that_knows_a_file_and_does_not_give_it(
     without = asyncio.ensure_future(downloads.kept(SIX, NAME, SHA256))
     await asked.wait()
     opening = asyncio.ensure_future(downloads.open(WANTED, index))
-    await asyncio.sleep(0.1)  # it has joined by then, as a rule
+    await a_moment()  # it has joined by then, as a rule
     gate.set()
     with await opening as download:
         await download.completed()
@@ -460,7 +460,12 @@ async def test_one_part_of_a_file_that_is_not_here_is_asked_for_once(make: Make)
 
     begun = asyncio.ensure_future(downloads.open(wanted, index))
     readers = [asyncio.ensure_future(end()) for _ in range(20)]
-    await asyncio.sleep(0.5)
+
+    async def is_part_asked_for() -> bool:
+        return len(asked) == 2
+
+    await eventually(is_part_asked_for)
+    await a_moment()  # the others do not ask for theirs
     part_gate.set()
     assert await asyncio.gather(*readers) == [content[-20_000:]] * 20
     gate.set()

@@ -20,7 +20,7 @@ from proxy.storage.blobs_object import SharedBlobs
 from proxy.storage.pages import PageRecord
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.telemetry import Telemetry
-from tests.fakes import eventually
+from tests.fakes import a_moment, eventually
 
 SIX = ProjectName("six")
 
@@ -84,13 +84,17 @@ async def test_an_object_store_that_hangs_stops_nothing_else(
     """The bound is kept meanwhile, by what is not on its way there."""
     key, _ = keep(store, b"1" * 1000), keep(store, b"2" * 1000)
 
+    is_hanging = asyncio.Event()
+
     async def hang(*_: object) -> None:
+        is_hanging.set()
         await asyncio.Event().wait()
 
     monkeypatch.setattr(SharedBlobs, "upload", hang)
     monkeypatch.setattr("proxy.maintenance._EVERY_SECONDS", 0.01)
     maintenance.start()
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        await is_hanging.wait()
     store._max_size_bytes = 1500
 
     async def is_evicted() -> bool:
@@ -146,7 +150,7 @@ async def test_one_process_is_at_it(
 
     await eventually(is_elected)
     other.start()
-    await asyncio.sleep(0.1)
+    await a_moment()
     assert not await is_elected(other)
     await maintenance.close()
 

@@ -14,7 +14,7 @@ import uvloop
 
 from proxy.errors import ProxyError
 from proxy.own_process import in_own_process
-from tests.fakes import eventually
+from tests.fakes import a_moment, eventually
 from tests.servers import children_of
 
 
@@ -70,7 +70,7 @@ async def test_who_is_cancelled_leaves_no_process() -> None:
         return children_of(os.getpid()) != before
 
     await eventually(has_begun)
-    await asyncio.sleep(0.2)
+    await a_moment()  # in which it gets to its work
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -20,7 +20,7 @@ from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.upstream import NewPage, Upstream
 from proxy.upstream_http import HttpUpstream
-from tests.fakes import Clock
+from tests.fakes import Clock, a_moment
 
 SIX = ProjectName("six")
 URL = "http://index.example/simple/"
@@ -149,9 +149,9 @@ async def test_a_store_that_says_what_changes_is_looked_at_once(
     assert (shelf.looks, asked_about) == (1, [None])
     async with turns.take(page_key("pypi", SIX), 1):
         asking = asyncio.ensure_future(cache.answer(upstream, SIX, refresh))
-        await asyncio.sleep(0.05)
+        await a_moment()  # it waits for its turn
         shelf.kept = record(clock, "of another", -1)
-        await asyncio.sleep(0.05)
+        await a_moment()
 
     assert (await asking).record == shelf.kept
     assert asked_about == [None]
@@ -192,7 +192,7 @@ async def test_the_turn_is_over_when_the_answer_is_written(
     shelf.gate.clear()
     answer = await one.answer(upstream, SIX, refreshing(one, upstream, "page"))
     asking = asyncio.ensure_future(other.answer(upstream, SIX, refreshing(other, upstream, "no")))
-    await asyncio.sleep(0.1)
+    await a_moment()
     assert (answer.content, shelf.kept, asking.done()) == ("page", None, False)
     shelf.gate.set()
 
@@ -219,7 +219,7 @@ async def test_a_page_that_is_being_written_is_asked_for_once(
     third = asyncio.ensure_future(
         cache.whole_answer(upstream, SIX, refreshing(cache, upstream, "again"), load)
     )
-    await asyncio.sleep(0.05)
+    await a_moment()
     assert not keeping.done()
     shelf.gate.set()
     await keeping
@@ -236,7 +236,7 @@ async def test_what_was_answered_is_written_also_at_the_stop(
     shelf.gate.clear()
     answer = await cache.answer(upstream, SIX, refreshing(cache, upstream, "page"))
     closing = asyncio.ensure_future(cache.close())
-    await asyncio.sleep(0.05)
+    await a_moment()
     assert not closing.done()
     shelf.gate.set()
     await closing

@@ -1,6 +1,5 @@
 """Large files that are asked for again and again: found without a hop to a thread."""
 
-import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import Blob, BlobKey, DiskBlobs
 from proxy.storage.recent import RecentBlobs
+from tests.fakes import eventually
 
 LARGE = os.urandom(100_000)
 PROJECT, NAME = ProjectName("six"), "six-1.0.tar.gz"
@@ -74,8 +74,11 @@ async def test_a_large_file_is_looked_for_once(
     for _ in range(5):
         assert await found(recent, key) == LARGE
     assert store.looks == 1
-    await asyncio.sleep(0.3)
-    assert len(os.listdir("/dev/fd")) == before
+
+    async def is_let_go() -> bool:
+        return len(os.listdir("/dev/fd")) == before
+
+    await eventually(is_let_go)
     assert await found(recent, key) == LARGE
 
     assert store.looks == 2

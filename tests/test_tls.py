@@ -11,6 +11,7 @@ import pytest
 from proxy.errors import ConfigError
 from proxy.tls import Certificate
 from tests.certificates import Authority, Pair, with_pass_phrase
+from tests.fakes import a_moment, eventually
 
 
 def halve(path: Path) -> None:
@@ -117,15 +118,17 @@ async def test_a_renewed_certificate_is_shown_to_who_comes_next(
         looking = asyncio.create_task(certificate.keep_up())
         first = await server.serial(version, name)
         new.cert.replace(pair.cert)
-        await asyncio.sleep(0.1)
+        await a_moment()
         assert await server.serial(version, name) == first
         new.key.replace(pair.key)
-        async with asyncio.timeout(5):
-            while await server.serial(version, name) == first:
-                await asyncio.sleep(0.02)
+
+        async def is_renewed() -> bool:
+            return await server.serial(version, name) != first
+
+        await eventually(is_renewed)
         second = await server.serial(version, name)
         pair.cert.unlink()
-        await asyncio.sleep(0.1)
+        await a_moment()
         assert await server.serial(version, name) == second
         looking.cancel()
 

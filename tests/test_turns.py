@@ -9,10 +9,11 @@ import fakeredis
 import pytest
 
 from proxy.storage import leases as leases_module
-from proxy.storage.leases import Leases, machine_name
+from proxy.storage.leases import Lease, Leases, machine_name
 from proxy.storage.redis_client import RedisClient
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
+from tests.fakes import a_moment, eventually
 from tests.servers import RedisServer
 
 
@@ -46,7 +47,7 @@ async def test_two_processes_take_turns(tmp_path: Path) -> None:
 
     async with one.take("six", 1):
         waiting = asyncio.ensure_future(wait())
-        await asyncio.sleep(0.1)
+        await a_moment()
     assert await waiting
     assert os.listdir(tmp_path / "turns") == ["held"]
     assert (tmp_path / "turns" / "held").stat().st_size == 0
@@ -96,12 +97,18 @@ async def test_a_lease_is_renewed_for_as_long_as_it_is_used(
     one, other = Leases(client, "one"), Leases(client, "other")
     lease = await one.take("six")
     assert lease is not None
-    await asyncio.sleep(1)
+    await a_moment(1)
     assert await other.take("six") is None
     lease._renewing.cancel()  # as if its holder had died
-    await asyncio.sleep(0.6)
+    again: Lease | None = None
 
-    again = await other.take("six")
+    async def is_free() -> bool:
+        nonlocal again
+        again = await other.take("six")
+        return again is not None
+
+    async with asyncio.timeout(2):
+        await eventually(is_free)
     assert again is not None
     await lease.release()  # comes too late, and takes nobody's lease away
     assert await one.take("six") is None

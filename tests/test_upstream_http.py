@@ -23,7 +23,7 @@ from proxy.simple.model import ProjectName
 from proxy.telemetry import Telemetry
 from proxy.upstream import NewPage, Unchanged, Validators
 from proxy.upstream_http import HttpUpstream
-from tests.fakes import JSON, FakeUpstream
+from tests.fakes import JSON, FakeUpstream, a_moment
 
 SIX = ProjectName("six")
 PAGE = "/simple/six/"
@@ -74,7 +74,7 @@ async def test_the_beginning_of_a_file_comes_in_small_pieces(
     upstream.handlers[FILE] = answering(bytes(16 << 20))
     sizes = []
     async with index.file(upstream.root + FILE) as stream:
-        await asyncio.sleep(0.1)
+        await a_moment()  # in which much of it comes
         async for chunk in stream.chunks:
             sizes.append(len(chunk))
             await asyncio.sleep(0.02)

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from proxy.storage.pages import ROOT_LIST, FoundNames, PageRecord, PageStore
 from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.storage.redis_client import RedisClient
+from tests.fakes import eventually
 from tests.servers import RedisServer
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
@@ -371,13 +372,14 @@ async def test_redis_that_is_away_is_said_to_be_and_comes_back() -> None:
     assert "turned away" in repr(store)
     await server.start()
     try:
-        for _ in range(100):
-            try:
-                await store.write("pypi", SIX, record("e1"), b"body")
-                break
-            except StoreUnavailable:
-                await _pause()
 
+        async def is_written() -> bool:
+            with suppress(StoreUnavailable):
+                await store.write("pypi", SIX, record("e1"), b"body")
+                return True
+            return False
+
+        await eventually(is_written)
         assert await store.body("e1") == b"body"
     finally:
         await store.close()
@@ -404,10 +406,6 @@ async def test_redis_that_is_full_still_reads() -> None:
     finally:
         await store.close()
         server.stop()
-
-
-async def _pause() -> None:
-    await asyncio.sleep(0.1)
 
 
 async def test_what_was_not_written_changes_nothing(tmp_path: Path) -> None:

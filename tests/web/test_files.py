@@ -23,6 +23,7 @@ from tests.fakes import (
     JSON,
     Clock,
     FakeUpstream,
+    a_moment,
     cut_after,
     eventually,
     first_then,
@@ -556,7 +557,7 @@ async def test_what_is_learned_is_learned_of_one_address(
     await proxy.get("/simple/six/")
     gate.set()
     assert await (await answer).read() == CONTENT
-    await asyncio.sleep(0.5)
+    await a_moment(0.5)  # nothing is learned of it
 
     assert sha256 not in await (await proxy.get("/simple/six/")).text()
     assert await (await proxy.get(link("-"))).read() == b"another"
@@ -815,8 +816,11 @@ async def test_a_file_without_hashes_is_resumed_where_its_etag_vouches(
 
     upstream.handlers[path] = first_then(broken, replaced)
     await proxy.delete("/cache/six")
-    await asyncio.sleep(0.6)
 
+    async def is_listed() -> bool:
+        return other in await (await proxy.get("/simple/six/")).text()
+
+    await eventually(is_listed)
     with pytest.raises(aiohttp.ClientPayloadError):
         await (await proxy.get(link("-", other))).read()
 

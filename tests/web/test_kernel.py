@@ -8,6 +8,7 @@ from typing import Any, Self
 import pytest
 
 from proxy.web import kernel
+from tests.fakes import a_moment
 
 CONTENT = os.urandom(20_000_000)
 """More than sockets hold."""
@@ -76,7 +77,7 @@ async def test_who_is_cancelled_leaves_nothing_behind(descriptor: int) -> None:
     async with Connected() as client:
         before = len(os.listdir("/proc/self/fd"))
         sending = asyncio.create_task(kernel.send(client.transport, descriptor, 0, len(CONTENT)))
-        await asyncio.sleep(0.1)
+        await a_moment()  # until nothing more goes into the socket
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending

@@ -18,7 +18,7 @@ from proxy.maintenance import Maintenance
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.web.ready import ReadyPages
 from tests.conftest import MakeProxy
-from tests.fakes import HTML, JSON, Clock, FakeUpstream, Hops, eventually, gated
+from tests.fakes import HTML, JSON, Clock, FakeUpstream, Hops, a_moment, eventually, gated
 from tests.servers import RedisServer
 
 ACCEPT_JSON = {"Accept": JSON}
@@ -324,8 +324,11 @@ async def test_many_clients_cause_one_question(proxy: TestClient, upstream: Fake
     upstream.add("six", "six-1.0.tar.gz")
     upstream.gate = asyncio.Event()
     clients = [asyncio.create_task(get(proxy)) for _ in range(32)]
-    while not upstream.requests:
-        await asyncio.sleep(0.01)
+
+    async def is_asked() -> bool:
+        return bool(upstream.requests)
+
+    await eventually(is_asked)
     for client in clients[:8]:
         client.cancel()
     upstream.gate.set()
@@ -424,7 +427,7 @@ async def test_a_new_page_is_made_while_it_is_written(
     asking = [asyncio.ensure_future(get(proxy, path)) for path in paths]
     async with asyncio.timeout(5):
         await made.wait()
-    await asyncio.sleep(0.05)
+    await a_moment()
     assert not any(one.done() for one in asking)
     written.set()
 
