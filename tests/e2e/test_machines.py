@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.machines import CONTENT, NAME, Machines, get, held_back, path_of
-from tests.fakes import FakeUpstream, eventually
+from tests.fakes import FakeUpstream, a_moment, eventually
 from tests.servers import RedisServer, S3Server
 
 
@@ -118,7 +118,7 @@ async def test_redis_stops_in_the_middle_of_a_lease(
 
         await eventually(is_begun)
         second = asyncio.ensure_future(get(two.url + path_of(sha256)))
-        await asyncio.sleep(0.3)
+        await a_moment(0.3)
         assert upstream.count(path) == 1
         redis.send(signal.SIGSTOP)
 
@@ -142,8 +142,11 @@ async def test_a_machine_dies_with_the_lease(
         one, two = await machines.start("one"), await machines.start("two")
         await get(f"{two.index_url}six/")
         first = asyncio.ensure_future(get(one.url + path_of(sha256)))
-        await asyncio.sleep(0.5)
-        assert upstream.count(path) == 1
+
+        async def is_begun() -> bool:
+            return upstream.count(path) == 1
+
+        await eventually(is_begun)
         one.process.kill()
         gate.set()
         began_at = time.monotonic()

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.fakes import FakeUpstream, eventually, gated
+from tests.fakes import FakeUpstream, a_moment, eventually, gated
 from tests.servers import RedisServer, Wheelkeep, children_of, free_port, wheelkeep
 
 CONTENT = os.urandom(1 << 20)
@@ -106,10 +106,11 @@ async def test_a_client_that_hangs_up_is_a_line_in_the_log(
         async with session.get(url) as answer:
             await answer.content.readexactly(1000)
             answer.close()
-        for _ in range(100):
-            await asyncio.sleep(0.05)
-            if _statuses(server.log).count(499):
-                break
+
+        async def is_told() -> bool:
+            return 499 in _statuses(server.log)
+
+        await eventually(is_told)
         assert await fetch(session, url) == (200, content)
 
     assert _statuses(server.log).count(499) == 1
@@ -129,7 +130,7 @@ async def test_running_out_of_descriptors(upstream: FakeUpstream, tmp_path: Path
         most = (descriptors + 5, descriptors + 5)
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, most)
         sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
-        await asyncio.sleep(3)
+        await a_moment(3)  # in which a log could be flooded
         for each in sockets:
             each.close()
         async with aiohttp.ClientSession() as session:
@@ -224,12 +225,11 @@ async def test_redis_comes_and_goes(upstream: FakeUpstream, tmp_path: Path) -> N
 
 
 async def wait_until_ready(session: aiohttp.ClientSession, server: Wheelkeep, word: str) -> None:
-    for _ in range(200):
+    async def is_so() -> bool:
         async with session.get(f"{server.url}/readyz") as answer:
-            if (await answer.json())["status"] == word:
-                return
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"wheelkeep was never {word}")
+            return bool((await answer.json())["status"] == word)
+
+    await eventually(is_so)
 
 
 async def test_two_machines_share_pages_through_redis(

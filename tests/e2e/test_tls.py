@@ -163,7 +163,11 @@ async def test_a_stop_lets_downloads_finish_and_waits_for_nobody_else(
 
         await eventually(is_begun)
         server.process.terminate()
-        await asyncio.sleep(1)
+
+        async def is_stopping() -> bool:
+            return server.log.read_text().count('"event": "stopping"') == int(workers)
+
+        await eventually(is_stopping)
         gate.set()
 
         assert await download == (200, CONTENT)

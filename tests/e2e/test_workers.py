@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.fakes import FakeUpstream, cut_after, eventually, gated, serving_ranges
+from tests.fakes import FakeUpstream, a_moment, cut_after, eventually, gated, serving_ranges
 from tests.servers import Wheelkeep, children_of, wheelkeep
 
 CONTENT = os.urandom(3_000_000)
@@ -148,7 +148,12 @@ async def test_a_worker_dies_in_the_middle_of_a_fill(
             return upstream.count(path) == 1
 
         await eventually(is_begun)
-        await asyncio.sleep(0.3)
+
+        async def is_written() -> bool:
+            return any(writes_a_part(pid) for pid in workers_of(server))
+
+        await eventually(is_written)
+        await a_moment(0.3)  # in which the others join
         (writer,) = [pid for pid in workers_of(server) if writes_a_part(pid)]
         os.kill(writer, signal.SIGKILL)
         answers = await asyncio.gather(*downloads, return_exceptions=True)
@@ -299,10 +304,18 @@ async def test_a_stop_lets_downloads_finish(upstream: FakeUpstream, tmp_path: Pa
         await asyncio.sleep(0.5)
         workers = workers_of(server)
         server.process.terminate()
-        await asyncio.sleep(1)
-        # Who comes now is told so at once, and may ask elsewhere.
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await get(server.index_url)
+
+        async def is_turned_away() -> bool:
+            """Who comes now is told so at once, and may ask elsewhere."""
+            try:
+                await get(server.index_url)
+            except aiohttp.ClientConnectorError:
+                return True
+            except aiohttp.ClientError:  # it was let in just before
+                return False
+            return False
+
+        await eventually(is_turned_away)
         gate.set()
 
         assert Counter(await asyncio.gather(*downloads)) == {(200, CONTENT): 8}
@@ -321,8 +334,13 @@ async def test_an_interrupt_that_is_repeated_is_meant(
         async with wheelkeep(
             tmp_path / workers, "--index-url", upstream.url, "--workers", workers
         ) as server:
+            asked = upstream.count(upstream.path_of(NAME))
             download = asyncio.ensure_future(get(file_url(server, sha256)))
-            await asyncio.sleep(0.5)
+
+            async def is_begun(before: int = asked) -> bool:
+                return upstream.count(upstream.path_of(NAME)) > before
+
+            await eventually(is_begun)
             group = [server.process.pid, *workers_of(server)]
 
             async def are_stopping(count: str = workers, log: Path = server.log) -> bool:
