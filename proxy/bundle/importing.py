@@ -7,10 +7,9 @@ or a process that is killed, leaves whole projects, and nothing half.
 """
 
 import hashlib
-import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property, partial
 
 import msgspec
@@ -31,26 +30,19 @@ from proxy.bundle.manifest import (
     members_of,
     page_member,
 )
+from proxy.bundle.pages import check_body, check_time, is_newer, record_here
 from proxy.errors import StoreUnavailable
-from proxy.freshness import LONGEST_LIFETIME
 from proxy.metadata import fact_key
 from proxy.settings import Index
 from proxy.sightings import Sightings
-from proxy.simple.content import GZIP_WINDOW, DamagedContent, etag_of, read_canonical, unpack
-from proxy.simple.model import ProjectName, is_plain_filename
-from proxy.simple.parse import MalformedPage
-from proxy.simple.project_json import check
+from proxy.simple.content import DamagedContent, unpack
+from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey
 from proxy.storage.opening import Stores
 from proxy.storage.pages import PageRecord, is_document
-from proxy.words import moment_in_words
 
-_LARGEST_CONTENT_BYTES = 256 << 20
-"""Of a page or a document when it is unpacked; what an index sends may have a quarter of that."""
 _LARGEST_END_BYTES = 64 << 20
 _ATTEMPTS = 4
-_CLOCK_TOLERANCE = timedelta(days=1)
-"""By which the clocks of two machines may differ."""
 
 
 @dataclass(slots=True)
@@ -227,16 +219,16 @@ class Importer:
     async def _take_page(self, page: BundledPage, body: bytes | None) -> None:
         """Keep a page unless what is here is as new."""
         now = datetime.now(UTC)
-        _check_time(page, now)
+        check_time(page, now)
         member = page_member(page)
         if body is not None and member is not None:
-            _check_body(page, body, member)
+            check_body(page, body, member)
         index, name = self._indexes[page.index], ProjectName(page.name)
-        record = _record_here(page.record, index)
+        record = record_here(page.record, index)
         kept = await self._stores.pages.record(index.name, name)
-        is_newer = kept is None or _is_newer(record, kept, now)
         is_whole = kept is not None and await self._is_whole(kept)
-        if kept is not None and kept.source == index.url and is_whole and not is_newer:
+        is_as_new = kept is not None and not is_newer(record, kept, now)
+        if kept is not None and kept.source == index.url and is_whole and is_as_new:
             self.done.pages_already_here += 1
             return
         if self._writes:
@@ -292,66 +284,3 @@ def _verified(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:
 def _read_all(pieces: Iterable[bytes]) -> None:
     for _ in pieces:
         pass
-
-
-def _record_here(record: PageRecord, index: Index) -> PageRecord:
-    """The record as one of the index that stands for the bundle's here.
-
-    Where that is at another address, what the other one's server said of versions is not for it.
-    """
-    stamp = record.stamp
-    longest = stamp.fetched_at + LONGEST_LIFETIME
-    here = replace(
-        record,
-        source=index.url,
-        stamp=replace(stamp, fresh_until=min(stamp.fresh_until, longest)),
-    )
-    if record.source == index.url:
-        return here
-    return replace(here, upstream_etag=None, last_modified=None)
-
-
-def _is_newer(record: PageRecord, kept: PageRecord, now: datetime) -> bool:
-    """Whether the record beats the one that is here, as one from the future cannot be."""
-    fetched_at, here = record.stamp.fetched_at, kept.stamp.fetched_at
-    return here < fetched_at or (here > now and here != fetched_at)
-
-
-def _check_time(page: BundledPage, now: datetime) -> None:
-    """Refuse a page from the future: no bundle after it could bring a newer one."""
-    fetched_at = page.record.stamp.fetched_at
-    if fetched_at > now + _CLOCK_TOLERANCE:
-        raise BundleRefused(
-            f"the page {page.name!a} of the index {page.index}",
-            f"it says that it was fetched on {moment_in_words(fetched_at.astimezone(UTC))}, "
-            "which is yet to come; or the clock of this machine is wrong",
-        )
-
-
-def _check_body(page: BundledPage, body: bytes, member: Member) -> None:
-    """Hold a body against its ETag, and see that it can be read. Raises `BundleRefused`."""
-    content = _unpacked(body, member)
-    if etag_of(content) != page.record.etag:
-        raise BundleRefused(member.name, "it is not what its ETag names")
-    try:
-        if is_document(page.name):
-            check(content)
-            return
-        files = read_canonical(content).files
-    except (DamagedContent, MalformedPage) as problem:
-        raise BundleRefused(member.name, str(problem)) from None
-    for file in files:
-        if not is_plain_filename(file.filename):
-            raise BundleRefused(member.name, f"{file.filename!a} is no name of a file")
-
-
-def _unpacked(body: bytes, member: Member) -> bytes:
-    """What was gzipped, up to a bound. Raises `BundleRefused`."""
-    decompressor = zlib.decompressobj(GZIP_WINDOW)
-    try:
-        content = decompressor.decompress(body, _LARGEST_CONTENT_BYTES)
-    except zlib.error:
-        raise BundleRefused(member.name, "it is not gzipped") from None
-    if not decompressor.eof or decompressor.unused_data:
-        raise BundleRefused(member.name, "it is too large when it is unpacked, or not whole")
-    return content
