@@ -22,26 +22,26 @@ def complete_folder(
     return [CompletionItem(incomplete, type="dir")]
 
 
+config_option = option(
+    CACHE,
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file of settings.  [default: $WHEELKEEP_CONFIG, ./wheelkeep.toml]",
+)
+cache_dir_option = option(
+    CACHE,
+    "--cache-dir",
+    metavar="DIRECTORY",
+    shell_complete=complete_folder,
+    help="Folder of pages and files.  [default: ~/.cache/wheelkeep]",
+)
+
+
 def cache_options(command: Callable[..., None]) -> Callable[..., None]:
     """Where the cache is, for the commands that work on it without a server."""
-    for one in (
-        option(CACHE, "--redis", metavar="URL", help="redis://… of the pages."),
-        option(
-            CACHE,
-            "--cache-dir",
-            metavar="DIRECTORY",
-            shell_complete=complete_folder,
-            help="Folder of pages and files.  [default: ~/.cache/wheelkeep]",
-        ),
-        option(
-            CACHE,
-            "--config",
-            type=click.Path(path_type=Path),
-            help="TOML file of settings.  [default: $WHEELKEEP_CONFIG, ./wheelkeep.toml]",
-        ),
-    ):
-        command = one(command)
-    return command
+    redis_option = option(CACHE, "--redis", metavar="URL", help="redis://… of the pages.")
+    made: Callable[..., None] = config_option(cache_dir_option(redis_option(command)))
+    return made
 
 
 def index_url_option(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,7 +10,7 @@ import click
 from proxy.access_log import AccessLog
 from proxy.app import prepare_cache
 from proxy.commands.help import CACHE, GroupedCommand, option
-from proxy.commands.options import complete_folder, given, index_flags
+from proxy.commands.options import cache_dir_option, config_option, given, index_flags
 from proxy.errors import ConfigError, PortTaken
 from proxy.logs import set_up_logging
 from proxy.server import listen, run
@@ -53,23 +53,11 @@ Exit status:
 
 
 @click.command(cls=GroupedCommand, epilog=_EPILOG)
-@option(
-    CACHE,
-    "--config",
-    type=click.Path(path_type=Path),
-    help="TOML file of settings.  \
-[default: $WHEELKEEP_CONFIG, ./wheelkeep.toml]",
-)
+@config_option
 @option(_LISTEN, "--host", help="Address to listen on.  [default: 127.0.0.1]")
 @option(_LISTEN, "--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 3141]")
 @option(_LISTEN, "--workers", help="Processes sharing the port, or auto.  [default: 1]")
-@option(
-    CACHE,
-    "--cache-dir",
-    metavar="DIRECTORY",
-    shell_complete=complete_folder,
-    help="Folder of pages and files.  [default: ~/.cache/wheelkeep]",
-)
+@cache_dir_option
 @option(
     CACHE,
     "--redis",
