@@ -6,7 +6,6 @@ adds them again where they could not be written down.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -16,8 +15,6 @@ from proxy.reports import HeldProject, LastError
 _MOST_ERRORS = 100
 _MOST_PROJECTS = 50_000
 _LONGEST_PROBLEM = 500
-
-Value = TypeVar("Value")
 
 
 class Lately(Struct, kw_only=True):

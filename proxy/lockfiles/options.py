@@ -104,7 +104,6 @@ class Options:
     index_url: list[str] = field(default_factory=list)
     extra_index_url: list[str] = field(default_factory=list)
     find_links: list[str] = field(default_factory=list)
-    no_index: bool = False
     pre: bool = False
     hash: list[str] = field(default_factory=list)
     kinds: list[tuple[str, str]] = field(default_factory=list)
@@ -156,12 +155,11 @@ def _parser() -> argparse.ArgumentParser:
         ("--hash",),
     ):
         parser.add_argument(*names, action="append")
-    for name in ("--no-index", "--pre"):
-        parser.add_argument(name, action="store_true")
+    parser.add_argument("--pre", action="store_true")
     for name in _ONLY:
         parser.add_argument(name, action=_Kinds, dest="kinds")
-    # They make no difference to which files there are.
-    for name in ("--prefer-binary", "--require-hashes"):
+    # These make no difference: which files there are, the indexes of the settings say.
+    for name in ("--no-index", "--prefer-binary", "--require-hashes"):
         parser.add_argument(name, action="store_true", dest="ignored")
     for name in ("--trusted-host", "--use-feature", "--config-settings", "--global-option"):
         parser.add_argument(name, dest="ignored")
