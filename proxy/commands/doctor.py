@@ -24,8 +24,14 @@ _STYLES = {
     CheckResult.WARNING: "yellow",
     CheckResult.PROBLEM: "bold red",
 }
+_COUNTED = {
+    CheckResult.OK: "ok",
+    CheckResult.WARNING: "to look at",
+    CheckResult.PROBLEM: "wrong",
+    CheckResult.SKIPPED: "skipped",
+}
+"""What is said behind the number of these."""
 _PROBLEMS, _WRONG_SETTINGS = 1, 2
-
 
 _EPILOG = """
 Exit status:
@@ -88,16 +94,8 @@ def _tell(findings: Sequence[Finding], *, as_json: bool) -> None:
     for one in findings:
         made.add_row(_mark(one.result), one.check, _words(one))
     counts = Counter(one.result for one in findings)
-    said = [f"{counts[result]} {_PLURALS[result]}" for result in _PLURALS if counts[result]]
+    said = [f"{counts[result]} {word}" for result, word in _COUNTED.items() if counts[result]]
     show(made, "", ", ".join(said))
-
-
-_PLURALS = {
-    CheckResult.OK: "ok",
-    CheckResult.WARNING: "to look at",
-    CheckResult.PROBLEM: "wrong",
-    CheckResult.SKIPPED: "skipped",
-}
 
 
 def _mark(result: CheckResult) -> Any:

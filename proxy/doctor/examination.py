@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from msgspec.structs import replace
+
 from proxy.doctor.findings import Finding, problem
 from proxy.doctor.folder import check_folder, check_tables
 from proxy.doctor.indexes import check_folder_index, check_index
@@ -25,7 +27,7 @@ from proxy.settings import Settings
 
 _SECONDS = 25.0
 """An index has ten for its page, and may be asked twice."""
-_SHORTEST_SECRET = 3
+_SHORTEST_SECRET = 4
 _FAILED = (ConfigError, ProxyError, OSError)
 
 Result = TypeVar("Result")
@@ -94,7 +96,7 @@ async def examine(settings: Settings, indexes: Sequence[str] = ()) -> list[Findi
     found = await asyncio.gather(*(_look(check) for check in checks))
     hide = partial(_without, _secrets(settings))
     return [
-        Finding(check=one.check, result=one.result, found=hide(one.found), advice=hide(one.advice))
+        replace(one, found=hide(one.found), advice=hide(one.advice))
         for findings in found
         for one in findings
     ]
@@ -143,7 +145,7 @@ def _secrets(settings: Settings) -> set[str]:
     for url in (settings.cache.redis, *(index.proxy for index in settings.index)):
         password = _password(url)
         found |= {password, unquote(password)}
-    return {secret for secret in found if len(secret) > _SHORTEST_SECRET}
+    return {secret for secret in found if len(secret) >= _SHORTEST_SECRET}
 
 
 def _password(url: str) -> str:

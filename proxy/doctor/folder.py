@@ -33,6 +33,12 @@ _TABLES = {
     "history file": HISTORY_FILE,
     "files table": _FILES_TABLE,
 }
+_ANEW = {
+    PAGES_FILE: "stop the server and move the file away: pages are fetched again",
+    HISTORY_FILE: "stop the server and move the file away: the statistics begin anew",
+    _FILES_TABLE: "stop the server and remove the file: it is made anew from what is on the disk",
+}
+"""What to do about one that is damaged."""
 
 
 def check_folder(cache: Cache) -> list[Finding]:
@@ -74,8 +80,10 @@ def _writable(folder: Path, store: DiskBlobs) -> Iterator[Finding]:
     owner = _owner(folder)
     yield ok(_FOLDER, f"{folder} can be written and locked by {us}")
     if owner != us:
-        advice = f"run wheelkeep, and its commands, as {owner}: what another user makes there may \
-be closed to it"
+        advice = (
+            f"run wheelkeep, and its commands, as {owner}: what another user makes there may be "
+            "closed to it"
+        )
         yield warning(_FOLDER, f"{folder} belongs to {owner}, and this runs as {us}", advice)
     with suppress(OSError):
         strange = sorted(one.name for one in folder.iterdir() if _owner(one) != owner)
@@ -118,8 +126,9 @@ def _file_system(folder: Path) -> Finding:
     if mount.is_read_only:
         return problem(_SYSTEM, f"{mount.point} is mounted read-only", "mount it for writing")
     if mount.kind in _OVER_THE_NETWORK:
-        advice = "use a disk of this machine; machines share pages by cache.redis, files by \
-cache.blobs"
+        advice = (
+            "use a disk of this machine; machines share pages by cache.redis, files by cache.blobs"
+        )
         what = f"{mount.kind}: SQLite's locks do not work there, or only sometimes"
         return warning(_SYSTEM, what, advice)
     return ok(_SYSTEM, mount.kind)
@@ -161,13 +170,6 @@ def _parsed(line: str) -> Mount:
     point = fields[4].replace("\\040", " ")
     options = {*fields[5].split(","), *after.split()[-1].split(",")}
     return Mount(Path(point), after.split()[0], "ro" in options)
-
-
-_ANEW = {
-    PAGES_FILE: "stop the server and move the file away: pages are fetched again",
-    HISTORY_FILE: "stop the server and move the file away: the statistics begin anew",
-    _FILES_TABLE: "stop the server and remove the file: it is made anew from what is on the disk",
-}
 
 
 def _table(name: str, path: Path) -> Finding:

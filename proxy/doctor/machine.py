@@ -28,6 +28,8 @@ from proxy.words import moment_in_words
 
 _PORT, _CERTIFICATE, _ACCESS, _FILES = "port", "certificate", "access", "open files"
 _SOON = timedelta(days=14)
+_NAMES = ("DNS", "IP Address")
+"""The kinds of names that a certificate is for."""
 _FEWEST_FILES = 4096
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: what is wrong with its dates is told in other words."""
@@ -35,8 +37,11 @@ _NO_CHECK_TIME = 0x200000
 
 def check_programs() -> list[Finding]:
     """What is running here, for whoever is asked for help."""
-    said = f"wheelkeep {__version__}, Python {platform.python_version()}, \
-SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION.split(' (')[0]}, {platform.platform()}"
+    openssl = ssl.OPENSSL_VERSION.partition(" (")[0]
+    said = (
+        f"wheelkeep {__version__}, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}, {openssl}, {platform.platform()}"
+    )
     return [ok("programs", said)]
 
 
@@ -105,9 +110,6 @@ def check_certificate(server: Server) -> list[Finding]:
     if left < _SOON:
         return [warning(_CERTIFICATE, what, renew)]
     return [ok(_CERTIFICATE, what), *_other_names(names, server)]
-
-
-_NAMES = ("DNS", "IP Address")
 
 
 def _shown_to_a_client(context: ssl.SSLContext, server: Server) -> dict[str, Any]:

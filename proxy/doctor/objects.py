@@ -38,8 +38,11 @@ async def check_objects(url: str) -> Sequence[Finding]:
         step = "deleted"
         await shared.delete(key)
     except StoreUnavailable as failure:
-        advice = "look at cache.blobs, and at the variables that its vendor's tools read: \
-AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, …"
+        advice = (
+            "look at cache.blobs, and at the variables that its vendor's tools read: "
+            "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, "
+            "AZURE_STORAGE_ACCOUNT_NAME, …"
+        )
         return [problem(_OBJECTS, f"{url} cannot be {step}: {failure.problem}", advice)]
     if read != data:
         return [problem(_OBJECTS, f"{url} gives back other bytes than were written")]

@@ -165,14 +165,10 @@ async def check_peers(settings: Settings) -> Sequence[Finding]:
             return [skipped(_PEERS, "server.host is a name; server.peer_url would say where")]
         if url is None:
             what = "other machines cannot take files from this one, and fetch them by themselves"
-            return [
-                warning(
-                    _PEERS,
-                    what,
-                    "listen where they reach it (server.host), or name that \
-address in server.peer_url",
-                )
-            ]
+            advice = (
+                "listen where they reach it (server.host), or name that address in server.peer_url"
+            )
+            return [warning(_PEERS, what, advice)]
         return [ok(_PEERS, f"other machines reach this one at {url}")]
     try:
         async with ServerClient.open(ServerAddress.named(server.peer_url)) as client:

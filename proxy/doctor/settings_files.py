@@ -21,7 +21,7 @@ def check_settings(settings: Settings) -> list[Finding]:
     variables = sorted(name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX))
     if variables:  # by their names: what stands in them may be a secret
         found.append(ok("environment", f"these count: {', '.join(variables)}"))
-    has_secrets = settings.cache.redis.count("@") or any(
+    has_secrets = "@" in settings.cache.redis or any(
         index.password.get_secret_value() for index in settings.index
     )
     if file is not None and has_secrets and _mode(file) & stat.S_IROTH:
