@@ -18,7 +18,7 @@ from proxy.storage.pages import PageStore, forget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Purged:
+class PurgedProject:
     """What was forgotten of a project; `project` None: of all of them.
 
     `pages` counts one for each index that had the project, also one that said it had none.
@@ -33,29 +33,31 @@ class Purged:
 
 async def purge_by_server(
     address: ServerAddress, projects: Sequence[ProjectName] | None
-) -> list[Purged]:
+) -> list[PurgedProject]:
     """Have a running server forget these projects; None: all.
 
     Raises `NoServer`, `ServerRefused`.
     """
     async with ServerClient.open(address) as client:
         return [
-            Purged(project=project, pages=await client.purge(project))
+            PurgedProject(project=project, pages=await client.purge(project))
             for project in (projects if projects is not None else [None])
         ]
 
 
-async def purge_cache(cache: Cache, projects: Sequence[ProjectName] | None) -> list[Purged]:
+async def purge_cache(cache: Cache, projects: Sequence[ProjectName] | None) -> list[PurgedProject]:
     """Forget these projects in the page store of these settings; None: all.
 
     Raises `ConfigError`, `StoreUnavailable`.
     """
     async with opened_pages(cache) as store:
         if projects is None:
-            return [Purged(project=None, pages=await forget(store, None, ()))]
+            return [PurgedProject(project=None, pages=await forget(store, None, ()))]
         indexes = await _indexes_with(store, projects)
         return [
-            Purged(project=project, pages=await forget(store, project, sorted(indexes[project])))
+            PurgedProject(
+                project=project, pages=await forget(store, project, sorted(indexes[project]))
+            )
             for project in projects
         ]
 
@@ -72,7 +74,7 @@ async def _indexes_with(
     return found
 
 
-async def with_files_dropped(cache: Cache, purged: Sequence[Purged]) -> list[Purged]:
+async def with_files_dropped(cache: Cache, purged: Sequence[PurgedProject]) -> list[PurgedProject]:
     """The same, when the files of these projects are gone from the disk.
 
     Raises `ConfigError`, `StoreUnavailable`.
@@ -81,7 +83,7 @@ async def with_files_dropped(cache: Cache, purged: Sequence[Purged]) -> list[Pur
     return await asyncio.to_thread(partial(_drop_files, store, purged))
 
 
-def _drop_files(store: DiskBlobs, purged: Sequence[Purged]) -> list[Purged]:
+def _drop_files(store: DiskBlobs, purged: Sequence[PurgedProject]) -> list[PurgedProject]:
     store.prepare()
     try:
         return [_without_files(store, one) for one in purged]
@@ -89,7 +91,7 @@ def _drop_files(store: DiskBlobs, purged: Sequence[Purged]) -> list[Purged]:
         store.close()
 
 
-def _without_files(store: DiskBlobs, purged: Purged) -> Purged:
+def _without_files(store: DiskBlobs, purged: PurgedProject) -> PurgedProject:
     files = size_bytes = 0
     found = store.all() if purged.project is None else store.of_project(purged.project)
     for key, path in found:

@@ -20,7 +20,7 @@ from proxy.commands.options import (
 )
 from proxy.commands.output import json_option, write_json
 from proxy.errors import NoServer
-from proxy.purging import Purged, purge_by_server, purge_cache, with_files_dropped
+from proxy.purging import PurgedProject, purge_by_server, purge_cache, with_files_dropped
 from proxy.server_client import ServerAddress
 from proxy.settings import Settings
 from proxy.simple.model import ProjectName, normalize
@@ -95,7 +95,7 @@ async def _purge(
     address: ServerAddress | None,
     names: Sequence[ProjectName] | None,
     read: Callable[[], Settings],
-) -> tuple[str, list[Purged]]:
+) -> tuple[str, list[PurgedProject]]:
     """What was forgotten, and by whom."""
     if address is not None:
         try:
@@ -127,7 +127,7 @@ def _can_be_asked() -> bool:
     return sys.stdin.isatty()
 
 
-def _said(purged: Purged) -> str:
+def _said(purged: PurgedProject) -> str:
     if not purged.pages and not purged.files:
         return "nothing was kept"
     said = [f"{counted(purged.pages, 'page')} forgotten"]

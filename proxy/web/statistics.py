@@ -86,7 +86,9 @@ class StatisticsHandlers:
         self._telemetry = numbers.telemetry
         self._now = now
         self._page_count: tuple[float, int | None] | None = None
+        """Until when it holds (`time.monotonic`), and how many; None: it could not be told."""
         self._pace: tuple[float, Pace] | None = None
+        """Likewise."""
 
     def routes(self) -> list[web.RouteDef]:
         """The URLs served here."""
@@ -141,7 +143,7 @@ class StatisticsHandlers:
         await self._recorder.write()
         metrics = self._workers.metrics()
         errors = await self._errors()
-        minutes = await self._hour(now)
+        minutes = await self._last_hour(now)
         try:
             since = int(now.timestamp()) - _WEEK_SECONDS
             most_asked = await self._past.most_asked(since, _MOST_ASKED)
@@ -151,7 +153,7 @@ class StatisticsHandlers:
         return Overview(
             stats=await self._stats(metrics),
             indexes=[
-                self._report(upstream, metrics, minutes, errors, now)
+                self._index_report(upstream, metrics, minutes, errors, now)
                 for upstream in self._catalog.upstreams
             ],
             most_asked=most_asked,
@@ -204,6 +206,7 @@ class StatisticsHandlers:
         return [GaugeMetricFamily(name, words, value=value) for name, words, value in sizes]
 
     async def _count_pages(self) -> int | None:
+        """How many pages are kept, as it was some seconds ago; None: that cannot be told."""
         if self._page_count is None or time.monotonic() >= self._page_count[0]:
             begun = time.monotonic()
             try:
@@ -227,7 +230,8 @@ class StatisticsHandlers:
             self._pace = (time.monotonic() + _PACE_SECONDS, pace)
         return self._pace[1]
 
-    async def _hour(self, now: datetime) -> dict[int, dict[str, float]]:
+    async def _last_hour(self, now: datetime) -> dict[int, dict[str, float]]:
+        """The counts of each minute; none where they cannot be had."""
         try:
             return await self._past.buckets(MINUTE, bucket(now, MINUTE) - HOUR)
         except StoreUnavailable:
@@ -242,7 +246,7 @@ class StatisticsHandlers:
         own = sorted(self._telemetry.happenings.errors(), key=lambda error: error.at, reverse=True)
         return [*own, *written]
 
-    def _report(
+    def _index_report(
         self,
         upstream: Upstream,
         metrics: list[Metric],
