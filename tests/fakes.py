@@ -101,6 +101,14 @@ class FakeUpstream:
         """How often a path was asked for."""
         return sum(request.path == path for request in self.requests)
 
+    async def until_asked(self, path: str) -> None:
+        """Wait until a path was asked for."""
+
+        async def is_asked() -> bool:
+            return self.count(path) > 0
+
+        await eventually(is_asked)
+
     def add(self, project: str, filename: str, content: bytes = b"x" * 1000, **keys: Any) -> str:
         """List a file and serve it. Returns its sha256."""
         sha256 = hashlib.sha256(content).hexdigest()

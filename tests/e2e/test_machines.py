@@ -112,11 +112,7 @@ async def test_redis_stops_in_the_middle_of_a_lease(
         one, two = await machines.start("one"), await machines.start("two")
         await get(f"{one.index_url}six/")
         first = asyncio.ensure_future(get(one.url + path_of(sha256)))
-
-        async def is_begun() -> bool:
-            return upstream.count(path) == 1
-
-        await eventually(is_begun)
+        await upstream.until_asked(path)
         second = asyncio.ensure_future(get(two.url + path_of(sha256)))
         await a_moment(0.3)
         assert upstream.count(path) == 1
@@ -142,11 +138,7 @@ async def test_a_machine_dies_with_the_lease(
         one, two = await machines.start("one"), await machines.start("two")
         await get(f"{two.index_url}six/")
         first = asyncio.ensure_future(get(one.url + path_of(sha256)))
-
-        async def is_begun() -> bool:
-            return upstream.count(path) == 1
-
-        await eventually(is_begun)
+        await upstream.until_asked(path)
         one.process.kill()
         gate.set()
         began_at = time.monotonic()

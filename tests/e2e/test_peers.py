@@ -100,11 +100,7 @@ async def test_a_machine_dies_while_it_passes_a_file_on(
         one, two = await machines.start("one"), await machines.start("two")
         await get(f"{one.index_url}six/")
         first = asyncio.ensure_future(get(one.url + path_of(sha256)))
-
-        async def is_begun() -> bool:
-            return upstream.count(path) == 1
-
-        await eventually(is_begun)
+        await upstream.until_asked(path)
         async with (
             aiohttp.ClientSession() as session,
             session.get(two.url + path_of(sha256)) as answer,

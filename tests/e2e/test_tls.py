@@ -157,11 +157,7 @@ async def test_a_stop_lets_downloads_finish_and_waits_for_nobody_else(
             await answer.read()
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(8)]
         download = asyncio.ensure_future(get(authority, server.url + path_of(sha256)))
-
-        async def is_begun() -> bool:
-            return upstream.count(path) == 1
-
-        await eventually(is_begun)
+        await upstream.until_asked(path)
         server.process.terminate()
 
         async def is_stopping() -> bool:

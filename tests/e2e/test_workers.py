@@ -143,11 +143,7 @@ async def test_a_worker_dies_in_the_middle_of_a_fill(
     ) as server:
         url = file_url(server, sha256)
         downloads = [asyncio.ensure_future(get(url)) for _ in range(16)]
-
-        async def is_begun() -> bool:
-            return upstream.count(path) == 1
-
-        await eventually(is_begun)
+        await upstream.until_asked(path)
 
         async def is_written() -> bool:
             return any(writes_a_part(pid) for pid in workers_of(server))

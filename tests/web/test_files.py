@@ -545,12 +545,8 @@ async def test_what_is_learned_is_learned_of_one_address(
     gate = asyncio.Event()
     upstream.handlers[upstream.path_of(NAME)] = gated(CONTENT, 1000, gate)
     answer = asyncio.ensure_future(proxy.get(link("-")))
-
-    async def is_begun() -> bool:
-        return upstream.count(upstream.path_of(NAME)) == 1
-
     await proxy.get("/simple/six/")
-    await eventually(is_begun)
+    await upstream.until_asked(upstream.path_of(NAME))
     del upstream.pages["six"]
     upstream.add("six", NAME, b"another", hashes={})
     clock.advance(hours=1)

@@ -81,11 +81,7 @@ async def test_a_file_that_is_replaced_while_it_is_fetched(
     path = upstream.path_of(NAME)
     upstream.handlers[path] = gated(FIRST, 1000, gate)
     first = asyncio.ensure_future(get(proxy))
-
-    async def is_begun() -> bool:
-        return upstream.count(path) == 1
-
-    await eventually(is_begun)
+    await upstream.until_asked(path)
     await replace_file(proxy, upstream, SECOND)
     assert await get(proxy) == (200, SECOND)
     gate.set()
