@@ -1,12 +1,13 @@
 """Fixtures: a clock, an index, and wheelkeep in front of it."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -31,6 +32,13 @@ class Behind(TestServer):
 
     async def _make_runner(self, **options: Any) -> web.AppRunner:
         return runner_of(self.app, self._settings, **options, **self._options)
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """What a command sets up for its log holds for no other test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)
