@@ -45,9 +45,13 @@ def on_a_terminal(**said: Any) -> str:
         env=os.environ | {"NO_COLOR": "1"},
     )
     os.close(theirs)
-    line = os.read(ours, 65_536).decode()
+    os.set_blocking(ours, False)
+    try:
+        line = os.read(ours, 65_536)
+    except OSError:  # nothing was written
+        line = b""
     os.close(ours)
-    return line.rstrip()
+    return line.decode().rstrip()
 
 
 def test_a_person_reads_what_came_of_a_request() -> None:
@@ -57,6 +61,24 @@ def test_a_person_reads_what_came_of_a_request() -> None:
     outcome, others = line.split("]", 1)[1].split(" index=")
     assert outcome.split() == "200 hit 0.4 ms 12 KiB GET /simple/six/".split()
     assert others == "pypi agent=pip/26.3 client=127.0.0.1 id=one"
+
+
+def test_of_a_hash_its_first_digits_are_enough() -> None:
+    """The line has room for what it is about then."""
+    path = f"/files/six/{'4721f391' * 8}/six-1.17.0-py3-none-any.whl"
+
+    assert "GET /files/six/4721f391…/six-1.17.0-py3-none-any.whl" in on_a_terminal(
+        **REQUEST | {"path": path}
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/0123456789abcdef/js/page.js", "/a/stats/overview", "/stats/history"]
+)
+def test_open_dashboards_do_not_fill_the_terminal(path: str) -> None:
+    """Unless something is wrong with them."""
+    assert on_a_terminal(**REQUEST | {"path": path}) == ""
+    assert path in on_a_terminal(**REQUEST | {"path": path, "status": 503})
 
 
 def test_the_time_is_that_of_the_wall() -> None:

@@ -3,6 +3,7 @@
 It is an extension of Python-Markdown, which the site's generator uses. A line of a page like
 `<!-- reference: settings -->` is replaced by Markdown that the module of that name makes:
 `settings`, `commands`, `urls`, `shapes`, `metrics`, `alerts`, `outcomes`, `errors`, `modules`.
+What stands in `<em>` behind it is for those who read the page as it is in the repository.
 """
 
 import re
@@ -26,7 +27,7 @@ PARTS: dict[str, Callable[[], str]] = {
     for part in (settings, commands, urls, shapes, metrics, alerts, outcomes, errors, modules)
 }
 """What there is, by its name in pages. Each answers Markdown."""
-_LINE = re.compile(r"<!-- reference: (\w+) -->")
+_LINE = re.compile(r"<!-- reference: (\w+) -->(?:<em>.*</em>)?")
 # Before the preprocessor that takes HTML, and with it comments, out of the text; and before fenced
 # code, of which what is made has some.
 _PRIORITY = 40

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from proxy.commands import INTERRUPTED
 from proxy.commands.completion import complete_projects
 from proxy.commands.help import GroupedCommand
 from proxy.commands.options import (
@@ -120,7 +121,12 @@ def _confirm(*, files: bool) -> None:
     if not _can_be_asked():
         raise click.UsageError("--all: nobody is there to be asked; --yes goes ahead without")
     what = "all pages, and all files of this machine" if files else "all pages"
-    click.confirm(f"Forget {what}?", abort=True, err=True)
+    try:
+        click.confirm(f"Forget {what}?", abort=True, err=True)
+    except click.Abort as no:
+        if isinstance(no.__context__, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        raise
 
 
 def _can_be_asked() -> bool:

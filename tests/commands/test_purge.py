@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
+import click
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -229,6 +230,24 @@ async def test_all_is_asked_about_first(
     assert no.exit_code == 1
     assert "Forget all pages? [y/N]" in no.stderr
     assert "all: 2 pages forgotten" in yes.stdout
+
+
+async def test_ctrl_c_is_no_answer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes, and the status is that of Ctrl-C."""
+    cache.mkdir(exist_ok=True)
+
+    def pressed(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise click.Abort from None  # as `click.confirm` has it
+
+    monkeypatch.setattr("click.confirm", pressed)
+    with on_a_terminal(monkeypatch):
+        said = await run("purge", "--all", "--cache-dir", str(cache))
+
+    assert said.exit_code == 130
+    assert "forgotten" not in said.stdout
 
 
 def test_nobody_is_asked_without_a_terminal(cache: Path) -> None:

@@ -278,7 +278,7 @@ async def respond(status: int = 200, body: bytes = b"", **headers: str) -> web.R
         (lambda _: respond(body=b"", Content_Type=HTML), 502, "HTML"),
         (lambda _: respond(body=b"{}", Content_Type="application/json"), 502, "Content-Type"),
         (
-            lambda _: respond(body=b"no gzip", Content_Type=JSON, Content_Encoding="gzip"),
+            lambda _: respond(body=b"no gzip " * 9, Content_Type=JSON, Content_Encoding="gzip"),
             502,
             "Content-Encoding",
         ),
