@@ -226,6 +226,7 @@ class Importer:
         index, name = self._indexes[page.index], ProjectName(page.name)
         record = record_here(page.record, index)
         kept = await self._stores.pages.record(index.name, name)
+        # Also where the record is newer: it may name the same body, and a damaged one goes first.
         is_whole = kept is not None and await self._is_whole(kept)
         is_as_new = kept is not None and not is_newer(record, kept, now)
         if kept is not None and kept.source == index.url and is_whole and is_as_new:
