@@ -28,7 +28,7 @@ class Release:
     files: Sequence[ProjectFile]
 
     @property
-    def is_here(self) -> int:
+    def files_here(self) -> int:
         """How many of its files are on this machine's disk."""
         return sum(file.is_here for file in self.files)
 
@@ -74,7 +74,7 @@ def at_a_glance(releases: Sequence[Release]) -> list[Release]:
     shown: list[Release] = []
     files = 0
     for release in releases:
-        if files < _MOST_AT_A_GLANCE or release.is_here:
+        if files < _MOST_AT_A_GLANCE or release.files_here:
             shown.append(release)
             files += len(release.files)
     return shown
