@@ -79,14 +79,15 @@ def _in_words(
 
     What open dashboards ask for all the time is left out.
     """
+    is_request = said["event"] == "request"
+    if is_request and said["status"] < _FIRST_ERROR and _OF_OPEN_DASHBOARDS.search(said["path"]):
+        raise structlog.DropEvent
     seen: dict[str, Any] = {
         name: printable(value) if isinstance(value, str) else value
         for name, value in said.items()
         if value is not None
     }
-    if seen["event"] == "request":
-        if seen["status"] < _FIRST_ERROR and _OF_OPEN_DASHBOARDS.search(seen["path"]):
-            raise structlog.DropEvent
+    if is_request:
         outcome = f"{seen.pop('status')} {seen.pop('cache'):11}"
         duration, size = f"{seen.pop('ms'):,.1f} ms", size_in_words(seen.pop("bytes"))
         path = _SHA256.sub(r"/\1…/", seen.pop("path"))
