@@ -174,6 +174,7 @@ class Downloads:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._parts.close()
+        self._recent.close()
 
     # --- one fill -------------------------------------------------------------------------
 

@@ -29,6 +29,12 @@ class Pair:
             "WHEELKEEP_SERVER__TLS_KEY": str(self.key),
         }
 
+    def server(self) -> ssl.SSLContext:
+        """For a server that shows this certificate."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.cert, self.key)
+        return context
+
     def replace(self, other: "Pair") -> None:
         """As whoever renews certificates does it: each file at once, one after the other."""
         other.cert.replace(self.cert)

@@ -44,6 +44,10 @@ class RecentBlobs:
                 loop.call_later(_KEPT_SECONDS, self._held.pop, key, None)
         return blob
 
+    def close(self) -> None:
+        """Let go of all of them."""
+        self._held.clear()
+
 
 class _Held:
     """A blob that is open, without a lock; closed when nobody holds this any more."""
