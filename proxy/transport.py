@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from proxy import __version__
-from proxy.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout, UpstreamUnavailable
+from proxy.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +71,6 @@ def as_ours(index: str, url: str) -> Iterator[None]:
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as problem:
         raise UpstreamError(index, url, "it leads to what is no http URL") from problem
     except (aiohttp.ClientError, OSError) as problem:
-        if isinstance(problem.__cause__, aiohttp.http_exceptions.ContentEncodingError):
-            reason = "its Content-Encoding does not fit its bytes"
-            raise UpstreamMalformed(index, url, reason) from problem
         reason = f"the connection failed: {_sentence(problem)}"
         raise UpstreamUnavailable(index, url, reason) from problem
     except ValueError as problem:

@@ -22,6 +22,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from proxy.breaker import Breaker
+from proxy.coding import ACCEPTED, BrokenBody, decoded, is_open_html
 from proxy.errors import (
     AnswerOfAnother,
     Offline,
@@ -74,6 +75,8 @@ _FIRST_BUFFER = 1 << 16
 """It grows with what has come: to fill a large one first would keep the first reader waiting."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MOST_REDIRECTS = 10
+_FRAME_BYTES = 1024
+"""Of a page in HTML: where its first and its last tag stand."""
 
 _Ask = Callable[[], Awaitable["Unchanged | NewPage"]]
 
@@ -227,11 +230,10 @@ class HttpUpstream:
                     begins_at, size = self._part_of(response, url, start)
                 elif response.status != 200:
                     raise self._refused(response, url)
-                is_chunked = "Transfer-Encoding" in response.headers
                 yield FileStream(
                     start=begins_at,
                     size_bytes=size,
-                    is_delimited=response.content_length is not None or is_chunked,
+                    is_delimited=_is_delimited(response),
                     validator=validator_of(response.headers),
                     chunks=self._timed(response, begun),
                 )
@@ -242,7 +244,7 @@ class HttpUpstream:
     async def _get(
         self, url: str, validators: Validators | None, accept: str = ACCEPT
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        headers = {"Accept": accept}
+        headers = {"Accept": accept, "Accept-Encoding": ACCEPTED}
         if validators and validators.etag:
             headers["If-None-Match"] = validators.etag
         if validators and validators.last_modified:
@@ -255,6 +257,7 @@ class HttpUpstream:
                 ssl=await self._sessions.trusted(),
                 headers=headers,
                 timeout=timeout,
+                auto_decompress=False,
                 max_redirects=_MOST_REDIRECTS,
             ) as response:
                 self._answered("page", response, begun, span)
@@ -327,15 +330,22 @@ class HttpUpstream:
         return part
 
     async def _read(self, response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
-        """The decoded body in pieces; a body that grows past `most` is a failure."""
-        received = 0
-        async for chunk in self._counted(response):
-            received += len(chunk)
-            if received > most:
-                raise UpstreamMalformed(
-                    self.name, str(response.url), f"its page is larger than {most} bytes"
-                )
-            yield chunk
+        """The decoded body in pieces; one that is not whole, or grows past `most`, is a failure."""
+        coding = ",".join(response.headers.getall("Content-Encoding", ()))
+        start = end = b""
+        async with aclosing(self._counted(response)) as chunks:
+            try:
+                async for piece in decoded(chunks, coding, most):
+                    start = start or piece[:_FRAME_BYTES]
+                    end = end[-_FRAME_BYTES:] + piece[-_FRAME_BYTES:]
+                    yield piece
+            except BrokenBody as problem:
+                url = str(response.url)
+                raise UpstreamMalformed(self.name, url, str(problem)) from problem
+        # RFC 9112 §8: without a length, a body that broke off looks like one that is whole.
+        if not _is_delimited(response) and is_open_html(start, end):
+            reason = "the connection ended before its HTML did"
+            raise UpstreamUnavailable(self.name, str(response.url), reason)
 
     async def _copy(self, response: aiohttp.ClientResponse, file: IO[bytes]) -> None:
         async for chunk in self._read(response, LARGEST_LIST_BYTES):
@@ -420,3 +430,8 @@ class HttpUpstream:
             with attempt:
                 return await ask()
         raise AssertionError("stamina gives up by raising")
+
+
+def _is_delimited(response: aiohttp.ClientResponse) -> bool:
+    """Whether a connection that breaks off can be told from the end of the body."""
+    return response.content_length is not None or "Transfer-Encoding" in response.headers
