@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
@@ -44,6 +45,7 @@ from proxy.web.names import project_named
 from proxy.web.ranges import matches
 from proxy.web.ready import ReadyBodies
 from proxy.web.sending import LARGEST_READY_BYTES, file_headers, send_file
+from proxy.web.waiting import LOOKING_SECONDS, Openings, Patience
 
 _SIGNATURE = ".asc"
 _LARGEST_BESIDE_BYTES = 16 << 20
@@ -68,9 +70,11 @@ class FileHandlers:
         self._made_metadata = made_metadata
         self._telemetry = telemetry
         self._learning: Flight[None] = Flight()
+        self._openings = Openings()
 
     async def close(self) -> None:
         """Stop what is under way."""
+        await self._openings.close()
         await self._learning.close()
 
     def routes(self) -> list[web.RouteDef]:
@@ -117,6 +121,29 @@ class FileHandlers:
         note.project = project
         if filename.endswith(SUFFIX):
             note.route = "metadata"
+        patience = Patience.of(request)
+        finding = self._find(request, project, sha256, filename)
+        if patience is None:
+            found: _Found | web.Response | None = await finding
+        else:
+            seconds = patience.left_seconds + LOOKING_SECONDS
+            found = await self._openings.within(seconds, finding, _let_go)
+        match found:
+            case _Found():
+                return await self._send_download(request, found, patience)
+            case web.Response():
+                return found
+            case None:
+                assert patience is not None, "who has none waits for as long as it takes"
+                note.journey = Journey(outcome=Outcome.MISS)
+                return patience.not_yet(request)
+
+    # --- which file -----------------------------------------------------------------------
+
+    async def _find(
+        self, request: web.Request, project: ProjectName, sha256: str | None, filename: str
+    ) -> "_Found | web.Response":
+        """What to send, open: a file, or the answer itself where that is made here."""
         try:
             listed, beside = await self._listed(
                 project, sha256, filename, request.query.get("index")
@@ -125,10 +152,9 @@ class FileHandlers:
             kept = await self._kept(project, sha256, filename, problem)
             if kept is None:
                 raise
-            is_named = sha256 is not None and kept.sha256 == sha256
-            return await self._send_download(request, kept, None, None, is_named=is_named)
+            return _Found(kept, None, None, sha256 is not None and kept.sha256 == sha256)
         if beside == SUFFIX and listed.file.made_metadata is not None:
-            return await self._send_metadata(request, project, listed)
+            return await self._answer_metadata(request, project, listed)
         try:
             download = await self._download(project, listed, beside)
         except UpstreamFileMissing:
@@ -137,15 +163,10 @@ class FileHandlers:
             if beside != SUFFIX or not listed.file.filename.endswith(".whl"):
                 raise
             # An index that passes on another's claim, and not the metadata itself.
-            return await self._send_metadata(request, project, listed)
+            return await self._answer_metadata(request, project, listed)
         # A signature's bytes are named by nothing in its link.
         is_named = sha256 is not None and beside != _SIGNATURE
-        standing = listed.standing if is_named else None
-        return await self._send_download(
-            request, download, listed.index, standing, is_named=is_named
-        )
-
-    # --- which file -----------------------------------------------------------------------
+        return _Found(download, listed.index, listed.standing if is_named else None, is_named)
 
     async def _download(self, project: ProjectName, listed: Listed, beside: str) -> Download:
         wanted = _wanted(project, listed, beside)
@@ -213,9 +234,9 @@ class FileHandlers:
 
     # --- its bytes ------------------------------------------------------------------------
 
-    async def _send_metadata(
+    async def _answer_metadata(
         self, request: web.Request, project: ProjectName, listed: Listed
-    ) -> web.StreamResponse:
+    ) -> web.Response:
         """Core metadata that is made here, since its index does not have it."""
         note, file = request[NOTE], listed.file
         if file.made_metadata is False:
@@ -256,30 +277,28 @@ class FileHandlers:
         return web.Response(body=made.data, headers=headers)
 
     async def _send_download(
-        self,
-        request: web.Request,
-        download: Download,
-        index: str | None,
-        standing: Standing | None,
-        *,
-        is_named: bool,
+        self, request: web.Request, found: "_Found", patience: Patience | None
     ) -> web.StreamResponse:
-        note = request[NOTE]
+        note, download = request[NOTE], found.download
         note.journey = Journey(
             outcome=Outcome.HIT if download.was_kept else Outcome.MISS,
             forward_status=None if download.was_kept else 200,
             stored=not download.was_kept,
             collapsed=download.joined,
-            index=index,
+            index=found.index,
         )
-        headers = file_headers(has_hash=is_named)
+        headers = file_headers(has_hash=found.is_named)
         with download:
-            if standing is not None and download.sha256 is not None:
-                offer = partial(self._offer, request, download.sha256, standing, headers)
+            if patience is not None and not await patience.sees_whole(download):
+                return patience.not_yet(request)
+            applied = headers | patience.headers if patience else headers
+            send = partial(send_file, request, download, applied, self._telemetry)
+            if found.standing is not None and download.sha256 is not None:
+                offer = partial(self._offer, request, download.sha256, found.standing, headers)
                 if not download.is_complete:
-                    return await send_file(request, download, headers, self._telemetry, keep=offer)
+                    return await send(keep=offer)
                 await self._keep_ready(download, download.sha256, offer)
-            return await send_file(request, download, headers, self._telemetry)
+            return await send()
 
     async def _keep_ready(
         self,
@@ -320,6 +339,23 @@ class FileHandlers:
             journey=lambda _: journey,
         )
         self._answers.offer(request.raw_path, None, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file to send, open."""
+
+    download: Download
+    index: str | None
+    standing: Standing | None
+    """With which its answer may be kept ready; None where it may not."""
+    is_named: bool
+    """Whether its link names its bytes."""
+
+
+def _let_go(found: _Found | web.Response) -> None:
+    if isinstance(found, _Found):
+        found.download.close()
 
 
 def names_in(request: web.Request) -> tuple[ProjectName, str | None, str]:

@@ -1,6 +1,5 @@
 """The bytes of a file on their way to a client, whole or in part, kept or still growing."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
@@ -12,7 +11,6 @@ from proxy.journey import Journey, Outcome
 from proxy.telemetry import Telemetry
 from proxy.web import kernel
 from proxy.web.access import NOTE, cut
-from proxy.web.preferences import wait_in
 from proxy.web.ranges import (
     Part,
     Unsatisfiable,
@@ -48,16 +46,11 @@ async def send_file(
     """Send it as the request asks for it: whole, in part, or only that it is unchanged.
 
     `keep` is given the bytes of a small file that has passed through here as a whole.
-
-    Whoever fills a cache asks by HEAD, with `Prefer: wait`, and needs no bytes: 200 where the whole
-    file is verified and kept by then, and 202 where it is still on its way.
     """
     # Said here, since the head leaves before the handler returns.
     note = request[NOTE]
     said = {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
     headers = {**headers, **said}
-    if not await _is_whole_as_preferred(request, download, headers):
-        return web.Response(status=202, headers={**headers, "Cache-Control": "no-store"})
     etag = download.sha256
     if etag is not None:
         headers["ETag"] = f'"{etag}"'
@@ -86,22 +79,6 @@ async def send_file(
     if stop is not None:
         response.content_length = stop - start
     return await _stream(request, response, download, start, stop, telemetry, keep)
-
-
-async def _is_whole_as_preferred(
-    request: web.Request, download: Download, headers: dict[str, str]
-) -> bool:
-    """False where the client waited for the whole file in vain. Raises the fill's failure."""
-    wait = wait_in(request.headers.get("Prefer"))
-    if wait is None or request.method != "HEAD":
-        return True
-    headers["Preference-Applied"] = f"wait={wait}"
-    try:
-        async with asyncio.timeout(wait):
-            await download.completed()
-    except TimeoutError:
-        return False
-    return True
 
 
 async def _stream(

@@ -6,7 +6,9 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from proxy.web.preferences import LONGEST_WAIT_SECONDS, wait_in
-from tests.fakes import FakeUpstream, gated
+from tests.conftest import MakeProxy
+from tests.fakes import FakeUpstream, a_moment, eventually, gated
+from tests.wheels import wheel
 
 NAME = "six-1.0-py3-none-any.whl"
 
@@ -64,3 +66,75 @@ async def test_head_that_waits_hears_of_a_wrong_file(
     answer = await proxy.head(f"/files/six/{sha256}/{NAME}", headers={"Prefer": "wait=20"})
 
     assert answer.status == 502
+
+
+@pytest.mark.parametrize("slow", ["page", "file"])
+async def test_the_wait_is_bounded_before_the_index_has_begun_its_answer(
+    proxy: TestClient, upstream: FakeUpstream, slow: str
+) -> None:
+    """Its client is told 202 in time, the work goes on, and whoever asks again has the file."""
+    sha256 = upstream.add("six", NAME)
+    url = f"/files/six/{sha256}/{NAME}"
+    if slow == "file":
+        assert (await proxy.get("/simple/six/")).status == 200
+    upstream.gate = asyncio.Event()
+    early = await proxy.head(url, headers={"Prefer": "wait=0"})
+
+    assert early.status == 202
+    assert early.headers["Preference-Applied"] == "wait=0"
+    assert early.headers["Cache-Control"] == "no-store"
+    upstream.gate.set()
+
+    async def is_kept() -> bool:
+        answer = await proxy.head(url, headers={"Prefer": "wait=0"})
+        return answer.status == 200 and "hit" in answer.headers["Cache-Status"]
+
+    await eventually(is_kept)
+    assert upstream.count(upstream.path_of(NAME)) == 1
+
+
+async def test_who_has_waited_in_vain_hears_of_the_failure_next_time(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """Nothing of it is lost, and nobody is left with an error that no one took."""
+    sha256 = upstream.add("six", NAME)
+    url = f"/files/six/{sha256}/{NAME}"
+    assert (await proxy.get("/simple/six/")).status == 200
+    upstream.gate = asyncio.Event()
+    assert (await proxy.head(url, headers={"Prefer": "wait=0"})).status == 202
+    del upstream.files[upstream.path_of(NAME)]
+    upstream.gate.set()
+    await a_moment()
+
+    assert (await proxy.head(url, headers={"Prefer": "wait=20"})).status == 404
+
+
+async def test_made_metadata_is_waited_for_like_a_file(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """It takes questions to the index, too."""
+    content = wheel("six", "1.0")
+    sha256 = upstream.add("six", NAME, content)
+    url = f"/files/six/{sha256}/{NAME}.metadata"
+    assert (await proxy.get("/simple/six/")).status == 200
+    upstream.gate = asyncio.Event()
+    early = await proxy.head(url, headers={"Prefer": "wait=0"})
+    upstream.gate.set()
+    late = await proxy.head(url, headers={"Prefer": "wait=20"})
+
+    assert (early.status, late.status) == (202, 200)
+
+
+async def test_a_server_stops_while_a_file_is_waited_for(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """What goes on without its client does not hold it up."""
+    proxy = await make_proxy()
+    sha256 = upstream.add("six", NAME)
+    upstream.gate = asyncio.Event()
+    answer = await proxy.head(f"/files/six/{sha256}/{NAME}", headers={"Prefer": "wait=0"})
+    assert answer.status == 202
+
+    async with asyncio.timeout(20):
+        await proxy.close()
+    upstream.gate.set()
