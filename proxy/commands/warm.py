@@ -25,7 +25,7 @@ from proxy.commands.options import (
     token_option,
 )
 from proxy.commands.output import progress
-from proxy.lockfiles import Format, LockFile, Target, read, read_text, targets_of
+from proxy.lockfiles import Format, LockFile, Target, read, read_stream, targets_of
 from proxy.logs import set_up_logging
 from proxy.server import run
 from proxy.server_client import ServerAddress
@@ -157,7 +157,7 @@ def warm(
 def _read(name: str, targets: Sequence[Target], format: str | None) -> LockFile:
     known = Format(format) if format else None
     if name == _STDIN:
-        return read_text(sys.stdin.buffer.read(), "standard input", targets, known)
+        return read_stream(sys.stdin.buffer, "standard input", targets, known)
     return read(Path(name), targets, known)
 
 

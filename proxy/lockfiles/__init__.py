@@ -13,7 +13,7 @@ from proxy.lockfiles.model import (
     PassedOver,
     Reason,
 )
-from proxy.lockfiles.reading import read, read_text
+from proxy.lockfiles.reading import read, read_stream, read_text
 from proxy.lockfiles.targets import ANY, Target, fitting, targets_of
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Target",
     "fitting",
     "read",
+    "read_stream",
     "read_text",
     "targets_of",
 ]

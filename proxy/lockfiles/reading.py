@@ -6,10 +6,10 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from proxy.lockfiles import pipfile, poetry, pylock, requirements, uv
-from proxy.lockfiles.files import bytes_of
+from proxy.lockfiles.files import bytes_in, bytes_of
 from proxy.lockfiles.model import Format, LockFile, LockFileError
 from proxy.lockfiles.options import decoded
 from proxy.lockfiles.targets import Target
@@ -36,6 +36,17 @@ def read(path: Path, targets: Sequence[Target], format: Format | None = None) ->
     except ValueError as problem:
         raise LockFileError(f"{path}: {problem}") from problem
     return read_text(data, str(path), targets, format, folder=path.parent)
+
+
+def read_stream(
+    stream: BinaryIO, name: str, targets: Sequence[Target], format: Format | None = None
+) -> LockFile:
+    """What comes by a stream asks for. Raises `LockFileError`."""
+    try:
+        data = bytes_in(stream)
+    except (ValueError, OSError) as problem:
+        raise LockFileError(f"{name}: {problem}") from problem
+    return read_text(data, name, targets, format)
 
 
 def read_text(

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -288,6 +289,23 @@ async def test_each_thing_that_is_named_has_one_outcome(
     assert "expected sha256" in found["wrong-1.0-py3-none-any.whl"]["reason"]
     assert "403" in found["broken-1.0-py3-none-any.whl"]["reason"]
     assert "project named other" in found["other-1.0-py3-none-any.whl"]["reason"]
+
+
+def test_standard_input_without_an_end_is_refused(tmp_path: Path) -> None:
+    """It may have as much as a file, and not one byte more is read."""
+    with Path("/dev/zero").open("rb") as endless:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", "warm", "-", "--cache-dir", str(tmp_path / "cache")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=endless,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert done.returncode == 2
+    assert "standard input: has more than 16 MiB" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_a_denied_project_is_refused(stocked: FakeUpstream, tmp_path: Path) -> None:
