@@ -15,14 +15,20 @@ from functools import partial
 from urllib.parse import quote
 
 from proxy.catalog import Catalog
-from proxy.errors import DocumentNotFound, HiddenByPolicy, ProjectNotFound, UpstreamMalformed
+from proxy.errors import (
+    DocumentNotFound,
+    HiddenByPolicy,
+    ProjectNotFound,
+    UpstreamError,
+    UpstreamMalformed,
+)
 from proxy.journey import Journey
 from proxy.merged import Page, Part
 from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.simple.content import DamagedContent, etag_of, pack, unpack
 from proxy.simple.model import File, Project, ProjectName
 from proxy.simple.parse import MalformedPage
-from proxy.simple.project_json import check, newest_of, rewrite, seen_through
+from proxy.simple.project_json import check, newest_of, rewrite, seen_through, without_absent
 from proxy.simple.versions import is_of
 from proxy.storage.pages import PageRecord
 from proxy.upstream import Unchanged, Upstream
@@ -71,6 +77,8 @@ class Documents:
     async def project_json(self, project: ProjectName, version: str | None = None) -> Document:
         """The project JSON, of the latest or of one version, without what policy hides.
 
+        Offline also without the files that are not here, like the page.
+
         Raises `ProjectNotFound`, `DocumentNotFound`, `HiddenByPolicy`, `UpstreamError`.
         """
         policy = self._catalog.policy
@@ -78,21 +86,41 @@ class Documents:
             raise refusal.refusal(project)
         page = await self._catalog.page(project)
         document = await self._project_json(page, version)
-        if policy.shows_all_of(project, page.index, page.parts[0].project):
-            return document
         # Of the index whose document it is: what others add to its page, it does not tell of.
-        shown = await asyncio.to_thread(page.parts[0].allowed)
-        if await asyncio.to_thread(_is_hidden, page.parts[0], shown, version):
+        part = page.parts[0]
+        is_all_here = not part.lacking.positions
+        if is_all_here and policy.shows_all_of(project, page.index, part.project):
+            return replace(document, changes_at=page.changes_at)
+        allowed = await asyncio.to_thread(part.allowed)
+        if await asyncio.to_thread(_is_hidden, part, allowed, version):
             raise _refusal(page, version)
         body = await asyncio.to_thread(document.identity)
-        instead = None
-        if version is None and (newest := await asyncio.to_thread(newest_of, body, shown)):
-            instead = (await self._project_json(page, newest)).identity()
-        seen = await asyncio.to_thread(seen_through, body, shown, instead)
-        if seen is None:
+        seen = await asyncio.to_thread(part.seen)
+        instead = None if version is not None else await self._newest(page, body, seen, allowed)
+        told = await asyncio.to_thread(seen_through, body, allowed, instead)
+        if told is None:
             raise _refusal(page, version)
-        gzipped = await asyncio.to_thread(pack, seen)
-        return replace(document, etag=etag_of(seen), gzipped=gzipped, changes_at=page.changes_at)
+        if not is_all_here:
+            told = await asyncio.to_thread(without_absent, told, seen)
+        gzipped = await asyncio.to_thread(pack, told)
+        return replace(document, etag=etag_of(told), gzipped=gzipped, changes_at=page.changes_at)
+
+    async def _newest(
+        self, page: Page, body: bytes, seen: Project, allowed: Project
+    ) -> bytes | None:
+        """The document to tell of instead of `body`, where its version has no file that is seen."""
+        newest = await asyncio.to_thread(newest_of, body, seen)
+        if newest is None:
+            return None
+        try:
+            return (await self._project_json(page, newest)).identity()
+        except (UpstreamError, DocumentNotFound):
+            # Files are here, and the document of their version need not be. That of another
+            # version may be told as long as policy does not hide it.
+            instead = await asyncio.to_thread(newest_of, body, allowed)
+            if instead == newest:
+                raise
+        return (await self._project_json(page, instead)).identity() if instead else None
 
     async def _project_json(self, page: Page, version: str | None) -> Document:
         project, upstream = page.name, self._catalog.upstream(page.index)

@@ -60,18 +60,28 @@ def seen_through(body: bytes, shown: Project, instead: bytes | None = None) -> b
     if instead is not None:
         newest = decode_json(instead)
         document |= {key: newest[key] for key in ("info", "urls") if key in newest}
+    had_files = isinstance(urls := document.get("urls"), list) and bool(urls)
+    _leave(document, shown)
+    return None if had_files and not document.get("urls") else _ENCODER.encode(document)
+
+
+def without_absent(body: bytes, here: Project) -> bytes:
+    """The document with those files only that `here` has, be that none, and no versions without."""
+    document = decode_json(body)
+    _leave(document, here)
+    return _ENCODER.encode(document)
+
+
+def _leave(document: dict[str, Any], shown: Project) -> None:
     files: dict[str, set[str | None]] = {}
     for file in shown.files:
         files.setdefault(file.filename, set()).add(file.sha256)
     if isinstance(urls := document.pop("urls", None), list):
         document["urls"] = _shown(urls, files)
-        if urls and not document["urls"]:
-            return None
     if isinstance(releases := document.pop("releases", None), dict):
         left = {version: _shown(entries, files) for version, entries in releases.items()}
         # A version that never had a file may stay.
         document["releases"] = {key: left[key] for key in left if left[key] or not releases[key]}
-    return _ENCODER.encode(document)
 
 
 def _shown(entries: object, files: Mapping[str, Collection[str | None]]) -> list[Any]:

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeProxy
+from tests.fakes import JSON as SIMPLE
 from tests.fakes import Clock, FakeUpstream, eventually
 
 NAME = "six-1.0.tar.gz"
@@ -192,3 +193,98 @@ async def test_names_are_normalised_and_nothing_else_is_let_through(
         assert (await proxy.get(path)).status == status
 
     assert upstream.requests == []
+
+
+def releases(upstream: FakeUpstream, *versions: str) -> dict[str, Any]:
+    """List a file of each version, and serve the documents; the last is the latest."""
+    entries = {}
+    for version in versions:
+        name = f"six-{version}.tar.gz"
+        sha256 = upstream.add("six", name, version.encode())
+        entries[version] = {"filename": name, "digests": {"sha256": sha256}, "url": f"../{name}"}
+    whole = {version: [entry] for version, entry in entries.items()}
+
+    def about(version: str, **keys: Any) -> dict[str, Any]:
+        return {"info": {"version": version}, "urls": [entries[version]], **keys}
+
+    for version in versions:
+        upstream.handlers[f"/pypi/six/{version}/json"] = serving(about(version))
+    upstream.handlers["/pypi/six/json"] = serving(about(versions[-1], releases=whole))
+    return {version: entry["digests"]["sha256"] for version, entry in entries.items()}
+
+
+def versions_in(body: dict[str, Any]) -> tuple[str, list[str], list[str]]:
+    """What it is about, the files of that, and the versions that have files."""
+    names = [entry["filename"] for entry in body["urls"]]
+    return body["info"]["version"], names, list(body.get("releases", {}))
+
+
+async def test_offline_project_json_tells_of_what_is_here(
+    make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """Like the page: whoever chooses a version by it has no way back from one that is not here."""
+    online = await make_proxy()
+    sha256s = releases(upstream, "1.0", "2.0", "3.0")
+    for path in ("", "1.0/", "2.0/"):
+        assert (await online.get(f"/pypi/six/{path}json")).status == 200
+    assert (await online.get(f"/files/six/{sha256s['1.0']}/six-1.0.tar.gz")).status == 200
+    whole = await (await online.get("/pypi/six/json")).json()
+    assert versions_in(whole) == ("3.0", ["six-3.0.tar.gz"], ["1.0", "2.0", "3.0"])
+    offline = await make_proxy(offline=True)
+    answer = await offline.get("/pypi/six/json")
+
+    assert versions_in(await answer.json()) == ("1.0", ["six-1.0.tar.gz"], ["1.0"])
+    page = await offline.get("/simple/six/", headers={"Accept": SIMPLE})
+    assert [file["filename"] for file in (await page.json())["files"]] == ["six-1.0.tar.gz"]
+    one = await (await offline.get("/pypi/six/1.0/json")).json()
+    assert versions_in(one) == ("1.0", ["six-1.0.tar.gz"], [])
+    another = await (await offline.get("/pypi/six/2.0/json")).json()
+    assert versions_in(another) == ("2.0", [], [])
+    assert (await online.get(f"/files/six/{sha256s['2.0']}/six-2.0.tar.gz")).status == 200
+    clock.advance(seconds=3)
+    later = await offline.get("/pypi/six/json")
+    assert versions_in(await later.json()) == ("2.0", ["six-2.0.tar.gz"], ["1.0", "2.0"])
+    assert later.headers["ETag"] != answer.headers["ETag"]
+
+
+async def test_offline_without_the_document_of_what_is_here(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """What is told of the latest is better than nothing; its files are not told of."""
+    online = await make_proxy()
+    sha256s = releases(upstream, "1.0", "2.0")
+    assert (await online.get("/pypi/six/json")).status == 200
+    assert (await online.get(f"/files/six/{sha256s['1.0']}/six-1.0.tar.gz")).status == 200
+    offline = await make_proxy(offline=True)
+
+    body = await (await offline.get("/pypi/six/json")).json()
+    assert versions_in(body) == ("2.0", [], ["1.0"])
+
+
+async def test_offline_policy_still_hides_what_it_hides(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """A version that is hidden is told of by no document, also where that of another is missing."""
+    policy = {"deny": ["six==3.0"]}
+    online = await make_proxy(policy=policy)
+    sha256s = releases(upstream, "1.0", "2.0", "3.0")
+    assert (await online.get("/pypi/six/json")).status == 200  # and with it that of 2.0
+    assert (await online.get("/pypi/six/3.0/json")).status == 403
+    assert (await online.get(f"/files/six/{sha256s['1.0']}/six-1.0.tar.gz")).status == 200
+    offline = await make_proxy(policy=policy, offline=True)
+
+    body = await (await offline.get("/pypi/six/json")).json()
+    assert versions_in(body) == ("2.0", [], ["1.0"])
+    assert (await offline.get("/pypi/six/3.0/json")).status == 403
+
+
+async def test_offline_where_no_file_is_here_all_is_told(
+    make_proxy: MakeProxy, upstream: FakeUpstream
+) -> None:
+    """As on the page: there is nothing to choose from."""
+    online = await make_proxy()
+    releases(upstream, "1.0", "2.0")
+    whole = await (await online.get("/pypi/six/json")).json()
+    offline = await make_proxy(offline=True)
+
+    assert await (await offline.get("/pypi/six/json")).json() == whole
