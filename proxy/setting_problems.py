@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -23,9 +23,16 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def explain(
-    error: ValidationError, file: Path | None, flags: Mapping[str, Any], sections: Sections
+    error: ValidationError,
+    file: Path | None,
+    flags: Mapping[str, Any],
+    given: Mapping[str, Any],
+    sections: Sections,
 ) -> str:
-    """One line for the first thing that is wrong, naming the key and where it was given."""
+    """One line for the first thing that is wrong, naming the key and where it was given.
+
+    `given` is what was looked at: file, variables and flags together.
+    """
     # A key that is spelled wrong is why another one is missing.
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     location = [part for part in first["loc"] if not str(part).startswith("function-")]
@@ -44,13 +51,23 @@ def explain(
         return f"{origin}index: must be [[index]], one such section for each index"
     if named := re.match(r"(\w+): ", problem):  # one key of the section that was looked at
         key, problem = f"{key}.{named[1]}", problem[named.end() :]
-    given = first["input"] if isinstance(first["input"], dict) else {}
     if location[0] == "index" and location[2:] == ["url"] and "index" in flags:
         # The flag stands for a section, which nobody wrote.
         key = _INDEX_FLAG
-    elif location[0] == "index" and isinstance(given.get("name"), str):
-        key = f"{key} of the index {given['name']}"
+    elif location[0] == "index" and (name := _name_of_index(location, given)):
+        key = f"{key} of the index {name}"
     return f"{origin}{key}: {_seen(first, is_secret=bool(_SECRET.search(key)))}{problem}"
+
+
+def _name_of_index(location: Sequence[Any], given: Mapping[str, Any]) -> str:
+    """What the `[[index]]` is called of which a key is wrong; empty where that is its name."""
+    indexes, at = given.get("index"), location[1]
+    if not isinstance(indexes, list | tuple) or not isinstance(at, int) or at >= len(indexes):
+        return ""
+    name = indexes[at].get("name") if isinstance(indexes[at], dict) else None
+    if not isinstance(name, str) or not name.isprintable() or location[2:] == ["name"]:
+        return ""
+    return name[:_LONGEST_NAME]
 
 
 def _seen(error: Mapping[str, Any], *, is_secret: bool) -> str:
@@ -65,6 +82,7 @@ def _seen(error: Mapping[str, Any], *, is_secret: bool) -> str:
     return f"is {kind}, and "
 
 
+_LONGEST_NAME = 80
 _INDEX_FLAG = "--index-url"
 _KINDS = (
     (str, "a text"),

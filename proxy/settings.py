@@ -378,8 +378,15 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     """
     file = _config_file(config)
     _refuse_unknown_variables()
+    given: dict[str, Any] = {}
 
     class Layered(Settings):
+        @model_validator(mode="before")
+        @classmethod
+        def remember(cls, values: dict[str, Any]) -> dict[str, Any]:
+            given.update(values)
+            return values
+
         @classmethod
         def settings_customise_sources(
             cls,
@@ -401,7 +408,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     except SettingsError:
         raise ConfigError(explain_variable(_SECTIONS)) from None
     except ValidationError as problem:
-        raise ConfigError(explain(problem, file, flags or {}, _SECTIONS)) from None
+        raise ConfigError(explain(problem, file, flags or {}, given, _SECTIONS)) from None
     settings._file = file  # noqa: SLF001 - no setting, and told by nobody else
     whole = _with_credentials_of_environment(settings)
     for at, index in enumerate(whole.index):
