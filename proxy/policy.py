@@ -173,6 +173,11 @@ class Policy:
     def __repr__(self) -> str:
         return f"<Policy over {', '.join(self.territories)}>"
 
+    @property
+    def has_min_age(self) -> bool:
+        """Whether a release age is asked for at any index."""
+        return any(age > timedelta(0) for age in self._min_age.values())
+
     def reserved_for(self, project: ProjectName) -> list[str]:
         """The indexes that have the project's name by a pattern that says more than `*`."""
         return [

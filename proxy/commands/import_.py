@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from proxy.bundle.errors import BundleBrokenOff, BundleRefused
+from proxy.bundle.held_back import HeldBack, held_back
 from proxy.bundle.importing import Importer
 from proxy.bundle.manifest import size_of
 from proxy.bundle.opening import Bundle, begin, indexes_here, opened, read_key
@@ -21,12 +22,13 @@ from proxy.commands.options import cache_options, index_url_option, settings_of
 from proxy.commands.output import complain, contents, json_option, logs_aside, progress, write_json
 from proxy.commands.stopping import stopped_by_signals
 from proxy.errors import ConfigError, StoreUnavailable
+from proxy.policy import Policy
 from proxy.settings import Cache, Index, Settings
 from proxy.sightings import Sightings
 from proxy.storage.opening import Stores, opened_stores
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
-from proxy.words import counted, size_in_words
+from proxy.words import counted, moment_in_words, size_in_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,27 +112,29 @@ def import_(
     wish = _Wish(renamed=_pairs(renamed), writes=not check, may_evict=evict, is_shown=not quiet)
     with opened(bundle) as source, stopped_by_signals(), logs_aside():
         begun = begin(source, sha256, secret)
-        importer, problem = asyncio.run(_import(begun, settings, wish))
-    summary = _summary(begun, importer, problem, check=check)
+        importer, held, problem = asyncio.run(_import(begun, settings, wish))
+    summary = _summary(begun, importer, held, problem, check=check)
     if as_json:
         write_json(summary)
     elif not quiet:
         _say(summary, check=check)
+        _tell_held_back(held)
     _complain(begun, importer, problem, check=check)
 
 
 async def _import(
     bundle: Bundle, settings: Settings, wish: _Wish
-) -> tuple[Importer, Exception | None]:
-    """What was taken, and why not all. Raises `ConfigError` where nothing is."""
+) -> tuple[Importer, HeldBack, Exception | None]:
+    """What was taken, what is not shown of it, and why not all. Raises `ConfigError`."""
     indexes = indexes_here(bundle.manifest, settings.index, wish.renamed)
+    policy = Policy(settings.policy, settings.index)
     with _cache_of(settings.cache, wish) as cache:
-        return await _take(bundle, cache, indexes, wish)
+        return await _take(bundle, cache, indexes, policy, wish)
 
 
 async def _take(
-    bundle: Bundle, cache: Cache, indexes: Mapping[str, Index], wish: _Wish
-) -> tuple[Importer, Exception | None]:
+    bundle: Bundle, cache: Cache, indexes: Mapping[str, Index], policy: Policy, wish: _Wish
+) -> tuple[Importer, HeldBack, Exception | None]:
     telemetry = Telemetry()
     async with opened_stores(cache, telemetry) as stores:
         turns = Turns(cache.dir / "turns", None, telemetry)
@@ -152,8 +156,12 @@ async def _take(
             try:
                 await importer.take(bundle.archive)
             except (BundleRefused, BundleBrokenOff, StoreUnavailable, OSError) as problem:
-                return importer, problem
-    return importer, None
+                return importer, HeldBack(), problem
+        if not wish.writes:
+            return importer, HeldBack(), None
+        now, pages = datetime.now(UTC), stores.pages
+        held = await held_back(bundle.manifest, indexes, pages, sightings, policy, now)
+    return importer, held, None
 
 
 @contextmanager
@@ -189,7 +197,12 @@ def _pairs(renamed: Sequence[str]) -> dict[str, str]:
 
 
 def _summary(
-    bundle: Bundle, importer: Importer, problem: Exception | None, *, check: bool
+    bundle: Bundle,
+    importer: Importer,
+    held: HeldBack,
+    problem: Exception | None,
+    *,
+    check: bool,
 ) -> dict[str, Any]:
     done = importer.done
     return {
@@ -205,6 +218,7 @@ def _summary(
         "refused": [problem.member] if isinstance(problem, BundleRefused) else [],
         "left_out": list(done.left_out),
         "not_kept": done.not_kept,
+        "held_back": held,
         "problem": None if problem is None else str(problem),
     }
 
@@ -216,6 +230,15 @@ def _say(summary: dict[str, Any], *, check: bool) -> None:
         f"{'verified' if check else 'imported'}: {contents(summary)}{size}; "
         f"here already: {counted(here['pages'], 'page')}, {counted(here['files'], 'file')}"
     )
+
+
+def _tell_held_back(held: HeldBack) -> None:
+    if held.until is not None:
+        of = counted(held.projects, "project")
+        click.echo(
+            f"{counted(held.files, 'file')} of {of} not shown yet: younger than policy.min_age; "
+            f"the last is shown from {moment_in_words(held.until)} on"
+        )
 
 
 def _complain(

@@ -164,10 +164,13 @@ def check_access(settings: Settings) -> list[Finding]:
         plain = not is_loopback(host) and settings.server.tls_cert is None
         note = "; without TLS here, a proxy in front has to encrypt them" if plain else ""
         return [*found, ok(_ACCESS, f"asks for a token{note}")]
+    # Whoever has set these may think that all is closed.
+    asks_admins = auth.admin_tokens or auth.admin_tokens_file
+    note = "; auth.admin_tokens is asked for by purging alone" if asks_admins else ""
     if is_loopback(host):
-        return [*found, ok(_ACCESS, f"open to this machine ({host})")]
+        return [*found, ok(_ACCESS, f"open to this machine ({host}){note}")]
     advice = "auth.tokens asks for one (`wheelkeep token` makes it); or listen on 127.0.0.1"
-    what = f"open to everybody who reaches {host}, with the credentials of the indexes"
+    what = f"open to everybody who reaches {host}, with the credentials of the indexes{note}"
     return [*found, warning(_ACCESS, what, advice)]
 
 

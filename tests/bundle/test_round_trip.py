@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from proxy.simple.model import File
 from tests.bundle.caches import NOW, PYPI, MadeCache, run
 from tests.servers import RedisServer
 
@@ -218,3 +219,47 @@ def test_a_bar_is_for_terminals(near: MadeCache, far: MadeCache, bundle: Path) -
     assert quiet.output == ""
     assert said.stderr == ""
     assert "2 projects, 2 pages, 1 document, 4 files" in said.stdout
+
+
+def dated(cache: MadeCache, project: str, days_old: float) -> None:
+    """Say on the page when the files were uploaded."""
+    uploaded = (datetime.now(UTC) - timedelta(days=days_old)).isoformat()
+    entries = [{**file.entry, "upload-time": uploaded} for file in cache.names[project]]
+    cache.names[project] = [File(entry) for entry in entries]
+    cache.write_page(project)
+
+
+def test_what_is_too_young_to_be_shown_is_told(
+    near: MadeCache, far: MadeCache, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever has carried it over looks for it in vain."""
+    dated(near, "alpha", days_old=2)
+    dated(near, "beta", days_old=30)
+    assert run("export", bundle, *near.flags).exit_code == 0
+    monkeypatch.setenv("WHEELKEEP_POLICY__MIN_AGE", "7d")
+    checked = run("import", bundle, *far.flags, "--check")
+    first = run("import", bundle, *far.flags)
+    again = run("import", bundle, *far.flags, "--json")
+
+    said = "2 files of 1 project not shown yet: younger than policy.min_age; the last is shown from"
+    assert said in first.stdout
+    assert (first.exit_code, checked.exit_code) == (0, 0)
+    assert "not shown yet" not in checked.stdout
+    held = json.loads(again.stdout)["held_back"]
+    until = datetime.fromisoformat(held.pop("until"))
+    assert held == {"files": 2, "projects": 1}
+    assert timedelta(days=4.9) < until - datetime.now(UTC) <= timedelta(days=5)
+    assert "not shown" not in run("import", bundle, *far.flags, "--quiet").output
+    monkeypatch.setenv("WHEELKEEP_POLICY__MIN_AGE_EXEMPT", '["alpha"]')
+    assert "not shown yet" not in run("import", bundle, *far.flags).stdout
+
+
+def test_files_without_a_date_are_as_old_as_they_are_known(
+    near: MadeCache, far: MadeCache, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can tell more than when they were seen first, and that is now."""
+    assert run("export", bundle, *near.flags).exit_code == 0
+    assert "not shown" not in run("import", bundle, *far.flags).stdout
+    monkeypatch.setenv("WHEELKEEP_POLICY__MIN_AGE", "7d")
+
+    assert "4 files of 2 projects not shown yet" in run("import", bundle, *far.flags).stdout

@@ -175,6 +175,20 @@ async def test_open_to_everybody() -> None:
     assert found.exit_code == 0
 
 
+async def test_admin_tokens_alone_close_nothing() -> None:
+    """Whoever has set them may think so; with tokens beside them there is nothing to say."""
+    admins = {"WHEELKEEP_AUTH__ADMIN_TOKENS": [hash_of("wk_admin")]}
+    everybody = {"WHEELKEEP_SERVER__HOST": "0.0.0.0"}
+    local = await looked_at(**admins)
+    found = await looked_at(**admins, **everybody)
+    closed = await looked_at(**admins, **everybody, WHEELKEEP_AUTH__TOKENS=[hash_of("wk_sekret")])
+
+    said = "auth.admin_tokens is asked for by purging alone"
+    assert said in local.one("access", CheckResult.OK).found
+    assert said in found.one("access", CheckResult.WARNING).found
+    assert said not in closed.one("access", CheckResult.OK).found
+
+
 async def test_files_of_tokens(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"{hash_of('a')} # me\n{hash_of('b')}\n")
