@@ -22,8 +22,6 @@ from benchmarks.problems import WrongAnswer
 from benchmarks.processes import free_port, is_listening, running
 from benchmarks.rivals import DEVPI, PROXPI, folder_of
 
-_SOURCES = Path(proxy.__file__).parents[1]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -83,8 +81,8 @@ def wheelkeep(
     )
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
     # Compiled modules are allowed, also where that is set: who has installed it has them.
-    environment = {"PYTHONPATH": str(_SOURCES), "PYTHONDONTWRITEBYTECODE": ""}
-    with running(command, folder, partial(_is_healthy, origin), environment) as process:
+    environment = {"PYTHONPATH": str(sources()), "PYTHONDONTWRITEBYTECODE": ""}
+    with running(command, folder, partial(is_healthy, origin), environment) as process:
         yield Server(name="wheelkeep", index_url=f"{origin}/simple/", pid=process.pid)
 
 
@@ -151,7 +149,13 @@ def _send_json(
         return found
 
 
-def _is_healthy(origin: str) -> bool:
+def sources() -> Path:
+    """Where wheelkeep's modules are, and these."""
+    return Path(proxy.__file__).parents[1]
+
+
+def is_healthy(origin: str) -> bool:
+    """Whether a wheelkeep answers there."""
     try:
         return get(Target(url=f"{origin}/healthz")).status == 200
     except (OSError, HTTPException):

@@ -57,7 +57,7 @@ from proxy.storage.blobs import DiskBlobs
 from proxy.storage.opening import connect_objects, connect_redis, open_history, open_pages
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
-from proxy.traces import check_installed
+from proxy.traces import NO_TRACES, Traces, check_installed
 from proxy.upstream import Upstream
 from proxy.upstream_folder import FolderUpstream
 from proxy.upstream_http import HttpUpstream
@@ -188,13 +188,20 @@ async def _telemetry(
     stack: AsyncExitStack, server: Server, access_log: AccessLog | None
 ) -> Telemetry:
     log = access_log if server.access_log else LogForNobody()
-    if not server.traces:
-        return Telemetry(log)
-    check_installed(server.traces)
-    from proxy.otel import open_traces  # noqa: PLC0415 - most go without
+    traces: Traces = NO_TRACES
+    if server.traces:
+        check_installed(server.traces)
+        from proxy.otel import open_traces  # noqa: PLC0415 - most go without
 
-    traces = await stack.enter_async_context(open_traces(server.traces, server.scheme))
-    return Telemetry(log, traces)
+        traces = await stack.enter_async_context(open_traces(server.traces, server.scheme))
+    telemetry = Telemetry(log, traces)
+    loop = asyncio.get_running_loop()
+    telemetry.watch(
+        "wheelkeep_event_loop_tasks",
+        "Tasks of the event loop that have not ended: one for each connection, and its own",
+        lambda: float(len(asyncio.all_tasks(loop))),
+    )
+    return telemetry
 
 
 def _without_routes(telemetry: Telemetry, gate: Gate) -> web.Application:

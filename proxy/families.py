@@ -14,7 +14,12 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 ADDED = frozenset(
-    {"process_open_fds", "process_resident_memory_bytes", "process_virtual_memory_bytes"}
+    {
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_virtual_memory_bytes",
+        "wheelkeep_event_loop_tasks",
+    }
 )
 """Gauges of which each process has its share."""
 _CREATED = "_created"
