@@ -21,6 +21,8 @@ class Breaker:
     _failures: int = field(default=0, init=False)
     _pause: float = field(default=0.0, init=False)
     _closed_again_at: float = field(default=0.0, init=False)
+    _is_trying: bool = field(default=False, init=False)
+    """Whether a caller was let through an open breaker, and nobody has failed since."""
 
     def allows(self, now: float) -> bool:
         """Whether to try at `now`. Allowing a try in an open breaker books the next pause."""
@@ -30,6 +32,7 @@ class Breaker:
             return False
         # One caller tries; were all let through, a slow failure would meet all of them.
         self._closed_again_at = now + self._pause
+        self._is_trying = True
         return True
 
     @property
@@ -45,11 +48,18 @@ class Breaker:
         """Close the breaker."""
         self._failures = 0
         self._pause = 0.0
+        self._is_trying = False
 
     def failed(self, now: float, problem: str = "") -> None:
-        """Count a failure, and open the breaker or lengthen its pause where that is due."""
+        """Count a failure, and open the breaker or lengthen its pause where that is due.
+
+        Callers that were under way when it opened say nothing new: a hundred of them, failing in
+        one bad second, would make it the longest pause.
+        """
+        was_open = self.is_open
         self._failures += 1
         self.problem = problem
-        if self.is_open:
+        if self.is_open and (self._is_trying or not was_open):
+            self._is_trying = False
             self._pause = min(self.longest_pause, self._pause * 2 or self.first_pause)
             self._closed_again_at = now + self._pause
