@@ -21,6 +21,10 @@ from proxy.errors import ConfigError, StoreUnavailable
 TIMEOUT_SECONDS = 0.5
 """Without a byte; a Redis on the network nearby answers in a thousandth of that."""
 _WITHIN_SECONDS = 3.0
+_MOST_AT_ONCE = 32
+"""Questions of one process. Redis does one thing after the other: with a connection for each of a
+thousand requests that come at once it would do nothing but greet, and be taken for one that hangs.
+"""
 
 Result = TypeVar("Result")
 
@@ -32,6 +36,7 @@ class RedisClient:
         self.redis = redis
         self._observe = observe
         self._breaker = Breaker(threshold=1, first_pause=0.5, longest_pause=5.0)
+        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
 
     def __repr__(self) -> str:
         return "<RedisClient, turned away>" if self._breaker.is_open else "<RedisClient>"
@@ -65,10 +70,13 @@ class RedisClient:
     ) -> Result:
         """Do it, unless Redis has just failed. Raises `StoreUnavailable`, and `LockError`."""
         if not self._breaker.allows(time.monotonic()):
-            raise StoreUnavailable("Redis", f"it failed a moment ago: {self._breaker.problem}")
-        begun = time.monotonic()
+            raise self._turned_away()
+        was_failing, begun = self._breaker.is_open, time.monotonic()
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within), self._places:
+                # Whoever waited for those that failed need not find out by itself.
+                if self.is_failing and not was_failing:
+                    raise self._turned_away()
                 result = await work()
         except LockError:
             self._breaker.succeeded()  # it answered: the lock is another's
@@ -87,6 +95,9 @@ class RedisClient:
     async def close(self) -> None:
         """Let go of connections."""
         await self.redis.aclose()
+
+    def _turned_away(self) -> StoreUnavailable:
+        return StoreUnavailable("Redis", f"it failed a moment ago: {self._breaker.problem}")
 
 
 def _sentence(problem: BaseException) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import fakeredis
 import pytest
+from redis.asyncio import Redis
 
 from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
@@ -359,6 +360,20 @@ async def test_redis_keys_expire_and_are_the_documented_ones() -> None:
     assert sorted(await client.keys()) == [b"body:e1", b"page:pypi:six"]
     assert await client.ttl("page:pypi:six") > 86_400
     assert await client.ttl("body:e1") > 86_400
+    await store.close()
+
+
+async def test_redis_is_not_asked_everything_at_once(redis: RedisServer) -> None:
+    """A thousand requests of one moment share a few connections, and all are answered."""
+    store = RedisPages(RedisClient.connect(redis.url), KEEP)
+    await store.write("pypi", SIX, record("e1"), b"body")
+    found = await asyncio.gather(*(store.record("pypi", SIX) for _ in range(1000)))
+    client = Redis.from_url(redis.url)
+    greeted = (await client.info("stats"))["total_connections_received"]
+
+    assert found == [record("e1")] * 1000
+    assert greeted <= 40
+    await client.aclose()
     await store.close()
 
 
