@@ -49,6 +49,7 @@ from proxy.upstream import (
 
 PATIENCE_SECONDS = 3.0
 """How long a client that could have a stale page waits for a newer one."""
+_TRIES_FOR_A_BODY = 3
 
 Content = TypeVar("Content")
 
@@ -120,11 +121,28 @@ class PageCache(Generic[Content]):
             if record is None:
                 raise
         except UpstreamError as problem:
-            if record is None or not stands_in:
+            if not stands_in:
+                record = await self._found_meanwhile(upstream, project)
+            if record is None:
                 raise
             self._telemetry.log.warning(
                 "serving a stale page", project=project, index=upstream.name, problem=str(problem)
             )
+        return self._standing_in(upstream, record)
+
+    async def _found_meanwhile(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
+        """A page that the store has by now, and that may stand in; it may have been away before."""
+        self._beliefs.doubt_unless_watched((upstream.name, project))
+        record = await self.recall(upstream, project)
+        if record is None or record.etag is None:
+            return None
+        return record if self.judge(record) in (Verdict.FRESH, Verdict.STALE) else None
+
+    def _standing_in(self, upstream: Upstream, record: PageRecord) -> Answer[Content]:
+        now = self._now()
+        if self.judge(record) is Verdict.FRESH:
+            journey = Journey.hit(record.stamp.fresh_until, upstream.name, now)
+            return Answer(record=record, journey=journey)
         ttl = min(record.stamp.fresh_until - now, timedelta(seconds=-1))
         journey = Journey(outcome=Outcome.STALE, ttl=ttl, index=upstream.name)
         return Answer(record=record, journey=journey)
@@ -138,9 +156,9 @@ class PageCache(Generic[Content]):
     ) -> Answer[Content]:
         """Like `answer`, with its content, which `load` has from the stored body.
 
-        Where that is gone (evicted by Redis, say) the record alone is worth nothing, and upstream
-        is asked for another. There is no content where the index has no such page, or where
-        the new body is gone as well by now.
+        Where that cannot be had (evicted by Redis, say) the record alone is worth nothing, and
+        upstream is asked for another. There is no content where the index has no such page, or
+        where new bodies are gone as well again and again.
         """
         answer = await self.answer(upstream, project, refresh)
         content = answer.content or await load(answer.record)
@@ -148,9 +166,36 @@ class PageCache(Generic[Content]):
             await answer.kept()  # its body is still on its way to the store
             content = await load(answer.record)
         if content is None and answer.record.etag is not None:
-            answer = await self.ask(upstream, project, refresh, useless=answer.record)
-            content = answer.content or await load(answer.record)
+            return await self._instead_of(answer, upstream, project, refresh, load)
         return replace(answer, content=content)
+
+    async def _instead_of(
+        self,
+        lost: Answer[Content],
+        upstream: Upstream,
+        project: ProjectName,
+        refresh: Refresh[Content],
+        load: Callable[[PageRecord], Awaitable[Content | None]],
+    ) -> Answer[Content]:
+        """An answer with a content, where there is none behind the record of this one.
+
+        As a rule upstream's. It fails only where the store still has nothing then: one that is away
+        comes back. Another process may meanwhile have asked, whose body cannot be had either.
+        """
+        answer = lost
+        for _ in range(_TRIES_FOR_A_BODY):
+            useless = answer.record
+            try:
+                answer = await self.ask(upstream, project, refresh, useless=useless)
+            except UpstreamError:
+                content = await load(lost.record)
+                if content is None:
+                    raise
+                return replace(lost, content=content)
+            content = answer.content or await load(answer.record)
+            if content is not None or answer.record.etag is None:
+                return replace(answer, content=content)
+        return answer
 
     async def ask(
         self,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import StoreUnavailable
+from proxy.errors import StoreUnavailable, UpstreamError
 from proxy.freshness import Stamp
-from proxy.journey import Journey
+from proxy.journey import Journey, Outcome
 from proxy.pagecache import Answer, PageCache, Refresh
 from proxy.settings import Cache, Index
 from proxy.simple.model import ProjectName
@@ -262,6 +262,59 @@ async def test_a_record_whose_body_is_gone_is_no_answer(
     shelf.kept = record(clock, "newer", 10)
     assert (await cache.ask(upstream, SIX, refresh, useless=useless)).record == shelf.kept
     assert asked_about == [None]
+
+
+async def test_a_store_that_comes_back_while_upstream_fails_has_the_answer(
+    cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock
+) -> None:
+    """Stale or fresh; what is too old or gone is none."""
+    shelf.is_away = True
+
+    async def fail(_: PageRecord | None) -> Answer[str]:
+        shelf.is_away = False
+        raise UpstreamError("pypi", URL, "for the test")
+
+    for etag, minutes, outcome in (("stale", -1, Outcome.STALE), ("fresh", 10, Outcome.HIT)):
+        shelf.kept, shelf.is_away = record(clock, etag, minutes), True
+        answer = await cache.answer(upstream, ProjectName(etag), fail)
+        assert (answer.record, answer.journey.outcome) == (shelf.kept, outcome)
+    for kept in (None, record(clock, "too old", -60 * 24 * 365), replace(shelf.kept, etag=None)):
+        shelf.kept, shelf.is_away = kept, True
+        with pytest.raises(UpstreamError):
+            await cache.answer(upstream, ProjectName("attrs"), fail)
+
+
+async def test_a_body_that_cannot_be_had_is_asked_for_until_it_is_there(
+    cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock
+) -> None:
+    """Upstream has another; so has the store, where it was away and upstream fails."""
+    bodies: dict[str, str] = {}
+
+    async def load(kept: PageRecord) -> str | None:
+        return bodies.get(kept.etag or "")
+
+    async def fail(_: PageRecord | None) -> Answer[str]:
+        bodies["kept"] = "its body"
+        raise UpstreamError("pypi", URL, "for the test")
+
+    shelf.kept = record(clock, "kept", 10)
+    answer = await cache.whole_answer(upstream, SIX, fail, load)
+    assert (answer.content, answer.journey.outcome) == ("its body", Outcome.HIT)
+
+    bodies.clear()
+    asked_about: list[PageRecord | None] = []
+
+    async def refresh(known: PageRecord | None) -> Answer[str]:
+        """The first time another process was faster, and its body cannot be had either."""
+        asked_about.append(known)
+        if len(asked_about) == 1:
+            shelf.kept = record(clock, "of another", 10)
+            return Answer(record=shelf.kept, journey=Journey())
+        return Answer(record=record(clock, "new", 10), journey=Journey(), content="new")
+
+    answer = await cache.whole_answer(upstream, SIX, refresh, load)
+    assert answer.content == "new"
+    assert asked_about == [None, None]
 
 
 async def test_what_was_fetched_while_it_waited_answers_a_question(
