@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from cachetools import LRUCache
@@ -59,6 +59,8 @@ _NAME_IN_THREAD_FILES = 500
 _SELECTED_FILES = 1_000_000
 """How many verdicts on files are remembered."""
 _LESSON_SECONDS = 0.2
+_CONFIRMED = timedelta(seconds=5)
+"""How long upstream's last word is not doubted, whatever links are asked for."""
 
 
 class Catalog:
@@ -133,20 +135,33 @@ class Catalog:
         raise ProjectNotFound(project, self.policy.reserved_for(project))
 
     async def file(
-        self, project: ProjectName, filename: str, sha256: str | None, index: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        sha256: str | None,
+        index: str | None = None,
+        *,
+        look_again: bool = False,
     ) -> Listed:
         """The file that a link names. `sha256` None: whatever file has that name.
 
+        `look_again`: ask upstream where a page that is fresh does not list that sha256.
         Raises `FileNotListed`, `HiddenByPolicy`, `ProjectNotFound`, `UpstreamError`.
         """
         if (refusal := self.policy.refuses(project)) is not None:
             raise refusal.refusal(filename)
         if sha256 is None:
             return self._by_name(await self.page(project, index), filename)
-        return await self._by_sha256(project, filename, sha256, index)
+        return await self._by_sha256(project, filename, sha256, index, look_again=look_again)
 
     async def _by_sha256(
-        self, project: ProjectName, filename: str, sha256: str, index: str | None
+        self,
+        project: ProjectName,
+        filename: str,
+        sha256: str,
+        index: str | None,
+        *,
+        look_again: bool,
     ) -> Listed:
         # Another index's own view may link to the file, so all are looked at: the sha256
         # leaves no doubt which file is meant. A bare name does leave one.
@@ -163,9 +178,12 @@ class Catalog:
                 if refusal is not None:
                     break
                 raise
-            await part.kept()
             is_known = True
             file, hidden = part.find(filename, sha256)
+            if look_again and file is None and hidden is None:
+                part = await self._newer_part(upstream, project, part)
+                file, hidden = part.find(filename, sha256)
+            await part.kept()
             if file is not None:
                 standing = self._standing(project, candidates[:at], [part])
                 return Listed(file=file, index=part.index, standing=standing)
@@ -177,6 +195,28 @@ class Catalog:
         if is_known:
             raise FileNotListed(project, filename, sha256)
         raise ProjectNotFound(project, self.policy.reserved_for(project))
+
+    async def _newer_part(self, upstream: Upstream, project: ProjectName, part: Part) -> Part:
+        """The page as upstream has it now, where a link says more than the one that is kept.
+
+        Somebody has seen a newer page: another worker while Redis is away, another machine, or
+        whoever made a lock file. A page that upstream has just confirmed is right.
+        """
+        age = part.record.stamp.age(self._now())
+        if upstream.is_offline or upstream.index.folder is not None or age < _CONFIRMED:
+            return part
+        refresh = partial(self._refresh, upstream, project)
+        try:
+            answer = await self._cache.ask(
+                upstream, project, refresh, impatient=True, doubted=part.record
+            )
+        except UpstreamError:
+            return part
+        content = answer.content or await self._load(answer.record)
+        if content is None:
+            return part
+        judged = await self._judged(upstream, project, answer.record, content, answer.journey)
+        return replace(judged, kept=answer.kept)
 
     @staticmethod
     def _by_name(page: Page, filename: str) -> Listed:

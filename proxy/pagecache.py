@@ -204,14 +204,16 @@ class PageCache(Generic[Content]):
         refresh: Refresh[Content],
         impatient: bool = False,
         useless: PageRecord | None = None,
+        doubted: PageRecord | None = None,
     ) -> Answer[Content]:
         """Ask upstream, once for all who ask now. Raises `UpstreamError`.
 
         An impatient caller gets that error after a while; the question goes on without it.
-        `useless`: a record that looks fresh, and whose body is gone.
+        `useless`: a record that looks fresh, and whose body is gone. `doubted`: one that looks
+        fresh, and of which there is a sign that upstream has a newer one.
         """
         collapsed = (upstream.name, project) in self._flight
-        task = self.start(upstream, project, refresh, useless)
+        task = self.start(upstream, project, refresh, useless, doubted)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if impatient else None):
                 answer = await asyncio.shield(task)
@@ -225,11 +227,12 @@ class PageCache(Generic[Content]):
         project: ProjectName,
         refresh: Refresh[Content],
         useless: PageRecord | None = None,
+        doubted: PageRecord | None = None,
     ) -> asyncio.Task[Answer[Content]]:
         """Ask upstream without waiting for the answer."""
         return self._flight.start(
             (upstream.name, project),
-            lambda: self._in_turn(upstream, project, refresh, useless),
+            lambda: self._in_turn(upstream, project, refresh, useless, doubted),
         )
 
     async def amend(
@@ -258,6 +261,7 @@ class PageCache(Generic[Content]):
         project: ProjectName,
         refresh: Refresh[Content],
         useless: PageRecord | None,
+        doubted: PageRecord | None,
     ) -> Answer[Content]:
         """Ask upstream, unless another process or machine has just done so."""
         key = (upstream.name, project)
@@ -277,7 +281,8 @@ class PageCache(Generic[Content]):
                 # What another fetched while we waited answers us as well, also where the index
                 # wants to be asked each time.
                 is_answer = waited_seconds > 0 and _is_newer(record, before)
-                if record is not None and (is_answer or self.judge(record) is Verdict.FRESH):
+                is_fresh = record != doubted and self.judge(record) is Verdict.FRESH
+                if record is not None and (is_answer or is_fresh):
                     now = self._now()
                     journey = Journey.hit(max(record.stamp.fresh_until, now), upstream.name, now)
                     return Answer(record=record, journey=journey)

@@ -144,15 +144,16 @@ class FileHandlers:
         self, request: web.Request, project: ProjectName, sha256: str | None, filename: str
     ) -> "_Found | web.Response":
         """What to send, open: a file, or the answer itself where that is made here."""
+        index = request.query.get("index")
         try:
-            listed, beside = await self._listed(
-                project, sha256, filename, request.query.get("index")
-            )
+            listed, beside = await self._listed(project, sha256, filename, index)
         except (FileNotListed, UpstreamError) as problem:
             kept = await self._kept(project, sha256, filename, problem)
-            if kept is None:
+            if kept is not None:
+                return _Found(kept, None, None, sha256 is not None and kept.sha256 == sha256)
+            if not isinstance(problem, FileNotListed):
                 raise
-            return _Found(kept, None, None, sha256 is not None and kept.sha256 == sha256)
+            listed, beside = await self._listed(project, sha256, filename, index, look_again=True)
         if beside == SUFFIX and listed.file.made_metadata is not None:
             return await self._answer_metadata(request, project, listed)
         try:
@@ -189,14 +190,20 @@ class FileHandlers:
         self._catalog.learn(project, listed.index, lesson)
 
     async def _listed(
-        self, project: ProjectName, sha256: str | None, filename: str, index: str | None
+        self,
+        project: ProjectName,
+        sha256: str | None,
+        filename: str,
+        index: str | None,
+        *,
+        look_again: bool = False,
     ) -> tuple[Listed, str]:
         """The listed file, and what is asked for beside it: "", ".metadata" or ".asc"."""
         for beside in (SUFFIX, _SIGNATURE):
             stem = filename.removesuffix(beside)
             if stem == filename:
                 continue
-            listed = await self._catalog.file(project, stem, sha256, index)
+            listed = await self._catalog.file(project, stem, sha256, index, look_again=look_again)
             file = listed.file
             # What a page has claimed is never "not found", also where it could not be made.
             is_claimed = file.core_metadata is not None or file.made_metadata is not None
@@ -204,7 +211,8 @@ class FileHandlers:
             if not offered:
                 raise FileNotListed(project, filename)
             return listed, beside
-        return await self._catalog.file(project, filename, sha256, index), ""
+        listed = await self._catalog.file(project, filename, sha256, index, look_again=look_again)
+        return listed, ""
 
     async def _kept(
         self, project: ProjectName, sha256: str | None, filename: str, problem: ProxyError

@@ -586,6 +586,43 @@ async def test_the_link_decides_which_file(
     assert (await proxy.get(link("0" * 64))).status == 404
 
 
+async def test_a_link_that_is_newer_than_the_page(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """Another machine has told of the file: upstream is asked, and not for each such link."""
+    upstream.add("six", "six-1.0.tar.gz")
+    await proxy.get("/simple/six/")
+    new = upstream.add("six", NAME, CONTENT)
+    assert (await proxy.get(link(new))).status == 404, "upstream has just been asked"
+    clock.advance(seconds=10)
+
+    assert await (await proxy.get(link(new))).read() == CONTENT
+    assert upstream.count("/simple/six/") == 2
+    for number in range(5):
+        assert (await proxy.get(link(f"{number:064}"))).status == 404
+    assert upstream.count("/simple/six/") == 2
+
+
+async def test_a_link_that_nobody_knows_while_upstream_fails(
+    proxy: TestClient, upstream: FakeUpstream, clock: Clock
+) -> None:
+    """The page that is fresh counts, and a file that is kept is had without a question."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    await (await proxy.get(link(sha256))).read()
+    del upstream.pages["six"]
+    upstream.add("six", "six-1.0.tar.gz")
+    clock.advance(hours=1)
+    await proxy.get("/simple/six/")
+    upstream.down_with = 503
+    clock.advance(seconds=10)
+    asked = upstream.count("/simple/six/")
+
+    assert await (await proxy.get(link(sha256))).read() == CONTENT
+    assert upstream.count("/simple/six/") == asked
+    assert (await proxy.get(link("0" * 64))).status == 404
+    assert upstream.count("/simple/six/") > asked
+
+
 async def test_two_files_of_one_name(proxy: TestClient, upstream: FakeUpstream) -> None:
     """Each has the link of its own sha256."""
     first = upstream.add("six", NAME, b"first")
