@@ -47,9 +47,13 @@ def weigh(problem: Problem, events: Sequence[Event]) -> Weight:
             return _weigh_failure(problem, events)
         case What.CUT:
             return _weigh_cut(problem, events)
-        case What.REFUSED | What.LATE:
-            is_in_flight = _is_in_flight(problem, events)
-            return Weight.KILLED if is_in_flight else Weight.BROKEN
+        case What.REFUSED:
+            return Weight.KILLED if _is_in_flight(problem, events) else Weight.BROKEN
+        case What.LATE:
+            if _is_in_flight(problem, events):
+                return Weight.KILLED
+            # An upstream that is silent once is waited for nearly as long as pip would.
+            return Weight.UPSTREAM if problem.seen_at is None else Weight.BROKEN
 
 
 def _weigh_failure(problem: Problem, events: Sequence[Event]) -> Weight:
@@ -58,9 +62,11 @@ def _weigh_failure(problem: Problem, events: Sequence[Event]) -> Weight:
     if problem.kind == PAGE and not problem.is_same_connection:
         # Files are on disk. Pages are in Redis, and in the memory of the worker that had them.
         for away, back, was_emptied in redis_absences(events):
-            if away <= problem.ended and problem.begun <= back + _REDIS_NOTICED_SECONDS:
-                return Weight.REDIS
-            if was_emptied and problem.seen_at <= back + _REDIS_NOTICED_SECONDS <= problem.ended:
+            noticed = back + _REDIS_NOTICED_SECONDS
+            is_now = away <= problem.ended and problem.begun <= noticed
+            # What was seen meanwhile could not be written down.
+            was_then = away <= problem.seen_at <= noticed
+            if is_now or was_then or (was_emptied and problem.seen_at <= noticed <= problem.ended):
                 return Weight.REDIS
     return Weight.BROKEN
 

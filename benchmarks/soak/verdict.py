@@ -1,0 +1,39 @@
+"""Whether anything is left behind, by what was counted in the quiet after each round. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.held.verdict import Claim, memory_claim
+from benchmarks.steady import Point
+
+_MORE = 12
+"""Of descriptors, tasks or threads that are no leak: what maintenance does just now."""
+
+
+def claims(counted: Mapping[str, Sequence[Point]]) -> list[Claim]:
+    """What holds of each, by requests that were answered until then."""
+    found = [
+        _count_claim(what, counted[what]) for what in ("descriptors", "tasks") if counted.get(what)
+    ]
+    if counted.get("threads"):
+        found.append(_thread_claim(counted["threads"]))
+    return [*found, memory_claim("memory of all workers is flat", counted.get("pss", ()))]
+
+
+def _count_claim(what: str, points: Sequence[Point]) -> Claim:
+    first, last = points[0][1], points[-1][1]
+    return Claim(
+        words=f"{what} are as at the beginning",
+        is_kept=last <= first + _MORE,
+        figures=f"{first:,.0f} after {points[0][0]:,.0f} requests,"
+        f" {last:,.0f} after {points[-1][0]:,.0f} (at most {_MORE} more)",
+    )
+
+
+def _thread_claim(points: Sequence[Point]) -> Claim:
+    # A pool that has been busy once keeps its threads: the second half counts.
+    middle, last = points[len(points) // 2][1], points[-1][1]
+    return Claim(
+        words="threads are no more than halfway",
+        is_kept=last <= middle + _MORE,
+        figures=f"{middle:,.0f} halfway, {last:,.0f} at the end (at most {_MORE} more)",
+    )
