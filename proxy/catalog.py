@@ -439,9 +439,7 @@ class Catalog:
         match answer:
             case Unchanged():
                 assert record is not None, "304 is accepted only where validators were sent"
-                return await self._cache.note_unchanged(
-                    upstream, project, record, answer.headers, previous
-                )
+                return await self._cache.note_unchanged(upstream, project, record, answer, previous)
             case NewPage():
                 content = await self._parse(upstream, project, answer)
                 content = content.offering_metadata()

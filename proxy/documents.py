@@ -181,9 +181,7 @@ class Documents:
             return await self._cache.note_absent(upstream, wanted.name)
         if isinstance(answer, Unchanged):
             assert record is not None, "304 is accepted only where validators were sent"
-            return await self._cache.note_unchanged(
-                upstream, wanted.name, record, answer.headers, previous
-            )
+            return await self._cache.note_unchanged(upstream, wanted.name, record, answer, previous)
 
         def read() -> tuple[str, bytes]:
             body = wanted.read(answer.body)

@@ -134,9 +134,11 @@ class Page:
     def stamp(self) -> Stamp:
         """Since when and until when the page is taken for right: until the first part is stale."""
         stamps = [part.record.stamp for part in self.parts]
+        fetched_at = min(stamp.fetched_at for stamp in stamps)
         return Stamp(
-            fetched_at=min(stamp.fetched_at for stamp in stamps),
+            fetched_at=fetched_at,
             fresh_until=min(stamp.fresh_until for stamp in stamps),
+            age_when_fetched=max(stamp.age(fetched_at) for stamp in stamps),
         )
 
     @property

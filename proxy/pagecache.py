@@ -15,7 +15,7 @@ and return what is to be kept.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 from proxy.beliefs import Belief, Beliefs
 from proxy.errors import Offline, StoreUnavailable, UpstreamError, UpstreamTimeout
 from proxy.flight import Flight
-from proxy.freshness import ABSENCE_LIFETIME, Stamp, Verdict, judge, lifetime_of
+from proxy.freshness import ABSENCE_LIFETIME, Stamp, Verdict, judge, stamp_of
 from proxy.journey import Journey, Outcome
 from proxy.keeping import Keeping
 from proxy.settings import Cache
@@ -43,6 +43,7 @@ from proxy.upstream import (
     LIST_DEADLINE_SECONDS,
     PAGE_DEADLINE_SECONDS,
     NewPage,
+    Unchanged,
     Upstream,
     Validators,
 )
@@ -379,7 +380,8 @@ class PageCache(Generic[Content]):
     async def note_absent(self, upstream: Upstream, project: ProjectName) -> Answer[Content]:
         """Upstream said 404: remember that for a short time."""
         lifetime = upstream.lifetime if upstream.lifetime is not None else ABSENCE_LIFETIME
-        record = PageRecord(source=upstream.index.url, stamp=self._stamp(lifetime), etag=None)
+        stamp = Stamp(fetched_at=self._now(), fresh_until=self._now() + lifetime)
+        record = PageRecord(source=upstream.index.url, stamp=stamp, etag=None)
         await self.write(upstream, project, record)
         return self._answer(upstream, record, Outcome.MISS, 404, None)
 
@@ -388,11 +390,20 @@ class PageCache(Generic[Content]):
         upstream: Upstream,
         project: ProjectName,
         record: PageRecord,
-        headers: Mapping[str, str],
+        unchanged: Unchanged,
         content: Content | None,
     ) -> Answer[Content]:
-        """Upstream said 304: a new stamp, no new body (RFC 9111 §4.3.4)."""
-        renewed = replace(record, stamp=self._stamp(self._lifetime(upstream, headers)))
+        """Upstream said 304: what stands above the page is new, its body is not.
+
+        RFC 9111 §3.2: what is not said again holds on.
+        """
+        renewed = replace(
+            record,
+            stamp=self._stamp(upstream, unchanged),
+            upstream_etag=unchanged.validators.etag or record.upstream_etag,
+            last_modified=unchanged.validators.last_modified or record.last_modified,
+            serial=unchanged.header("X-PyPI-Last-Serial") or record.serial,
+        )
         await self.write(upstream, project, renewed)
         return self._answer(upstream, renewed, Outcome.REVALIDATED, 304, content)
 
@@ -428,21 +439,18 @@ class PageCache(Generic[Content]):
     def _new_record(self, upstream: Upstream, page: NewPage, etag: str) -> PageRecord:
         return PageRecord(
             source=upstream.index.url,
-            stamp=self._stamp(self._lifetime(upstream, page.headers)),
+            stamp=self._stamp(upstream, page),
             etag=etag,
             upstream_etag=page.validators.etag,
             last_modified=page.validators.last_modified,
             serial=page.header("X-PyPI-Last-Serial"),
         )
 
-    def _lifetime(self, upstream: Upstream, headers: Mapping[str, str]) -> timedelta:
+    def _stamp(self, upstream: Upstream, said: Unchanged | NewPage) -> Stamp:
+        now, ttl = self._now(), self._settings.page_ttl
         if upstream.lifetime is not None:
-            return upstream.lifetime
-        return lifetime_of(headers, self._settings.page_ttl)
-
-    def _stamp(self, lifetime: timedelta) -> Stamp:
-        now = self._now()
-        return Stamp(fetched_at=now, fresh_until=now + lifetime)
+            ttl = upstream.lifetime
+        return stamp_of(said.headers, ttl, now, said.passed)
 
     def _answer(
         self,
@@ -454,7 +462,7 @@ class PageCache(Generic[Content]):
     ) -> Answer[Content]:
         journey = Journey(
             outcome=outcome,
-            ttl=record.stamp.lifetime,
+            ttl=record.stamp.left_when_fetched,
             forward_status=status,
             stored=outcome is Outcome.MISS,
             index=upstream.name,

@@ -189,9 +189,7 @@ class RootLists:
                 return await self._cache.note_absent(upstream, ROOT_LIST)
             if isinstance(answer, Unchanged):
                 assert record is not None, "304 is accepted only where validators were sent"
-                return await self._cache.note_unchanged(
-                    upstream, ROOT_LIST, record, answer.headers, None
-                )
+                return await self._cache.note_unchanged(upstream, ROOT_LIST, record, answer, None)
             try:
                 etag = await _made(raw, canonical, answer.content_type, answer.charset)
             except MalformedPage as problem:

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 import aiohttp
+from multidict import CIMultiDict, MultiMapping
 from yarl import URL
 
 from proxy import __version__
@@ -156,6 +157,11 @@ def content_range(headers: Mapping[str, str]) -> tuple[int, int | None] | None:
     if match is None:
         return None
     return int(match[1]), int(match[2]) if match[2] != "*" else None
+
+
+def combined(headers: MultiMapping[str]) -> Mapping[str, str]:
+    """The same with one line for each name (RFC 9110 §5.3): names in any case."""
+    return CIMultiDict((name, ", ".join(headers.getall(name))) for name in set(headers))
 
 
 def validator_of(headers: Mapping[str, str]) -> str | None:

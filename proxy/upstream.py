@@ -28,21 +28,12 @@ class Validators:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unchanged:
-    """Upstream answered 304: what we hold is right."""
+class _Said:
+    """What stands above an answer, where lines of one name are one line (RFC 9110 §5.3)."""
 
     headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewPage:
-    """Upstream sent a page. `url` is the address after redirects."""
-
-    body: bytes
-    headers: Mapping[str, str]
-    content_type: str
-    charset: str | None
-    url: str
+    passed: tuple[Mapping[str, str], ...] = ()
+    """The headers of the redirects on the way."""
 
     @property
     def validators(self) -> Validators:
@@ -53,6 +44,31 @@ class NewPage:
         """A header that can be kept and sent on: None where it holds other than ASCII."""
         value = self.headers.get(name)
         return value if value is not None and value.isascii() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged(_Said):
+    """Upstream answered 304: what we hold is right."""
+
+    def is_about(self, asked: Validators) -> bool:
+        """Whether it can mean what was asked about, and not another page (RFC 9111 §4.3.4)."""
+        etag = self.header("ETag")
+        return not (etag and asked.etag) or _opaque(etag) == _opaque(asked.etag)
+
+
+def _opaque(etag: str) -> str:
+    """An ETag as the weak comparison sees it (RFC 9110 §8.8.3.2)."""
+    return etag.strip().removeprefix("W/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPage(_Said):
+    """Upstream sent a page. `url` is the address after redirects."""
+
+    body: bytes
+    content_type: str
+    charset: str | None
+    url: str
 
 
 class Upstream(Protocol):

@@ -10,7 +10,14 @@ Read first: RFC 9110 §13 (conditional requests), PEP 691 (content types).
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -45,6 +52,7 @@ from proxy.transport import (
     as_ours,
     as_written,
     byte_range,
+    combined,
     content_range,
     retry_after_seconds,
     validator_of,
@@ -158,12 +166,13 @@ class HttpUpstream:
     ) -> Unchanged | NewPage:
         """See `Upstream`."""
 
-        async def ask() -> Unchanged | NewPage:
-            async with self._get(url, validators, accept) as response:
-                if (unchanged := self._checked(response, project, validators)) is not None:
-                    return unchanged
-                body = b"".join([chunk async for chunk in self._read(response, LARGEST_PAGE_BYTES)])
-                return self._new_page(response, body)
+        async def ask(held: Validators | None = validators) -> Unchanged | NewPage:
+            async with self._get(url, held, accept) as response:
+                unchanged = self._checked(response, project, held)
+                if unchanged is None:
+                    pieces = self._read(response, LARGEST_PAGE_BYTES)
+                    return self._new_page(response, b"".join([one async for one in pieces]))
+            return unchanged if _is_about(unchanged, held) else await ask(None)
 
         return await self._guarded(url, project, PAGE_DEADLINE_SECONDS, ask)
 
@@ -173,13 +182,14 @@ class HttpUpstream:
         """See `Upstream`."""
         url = str(self._url)
 
-        async def ask() -> Unchanged | NewPage:
-            async with self._get(url, validators) as response:
-                if (unchanged := self._checked(response, project, validators)) is not None:
-                    return unchanged
-                with into.open("wb") as file:
-                    await self._copy(response, file)
-                return self._new_page(response, b"")
+        async def ask(held: Validators | None = validators) -> Unchanged | NewPage:
+            async with self._get(url, held) as response:
+                unchanged = self._checked(response, project, held)
+                if unchanged is None:
+                    with into.open("wb") as file:
+                        await self._copy(response, file)
+                    return self._new_page(response, b"")
+            return unchanged if _is_about(unchanged, held) else await ask(None)
 
         return await self._guarded(url, project, LIST_DEADLINE_SECONDS, ask)
 
@@ -292,7 +302,7 @@ class HttpUpstream:
             case 200:
                 return None
             case 304 if asked_with:
-                return Unchanged(headers=response.headers)
+                return Unchanged(headers=combined(response.headers), passed=_passed(response))
             case 404 | 410:
                 raise ProjectNotFound(project)
             case _:
@@ -311,7 +321,8 @@ class HttpUpstream:
     def _new_page(self, response: aiohttp.ClientResponse, body: bytes) -> NewPage:
         return NewPage(
             body=body,
-            headers=response.headers,
+            headers=combined(response.headers),
+            passed=_passed(response),
             content_type=response.content_type.lower()
             if "Content-Type" in response.headers
             else "",
@@ -435,3 +446,11 @@ class HttpUpstream:
 def _is_delimited(response: aiohttp.ClientResponse) -> bool:
     """Whether a connection that breaks off can be told from the end of the body."""
     return response.content_length is not None or "Transfer-Encoding" in response.headers
+
+
+def _is_about(unchanged: Unchanged, asked: Validators | None) -> bool:
+    return asked is None or unchanged.is_about(asked)
+
+
+def _passed(response: aiohttp.ClientResponse) -> tuple[Mapping[str, str], ...]:
+    return tuple(combined(redirect.headers) for redirect in response.history)

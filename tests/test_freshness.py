@@ -10,7 +10,7 @@ from proxy.freshness import (
     Verdict,
     cache_control,
     judge,
-    lifetime_of,
+    stamp_of,
 )
 
 FETCHED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -63,18 +63,28 @@ def test_nothing_is_missing() -> None:
 )
 def test_lifetime(headers: dict[str, str], seconds: float) -> None:
     """What upstream says counts, as a shared cache reads it."""
-    assert lifetime_of(headers, None) == timedelta(seconds=seconds)
+    assert stamp_of(headers, None, FETCHED).left_when_fetched == timedelta(seconds=seconds)
 
 
 def test_the_setting_beats_upstream() -> None:
     """`page_ttl` is what the operator wants, whatever upstream says."""
-    assert lifetime_of({"Cache-Control": "no-store"}, timedelta(hours=1)) == timedelta(hours=1)
+    headers = {"Cache-Control": "no-store", "Age": "60"}
+
+    assert stamp_of(headers, timedelta(hours=1), FETCHED).lifetime == timedelta(hours=1)
 
 
 def test_age_is_never_negative() -> None:
     """Whatever the clock did."""
     assert STAMP.age(FETCHED - timedelta(days=1)) == timedelta(0)
     assert STAMP.age(FETCHED + timedelta(seconds=5)) == timedelta(seconds=5)
+
+
+def test_age_goes_on_from_what_upstream_said() -> None:
+    """Also past the end of the page's lifetime, and of a year."""
+    stamp = stamp_of({"Cache-Control": "max-age=600", "Age": "100"}, None, FETCHED)
+
+    assert stamp.age(FETCHED + timedelta(seconds=5)) == timedelta(seconds=105)
+    assert stamp.lifetime == timedelta(seconds=600)
 
 
 def test_directives() -> None:

@@ -10,6 +10,7 @@ import hmac
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from msgspec import Meta, Struct
 
 from proxy import __version__
 from proxy.bundle.errors import BundleRefused, NotABundle
+from proxy.freshness import LONGEST_LIFETIME
 from proxy.simple.model import ProjectName, is_digest, is_plain_filename, normalize
 from proxy.storage.blobs import BlobKey
 from proxy.storage.pages import PageRecord
@@ -240,6 +242,8 @@ def _wrong_in_page(project: str, page: BundledPage) -> str:
         return f"{page.name!a} is from a time that will not come"
     if stamp.fetched_at.tzinfo is None or stamp.fresh_until.tzinfo is None:
         return f"{page.name!a} has times without a zone"
+    if not timedelta(0) <= stamp.age_when_fetched <= LONGEST_LIFETIME:
+        return f"{page.name!a} is of an age that nothing has"
     return ""
 
 

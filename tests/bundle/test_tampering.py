@@ -337,6 +337,8 @@ RECORD = ("projects", 0, "pages", 0, "record")
         (set_key(*RECORD, "upstream_etag", to="\u20ac"), "header"),
         (set_key(*RECORD, "stamp", "fetched_at", to="9999-12-31T23:59:59Z"), "time"),
         (set_key(*RECORD, "stamp", "fetched_at", to="2026-01-01T00:00:00"), "zone"),
+        (set_key(*RECORD, "stamp", "age_when_fetched", to="-PT1S"), "age"),
+        (set_key(*RECORD, "stamp", "age_when_fetched", to="P999999D"), "age"),
         (set_key("projects", 0, "seen", to={"pypi": {"x": 1e300}}), "seen"),
         (set_key("projects", 0, "seen", to={"other": {"x": 1}}), "other"),
     ],
