@@ -250,7 +250,11 @@ def _reason(problem: ProxyError) -> str | None:
 def _own_headers(problem: web.HTTPException) -> dict[str, str]:
     kept = ("Location", "Allow")
     headers = {name: problem.headers[name] for name in kept if name in problem.headers}
-    return headers | {"X-Content-Type-Options": "nosniff"}
+    headers["X-Content-Type-Options"] = "nosniff"
+    if problem.status >= 400:
+        # RFC 9111 §4.2.2: without a word, a cache may remember a 404 for as long as it likes.
+        headers["Cache-Control"] = "no-store"
+    return headers
 
 
 def on_prepare(

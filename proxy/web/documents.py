@@ -24,7 +24,7 @@ from proxy.web.access import NOTE
 from proxy.web.described import AGEING, MOVED, UNCHANGED, Answer, as_json, described
 from proxy.web.names import moved, project_named
 from proxy.web.pages import headers_of, not_modified
-from proxy.web.ranges import matches
+from proxy.web.ranges import is_known
 
 _FAILS = (
     BadRequest,
@@ -109,7 +109,7 @@ class DocumentHandlers:
         )
         headers["Vary"] = "Accept-Encoding"
         etag = f"{document.etag}.doc{'.gz' if coding is Coding.GZIP else ''}"
-        if matches(request.headers.get("If-None-Match"), etag):
+        if is_known(request.headers, etag):
             return not_modified(etag, headers)
         is_packed = coding is Coding.GZIP
         body = document.gzipped if is_packed else await asyncio.to_thread(document.identity)

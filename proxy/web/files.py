@@ -42,7 +42,7 @@ from proxy.web.access import NOTE
 from proxy.web.answers import ReadyAnswer, ReadyAnswers
 from proxy.web.described import Answer, described
 from proxy.web.names import project_named
-from proxy.web.ranges import matches
+from proxy.web.ranges import is_known
 from proxy.web.ready import ReadyBodies
 from proxy.web.sending import LARGEST_READY_BYTES, file_headers, send_file
 from proxy.web.waiting import LOOKING_SECONDS, Openings, Patience
@@ -279,7 +279,7 @@ class FileHandlers:
         if wheel.sha256 is not None and made.was_kept and listed.standing is not None:
             self._offer(request, made.sha256, listed.standing, headers, made.data)
         headers["ETag"] = f'"{made.sha256}"'
-        if matches(request.headers.get("If-None-Match"), made.sha256):
+        if is_known(request.headers, made.sha256):
             del headers["Content-Type"]
             return web.Response(status=304, headers=headers)
         return web.Response(body=made.data, headers=headers)

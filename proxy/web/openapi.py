@@ -30,7 +30,7 @@ from proxy.web.described import (
     described,
     promise_of,
 )
-from proxy.web.ranges import matches
+from proxy.web.ranges import is_known
 from proxy.web.schemas import Schemas
 from proxy.web.tokens import Gate
 
@@ -86,7 +86,7 @@ class DescriptionHandlers:
         request[NOTE].route = "openapi"
         body, etag = self._made
         headers = {"ETag": f'"{etag}"', "Cache-Control": "no-cache"}
-        if matches(request.headers.get("If-None-Match"), etag):
+        if is_known(request.headers, etag):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
 

@@ -47,7 +47,7 @@ from proxy.web.access import NOTE
 from proxy.web.answers import DESCRIBING, ReadyAnswer, ReadyAnswers
 from proxy.web.described import AGEING, MOVED, UNCHANGED, Answer, described
 from proxy.web.names import moved, project_named
-from proxy.web.ranges import matches
+from proxy.web.ranges import is_known
 from proxy.web.ready import Body, ReadyPages, etag_for, representation_tag, seen_from
 from proxy.web.sending import sent_by_kernel
 
@@ -146,12 +146,12 @@ class PageHandlers:
         headers = headers_at(self._now())
         etag = etag_for(page.etag, seen_from(page, view), format, coding)
         tag = representation_tag(format, coding)
-        is_known = matches(request.headers.get("If-None-Match"), etag)
-        body = None if is_known else await self._ready.body(page, view, format, coding, etag)
+        is_here = is_known(request.headers, etag)
+        body = None if is_here else await self._ready.body(page, view, format, coding, etag)
         await page.kept()
         fresh_until, ready = page.parts[0].record.stamp.fresh_until, self._ready.kept(etag)
         self._offer(request, page.standing(), fresh_until, tag, etag, ready, headers_at)
-        if is_known:
+        if is_here:
             return not_modified(etag, headers)
         return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
 
@@ -209,7 +209,7 @@ class PageHandlers:
         tag, nothing = representation_tag(format, coding), Body(None)  # files have the bytes
         self._offer(request, listing.standing, stamp.fresh_until, tag, etag, nothing, headers_at)
         headers = headers_at(self._now())
-        if matches(request.headers.get("If-None-Match"), etag):
+        if is_known(request.headers, etag):
             return not_modified(etag, headers)
         headers["Cache-Status"] = listing.journey.cache_status
         headers["X-Request-Id"] = note.request_id

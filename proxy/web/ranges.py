@@ -7,6 +7,8 @@ what cannot be read, with the whole file, as the RFC allows.
 import re
 from dataclasses import dataclass
 
+from multidict import MultiMapping
+
 _RANGE = re.compile(r"\Abytes\s*=\s*(\d*)\s*-\s*(\d*)\s*\Z", re.IGNORECASE | re.ASCII)
 _MOST_DIGITS = 19
 
@@ -43,6 +45,8 @@ def choose_range(header: str | None, size_bytes: int) -> Whole | Part | Unsatisf
     first, last = match[1], match[2]
     if not (first or last) or len(first) > _MOST_DIGITS or len(last) > _MOST_DIGITS:
         return Whole()
+    if not first and int(last) and not size_bytes:
+        return Whole()  # §14.1.2: all there is, and no Content-Range can say so
     if not first:
         start, stop = max(0, size_bytes - int(last)), size_bytes
     else:
@@ -50,6 +54,12 @@ def choose_range(header: str | None, size_bytes: int) -> Whole | Part | Unsatisf
         if last and int(last) < int(first):
             return Whole()  # RFC 9110 §14.1.1: invalid, hence ignored
     return Part(start, stop) if start < stop else Unsatisfiable()
+
+
+def is_known(headers: MultiMapping[str], etag: str) -> bool:
+    """Whether a client says in its If-None-Match, on however many lines, that it has `etag`."""
+    lines = headers.getall("If-None-Match", [])
+    return bool(lines) and matches(", ".join(lines), etag)
 
 
 def matches(header: str | None, etag: str) -> bool:
