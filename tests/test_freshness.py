@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.freshness import (
     DEFAULT_LIFETIME,
+    LONGEST_LIFETIME,
     Stamp,
     Verdict,
     cache_control,
@@ -85,6 +88,42 @@ def test_age_goes_on_from_what_upstream_said() -> None:
 
     assert stamp.age(FETCHED + timedelta(seconds=5)) == timedelta(seconds=105)
     assert stamp.lifetime == timedelta(seconds=600)
+
+
+_NAMES = ("Cache-Control", "Expires", "Date", "Age", "Vary")
+_PIECES = (
+    "max-age",
+    "s-maxage",
+    "no-cache",
+    "=",
+    ",",
+    " ",
+    '"',
+    "\\",
+    "9",
+    "60",
+    "-",
+    "*",
+    "\xe9",
+    "\xb2",
+)
+_VALUES = st.lists(st.sampled_from(_PIECES)).map("".join) | st.sampled_from(
+    (
+        "Tue, 24 Nov 2026 13:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Mon, 01 Jan 0001 00:00:00 GMT",
+    )
+)
+
+
+@given(st.dictionaries(st.sampled_from(_NAMES), _VALUES), st.booleans())
+def test_whatever_upstream_says_makes_a_stamp(headers: dict[str, str], is_redirect: bool) -> None:
+    """Fresh from now on, for a year at most."""
+    stamp = stamp_of({} if is_redirect else headers, None, FETCHED, [headers])
+
+    assert stamp.fetched_at == FETCHED
+    assert FETCHED <= stamp.fresh_until <= FETCHED + LONGEST_LIFETIME
+    assert timedelta(0) <= stamp.age(FETCHED) <= LONGEST_LIFETIME
 
 
 def test_directives() -> None:

@@ -14,12 +14,25 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FILENAME = "six-1.0.tar.gz"
 FILE = f"/files/six/{SHA256}/{FILENAME}"
 """Where wheelkeep has the file of every page that is said here without another word."""
+METADATA = b"Metadata-Version: 2.1\nName: six\nVersion: 1.0\n"
+PATHS = ["/simple/", "/simple/six/", "/pypi/six/json", FILE, f"{FILE}.metadata", "/openapi.json"]
+"""One of each kind of what clients may keep."""
+
+
+_LIST = b'{"meta": {"api-version": "1.0"}, "projects": [{"name": "six"}]}'
+_PROJECT_JSON = b'{"info": {"name": "six", "version": "1.0"}, "releases": {}, "urls": []}'
 
 
 def body(version: str = "1.0") -> bytes:
     """A page with one file of that version."""
     filename = f"six-{version}.tar.gz"
-    file = {"filename": filename, "url": f"/{filename}", "hashes": {"sha256": SHA256}}
+    metadata = {"sha256": hashlib.sha256(METADATA).hexdigest()}
+    file = {
+        "filename": filename,
+        "url": f"/{filename}",
+        "hashes": {"sha256": SHA256},
+        "core-metadata": metadata,
+    }
     return json.dumps({"meta": {"api-version": "1.0"}, "name": "six", "files": [file]}).encode()
 
 
@@ -52,12 +65,15 @@ class Question:
 
 
 class ScriptedIndex:
-    """Knows the projects that it is told of, and the file of their pages."""
+    """Knows the projects that it is told of, and what stands beside them."""
 
     def __init__(self) -> None:
         self.questions: list[Question] = []
-        self._answers: dict[str, list[bytes]] = {
-            f"/{FILENAME}": [said(page=CONTENT, kind="application/octet-stream")]
+        self._answers = {
+            "/simple/": [said(page=_LIST)],
+            "/pypi/six/json": [said(page=_PROJECT_JSON, kind="application/json")],
+            f"/{FILENAME}": [said(page=CONTENT, kind="application/octet-stream")],
+            f"/{FILENAME}.metadata": [said(page=METADATA, kind="text/plain")],
         }
         self._server: asyncio.Server | None = None
 

@@ -3,21 +3,18 @@
 import pytest
 from aiohttp.test_utils import TestClient
 
-from tests.conformance.asking import PAGE, get
-from tests.conformance.index import FILE, SHA256, ScriptedIndex, said
+from tests.conformance.asking import get
+from tests.conformance.index import FILE, PATHS, SHA256
 from tests.fakes import JSON
 from tests.raw import connection
 from tests.raw import get as plain
 
 LONG_AGO = "Tue, 01 Jan 2019 00:00:00 GMT"
 IN_FUTURE = "Fri, 01 Jan 2038 00:00:00 GMT"
-LIST = said(page=b'{"meta": {"api-version": "1.0"}, "projects": [{"name": "six"}]}')
-PATHS = [PAGE, FILE, "/simple/", "/openapi.json"]
 
 
-async def test_the_etags_that_a_client_has(proxy: TestClient, index: ScriptedIndex) -> None:
+async def test_the_etags_that_a_client_has(proxy: TestClient) -> None:
     """Compared weakly (§13.1.2), one of a list or any; what is no ETag is not ours."""
-    index.answers("/simple/", LIST)
     for path in PATHS:
         etag = (await get(proxy, path)).headers["ETag"]
         statuses = {
@@ -46,9 +43,8 @@ async def test_the_etags_that_a_client_has(proxy: TestClient, index: ScriptedInd
             assert (path, header, answer.status) == (path, header, status)
 
 
-async def test_etags_on_several_lines_are_one_list(proxy: TestClient, index: ScriptedIndex) -> None:
+async def test_etags_on_several_lines_are_one_list(proxy: TestClient) -> None:
     """RFC 9110 §5.3."""
-    index.answers("/simple/", LIST)
     other = 'If-None-Match: "other"'
     for path in PATHS:
         ours = f"If-None-Match: {(await get(proxy, path)).headers['ETag']}"
@@ -64,7 +60,7 @@ async def test_etags_on_several_lines_are_one_list(proxy: TestClient, index: Scr
 
 async def test_dates_decide_nothing(proxy: TestClient) -> None:
     """No answer has a Last-Modified, so none can be held against one (§13.1.3, §13.1.4)."""
-    for path in (PAGE, FILE):
+    for path in PATHS:
         answer = await get(proxy, path)
         assert "Last-Modified" not in answer.headers
         etag = answer.headers["ETag"]
@@ -78,7 +74,7 @@ async def test_dates_decide_nothing(proxy: TestClient) -> None:
 
 async def test_if_match_is_for_whoever_would_change_something(proxy: TestClient) -> None:
     """§13.1.1 lets a cache ignore it, and nothing can be changed here by its means."""
-    for path in (PAGE, FILE):
+    for path in PATHS:
         etag = (await get(proxy, path)).headers["ETag"]
         for header in (etag, '"other"', "*", f"W/{etag}"):
             assert (await get(proxy, path, If_Match=header)).status == 200
@@ -101,11 +97,8 @@ async def test_each_representation_has_an_etag_of_its_own(proxy: TestClient) -> 
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
-async def test_a_304_says_what_its_200_would_say(
-    proxy: TestClient, index: ScriptedIndex, coding: str
-) -> None:
+async def test_a_304_says_what_its_200_would_say(proxy: TestClient, coding: str) -> None:
     """Cache-Control, Date, ETag, Vary and what else there is of these; nothing of a body."""
-    index.answers("/simple/", LIST)
     for path in PATHS:
         etag = (await get(proxy, path, Accept_Encoding=coding)).headers["ETag"]
         whole = await get(proxy, path, Accept_Encoding=coding)
@@ -127,7 +120,7 @@ async def test_a_condition_is_for_what_is_there(proxy: TestClient) -> None:
 
 async def test_head_has_conditions_too(proxy: TestClient) -> None:
     """As GET has."""
-    for path in (PAGE, FILE):
+    for path in PATHS:
         etag = (await get(proxy, path)).headers["ETag"]
         assert (await get(proxy, path, "HEAD", If_None_Match=etag)).status == 304
         assert (await get(proxy, path, "HEAD", If_None_Match='"other"')).status == 200

@@ -8,12 +8,11 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from tests.conformance.asking import PAGE, get
-from tests.conformance.index import FILE, FILENAME, SHA256, ScriptedIndex, said
+from tests.conformance.index import FILE, FILENAME, PATHS, SHA256, ScriptedIndex, said
 from tests.conftest import MakeProxy
 from tests.fakes import JSON, Clock
 
 NOT_ALIKE = {"date", "x-request-id"}
-LIST = said(page=b'{"meta": {"api-version": "1.0"}, "projects": []}')
 
 
 async def test_age_goes_on_from_that_of_the_index(
@@ -43,22 +42,23 @@ async def test_a_stale_page_is_stale_to_caches_behind(
     assert (answer.headers["Age"], answer.headers["Cache-Control"]) == ("100", "public, max-age=60")
     assert answer.headers["Cache-Status"] == "wheelkeep; hit; ttl=-40"
     assert "Warning" not in answer.headers
+    unsent = await get(proxy, If_None_Match=answer.headers["ETag"])
+    assert (unsent.status, unsent.headers["Age"]) == (304, "100")
 
 
 async def test_every_answer_has_one_date_in_the_form_of_today(proxy: TestClient) -> None:
     """RFC 9110 §6.6.1, §5.6.7."""
-    for path in (PAGE, PAGE, FILE, FILE, "/simple/none/", "/none", "/simple/Six/"):
+    for path in (*PATHS, *PATHS, "/simple/none/", "/none", "/simple/Six/"):
         dates = (await get(proxy, path)).headers.getall("Date")
         assert len(dates) == 1
         assert dates[0].endswith(" GMT")
         assert parsedate_to_datetime(dates[0]).tzinfo is not None
 
 
-async def test_head_says_what_get_says(proxy: TestClient, index: ScriptedIndex) -> None:
+async def test_head_says_what_get_says(proxy: TestClient) -> None:
     """RFC 9110 §9.3.2: also of what cannot be had."""
-    index.answers("/simple/", LIST)
     absent = ["/simple/none/", "/simple/Six/", "/none", "/files/six/-/x.whl"]
-    for path in (PAGE, FILE, "/simple/", "/openapi.json", *absent):
+    for path in (*PATHS, *absent):
         for accept in ("*/*", "image/png"):
             await get(proxy, path, Accept=accept)
             by_get = await get(proxy, path, Accept=accept)
@@ -124,6 +124,13 @@ async def test_what_cannot_be_had_is_kept_by_nobody(
         assert (path, answer.headers.get("Cache-Control")) == (path, "no-store")
     assert (await get(proxy, Accept="image/png")).headers["Cache-Control"] == "no-store"
     assert (await get(proxy, method="POST")).headers["Cache-Control"] == "no-store"
+
+
+async def test_what_is_of_this_moment_is_kept_by_nobody(proxy: TestClient) -> None:
+    """Health, numbers, and what is shown to people."""
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/stats", "/search?q=s", "/why/six"):
+        answer = await get(proxy, path)
+        assert (path, answer.status, answer.headers["Cache-Control"]) == (path, 200, "no-store")
 
 
 async def test_what_only_some_may_have_is_private(
