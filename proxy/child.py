@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 
 _NICENESS = 5
 
@@ -17,7 +18,8 @@ _NICENESS = 5
 def main() -> None:
     """Do the work, and end. It ends early where whoever started it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this
-    os.nice(_NICENESS)  # those who answer clients go first
+    with suppress(PermissionError):  # a container may refuse it, and the work goes on
+        os.nice(_NICENESS)  # those who answer clients go first
     try:
         work = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     except (EOFError, pickle.UnpicklingError):
