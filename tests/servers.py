@@ -215,13 +215,17 @@ async def wheelkeep(
     *flags: str,
     healthy: int = 200,
     program: Sequence[str] = ("-m", "proxy"),
+    inside: Sequence[str] = (),
     **environment: str,
 ) -> AsyncIterator[Wheelkeep]:
-    """Start wheelkeep with its cache in `folder` and wait until it answers with that status."""
+    """Start wheelkeep with its cache in `folder` and wait until it answers with that status.
+
+    Of a server that another command starts, `inside`, the process is that of the command.
+    """
     scheme = "https" if environment.get("WHEELKEEP_SERVER__TLS_CERT") else "http"
     origin = URL.build(scheme=scheme, host="127.0.0.1", port=free_port())
     log = folder.with_suffix(".log")
-    command = [sys.executable, *program, "serve", "--port", str(origin.port)]
+    command = [*inside, sys.executable, *program, "serve", "--port", str(origin.port)]
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command,

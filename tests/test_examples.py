@@ -69,6 +69,57 @@ def test_the_example_of_systemd(tmp_path: Path) -> None:
     serve.make_context("serve", started[1].split())
 
 
+def test_the_example_of_systemd_exposes_little() -> None:
+    """By systemd's own count, from 0 (nothing) to 100. The network is what it is there for."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd is not installed")
+    command = [program, "security", "--offline=true", "--no-pager", "--threshold=15"]
+    looked = subprocess.run(
+        [*command, str(CONFIG / "wheelkeep.service")], capture_output=True, text=True, check=False
+    )
+
+    assert looked.returncode == 0, looked.stdout
+
+
+def test_the_example_of_systemd_has_its_sandbox() -> None:
+    """`tests/e2e/test_sandbox.py` shows that wheelkeep does all its work in it."""
+    unit = (CONFIG / "wheelkeep.service").read_text().splitlines()
+    switches = {line.removesuffix("=yes") for line in unit if line.endswith("=yes")}
+
+    assert switches >= {
+        "DynamicUser",
+        "LockPersonality",
+        "MemoryDenyWriteExecute",
+        "NoNewPrivileges",
+        "PrivateDevices",
+        "PrivateTmp",
+        "PrivateUsers",
+        "ProtectClock",
+        "ProtectControlGroups",
+        "ProtectHome",
+        "ProtectHostname",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+        "ProtectKernelTunables",
+        "RemoveIPC",
+        "RestrictNamespaces",
+        "RestrictRealtime",
+        "RestrictSUIDSGID",
+    }
+    assert {
+        "CapabilityBoundingSet=",
+        "AmbientCapabilities=",
+        "ProtectProc=invisible",
+        "ProtectSystem=strict",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "SystemCallArchitectures=native",
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged @resources",
+        "UMask=0077",
+    } <= set(unit)
+
+
 @pytest.mark.parametrize("closed", [False, True])
 async def test_the_health_check_of_the_image(tmp_path: Path, closed: bool) -> None:
     """An answer is health, also one that asks for a token; no answer is none."""
