@@ -25,7 +25,7 @@ from proxy.scoreboard import Cell
 from proxy.settings import Policy, Server, Settings
 from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
 from proxy.web.answers import ReadyAnswers
-from proxy.web.hotpath import HotRunner
+from proxy.web.hotpath import HotRunner, missing_names
 
 _Result = TypeVar("_Result")
 GRACE_SECONDS = 30.0
@@ -125,10 +125,20 @@ async def serve(
 
 
 def runner_of(app: web.Application, server: Server, **options: Any) -> web.AppRunner:
-    """Runs the application, behind its ready answers unless the settings turn that off."""
-    if server.hot_path:
-        return HotRunner(app, app[READY_ANSWERS], **options)
-    return web.AppRunner(app, **options)
+    """Runs the application, behind its ready answers unless the settings turn that off.
+
+    With an aiohttp that these do not fit, wheelkeep is slower, and answers.
+    """
+    missing = missing_names() if server.hot_path else []
+    if missing:
+        structlog.get_logger("wheelkeep").warning(
+            "server.hot_path is off: it does not fit this aiohttp",
+            version=aiohttp.__version__,
+            missing=missing,
+        )
+    if missing or not server.hot_path:
+        return web.AppRunner(app, **options)
+    return HotRunner(app, app[READY_ANSWERS], **options)
 
 
 @asynccontextmanager

@@ -28,6 +28,26 @@ from proxy.web.answers import ReadyAnswers
 from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, read_head
 from proxy.web.memory import Line, MemoryFile
 
+_INNER_NAMES = (
+    "_buffer_paused",
+    "_close",
+    "_force_close",
+    "_keepalive_timeout",
+    "_loop",
+    "_messages",
+    "_next_keepalive_close_time",
+    "_paused",
+    "_reading_paused",
+    "_request_count",
+    "_waiter",
+)
+"""What this module knows of aiohttp's protocol, and aiohttp has promised to nobody."""
+
+
+def missing_names() -> list[str]:
+    """Those of them that the installed aiohttp does not have: it cannot be built upon, then."""
+    return [name for name in _INNER_NAMES if not hasattr(RequestHandler, name)]
+
 
 class HotProtocol(RequestHandler):
     """One connection of a client."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from aiohttp import ClientPayloadError
 from aiohttp.test_utils import TestClient
 from aiohttp.web_protocol import RequestHandler
+from structlog.testing import capture_logs
 
 from proxy.app import READY_ANSWERS
+from proxy.web import hotpath
 from proxy.web.answers import ReadyAnswers
 from proxy.web.hotpath import HotProtocol
 from proxy.web.tokens import hash_of
@@ -536,3 +539,27 @@ def test_a_client_that_is_gone_when_its_ready_answer_is_written() -> None:
         protocol.data_received(unready + ready + unready)
 
     assert given == [unready]
+
+
+async def test_an_aiohttp_that_it_does_not_fit_answers_all_the_same(
+    make_proxy: MakeProxy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the framework alone: a release of aiohttp may call its inner things anew."""
+    upstream.add("six", WHEEL, b"content")
+    monkeypatch.setattr(hotpath, "_INNER_NAMES", ("_waiter", "_called_otherwise"))
+    with capture_logs() as logged:
+        proxy = await make_proxy()
+        answer = await proxy.get("/simple/six/")
+
+    assert answer.status == 200
+    assert not isinstance(proxy.server.runner, hotpath.HotRunner)  # type: ignore[attr-defined]
+    (warning,) = [line for line in logged if "hot_path" in line["event"]]
+    assert warning["missing"] == ["_called_otherwise"]
+
+
+def test_all_that_it_knows_of_aiohttp_is_looked_for() -> None:
+    """Each inner name that it uses and that is not its own."""
+    used = set(re.findall(r"\bself\.(_\w+)", inspect.getsource(HotProtocol)))
+    own = {*HotProtocol.__slots__, *vars(HotProtocol)}
+
+    assert used - own == set(hotpath._INNER_NAMES)
