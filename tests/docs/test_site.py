@@ -22,6 +22,7 @@ WHAT_PAGES_INCLUDE = (
     "config",
     "CHANGELOG.md",
     "LICENSE",
+    "SECURITY.md",
     "docker-compose.yml",
 )
 
