@@ -70,7 +70,7 @@ async def audit(*arguments: str) -> tuple[int | None, str]:
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "NO_PROXY": "*"},
+        env={**os.environ, "NO_PROXY": "*", "PYTHONPATH": str(ROOT / ".ci")},
     )
     output, _ = await process.communicate()
     return process.returncode, output.decode()

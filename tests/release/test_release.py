@@ -28,7 +28,7 @@ _GIT = ("git", "-c", "user.name=wheelkeep", "-c", "user.email=nobody@example.com
 def checkout(folder: Path) -> Path:
     """A commit of what a release is made from, and of nothing else."""
     folder.mkdir()
-    for name in ("proxy", "release", "config", "docs"):
+    for name in ("proxy", ".ci", "config", "docs"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in (
@@ -48,7 +48,10 @@ def checkout(folder: Path) -> Path:
 
 def release(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "release"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = {**os.environ, "PYTHONPATH": str(folder / ".ci")}
+    return subprocess.run(
+        command, cwd=folder, env=found, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture(scope="module")

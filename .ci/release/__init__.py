@@ -1,4 +1,4 @@
-"""What a release is made with, and what is looked at before: `python -m release --help`.
+"""What a release is made with, and what is looked at before (`PYTHONPATH=.ci`).
 
 `closure.py` tells what is installed together with wheelkeep, `sbom.py` writes that down, `audit.py`
 asks whether any of it has a known vulnerability, and `__main__.py` makes the files of a release.
@@ -6,5 +6,5 @@ asks whether any of it has a known vulnerability, and `__main__.py` makes the fi
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 """The checkout."""

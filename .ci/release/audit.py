@@ -20,7 +20,7 @@ import click
 from release import ROOT
 from release.closure import closure, environment_of
 
-ACCEPTED = ROOT / "release/accepted.toml"
+ACCEPTED = ROOT / ".ci/release/accepted.toml"
 SERVICE = "https://api.osv.dev/v1/query"
 FOUND, NOT_ASKED = 1, 3
 """Exit statuses; 2 is that of wrong usage."""
@@ -104,7 +104,7 @@ def _vulnerability(project: dict[str, Any], one: dict[str, Any]) -> Vulnerabilit
 def main(*, service: str, path: Path, needed: bool) -> None:
     """Ask for known vulnerabilities of what is installed together with wheelkeep.
 
-    Ends with status 1 where one is found that release/accepted.toml does not name.
+    Ends with status 1 where one is found that .ci/release/accepted.toml does not name.
     """
     reasons = accepted(path, dt.datetime.now(dt.UTC).date())
     together = closure()
