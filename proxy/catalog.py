@@ -2,7 +2,8 @@
 
 `policy` says which indexes may answer for the name. The first in order of priority that has the
 project wins, and with it those that it says are the same project's (PEP 708). One that fails
-ends the search: an outage must not let another index speak. What a client sees of the page is
+ends the search: an outage must not let another index speak. Nor may an offline mode in which it is
+not known (any more) that an index does not have the project. What a client sees of the page is
 what `policy` leaves of it, as of now. How a page is kept, renewed and served stale is told in
 `pagecache.py`.
 """

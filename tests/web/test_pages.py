@@ -379,6 +379,35 @@ async def test_offline_asks_nobody(
     assert len(upstream.requests) == asked
 
 
+async def test_offline_no_index_answers_for_one_that_may_have_the_name(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The page of the second is shown while it is known that the first has no such project.
+
+    Afterwards nobody can tell, and nobody can be asked: unless `projects` says whose names are
+    whose, or the second is asked alone. A file whose sha256 is named is no other's in any case.
+    """
+    sha256 = other_upstream.add("six", "six-1.0.tar.gz")
+    first = {"name": "corp", "url": upstream.url}
+    second = {"name": "pypi", "url": other_upstream.url}
+    online = await make_proxy(index=[first, second])
+    file = f"/files/six/{sha256}/six-1.0.tar.gz"
+    assert [(await get(online, path)).status for path in ("/simple/six/", file)] == [200, 200]
+    offline = await make_proxy(index=[first, second], offline=True)
+    assert (await get(offline)).status == 200
+    with closing(sqlite3.connect(tmp_path / "cache/pages.sqlite")) as database, database:
+        database.execute("DELETE FROM pages WHERE etag IS NULL")  # as pruning does in time
+    offline = await make_proxy(index=[first, second], offline=True)
+    reserved = [first | {"projects": ["acme-*"]}, second]
+    settled = await make_proxy(index=reserved, offline=True)
+
+    assert (await get(offline)).status == 504
+    assert (await get(offline, "/index/pypi/simple/six/")).status == 200
+    assert (await get(offline, file)).status == 200
+    assert (await get(settled)).status == 200
+    assert (await get(settled, "/simple/acme-six/")).status == 504
+
+
 async def test_offline_a_page_shows_what_is_here(
     make_proxy: MakeProxy, upstream: FakeUpstream, clock: Clock
 ) -> None:
