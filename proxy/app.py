@@ -39,7 +39,7 @@ from proxy.access_log import AccessLog, LogForNobody
 from proxy.catalog import Catalog
 from proxy.documents import Documents
 from proxy.downloads import Downloads
-from proxy.errors import ConfigError
+from proxy.errors import ConfigError, StoreUnavailable
 from proxy.fleet import Fleet
 from proxy.holdings import Holdings
 from proxy.maintenance import Maintenance
@@ -123,7 +123,15 @@ async def application(
         turns = Turns(cache.dir / "turns", leases, telemetry)
         await asyncio.to_thread(turns.prepare)
 
-        peers = await _peers(stack, settings, redis, machine, listening, telemetry)
+        peers = await _peers(
+            stack,
+            settings,
+            redis,
+            machine,
+            listening,
+            telemetry,
+            is_first=cell is None or cell.is_first,
+        )
         fleet = Fleet(shared, leases, peers, telemetry)
         new_cache = partial(_page_cache, stack, store, cache, telemetry, now, turns)
         pages: PageCache[Project] = new_cache()
@@ -303,6 +311,25 @@ def _redis(cache: Cache, telemetry: Telemetry) -> "RedisClient | None":
     return client
 
 
+def _tell_if_away(stack: AsyncExitStack, redis: "RedisClient", telemetry: Telemetry) -> None:
+    """A wrong address is to be seen when the server starts. It goes on, and need not wait."""
+
+    async def look() -> None:
+        try:
+            await redis.check()
+        except StoreUnavailable as problem:
+            telemetry.log.warning(
+                "Redis does not answer: until it does, nothing is shared", problem=str(problem)
+            )
+
+    async def stop() -> None:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+    looking = asyncio.get_running_loop().create_task(look(), name="look for Redis")
+    stack.push_async_callback(stop)
+
+
 def _machine(cache: Cache, redis: "RedisClient") -> "tuple[str, Leases]":
     """The name of this machine among those that share a Redis, and its leases there."""
     from proxy.storage.leases import Leases, machine_name  # noqa: PLC0415
@@ -322,10 +349,15 @@ async def _peers(
     machine: str,
     listening: Sequence[tuple[str, int]],
     telemetry: Telemetry,
+    *,
+    is_first: bool,
 ) -> Peers | None:
+    """`is_first`: whether this process says what need not be said by each of several."""
     if redis is None:
         return None
     session = await stack.enter_async_context(new_peer_session())
+    if is_first:
+        _tell_if_away(stack, redis, telemetry)
 
     is_told = False
 

@@ -99,6 +99,11 @@ class Cell:
         return self._board.read(self._at)
 
     @property
+    def is_first(self) -> bool:
+        """Whether it is that of the worker which tells what need not be told by all."""
+        return self._at < _PLACES_FOR_EACH_SLOT
+
+    @property
     def deaths(self) -> int:
         """How many workers of the server have died."""
         return self._board.deaths

@@ -22,7 +22,8 @@ _ERRORS, _ERROR_COUNTS, _ERROR_WORDS = (
 _HELD, _HELD_SINCE = "history:held", "history:held:at"
 _READING_SECONDS = 10.0
 """A month is seven hundred keys, a week's projects may be a hundred thousand."""
-_UNION_SECONDS = 60
+_UNION_SECONDS = 10
+"""How long the projects of all days stay added up, for every machine that shows them."""
 
 
 class RedisHistory:
@@ -124,11 +125,13 @@ class RedisHistory:
             seconds, _ = await self._redis.time()
             days = range(first, int(seconds) + 2 * DAY, DAY)
             union = f"history:asked:union:{first}"
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.zunionstore(union, [_asked_key("requests", day) for day in days])
-                pipe.expire(union, _UNION_SECONDS)
-                pipe.zrevrange(union, 0, count - 1, withscores=True)
-                most = (await pipe.execute())[-1]
+            most = await self._redis.zrevrange(union, 0, count - 1, withscores=True)
+            if not most:
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.zunionstore(union, [_asked_key("requests", day) for day in days])
+                    pipe.expire(union, _UNION_SECONDS)
+                    pipe.zrevrange(union, 0, count - 1, withscores=True)
+                    most = (await pipe.execute())[-1]
             async with self._redis.pipeline(transaction=False) as pipe:
                 for project, _ in most:
                     for day in days:

@@ -92,6 +92,14 @@ class RedisClient:
         self._breaker.succeeded()
         return result
 
+    async def check(self) -> None:
+        """Whether it answers. Raises `StoreUnavailable`."""
+
+        async def ping() -> None:
+            await self.redis.ping()
+
+        await self.ask(ping)
+
     async def close(self) -> None:
         """Let go of connections."""
         await self.redis.aclose()

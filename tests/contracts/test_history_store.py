@@ -167,6 +167,22 @@ async def test_keys_expire(tmp_path: Path) -> None:
     await redis.aclose()
 
 
+async def test_the_most_asked_are_added_up_once_in_a_while() -> None:
+    """Dashboards ask every few seconds, and days have thousands of projects."""
+    redis = fakeredis.FakeAsyncRedis()
+    store = RedisHistory(RedisClient(redis))
+    await store.add(Entry(minute=NOW, lately=lately(six=5)))
+    first = await store.most_asked(NOW, 3)
+    await store.add(Entry(minute=NOW, lately=lately(six=1)))
+    again = await store.most_asked(NOW, 3)
+    (union,) = await redis.keys("history:asked:union:*")
+    await redis.delete(union)  # as its time to live would
+    later = await store.most_asked(NOW, 3)
+
+    assert [[one.requests for one in most] for most in (first, again, later)] == [[5], [5], [6]]
+    await redis.aclose()
+
+
 async def test_a_redis_that_is_away_is_told() -> None:
     client = RedisClient.connect("redis://127.0.0.1:1/0")
     with pytest.raises(StoreUnavailable):

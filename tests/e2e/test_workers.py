@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.fakes import FakeUpstream, a_moment, cut_after, eventually, gated, serving_ranges
-from tests.servers import Wheelkeep, children_of, wheelkeep
+from tests.servers import Wheelkeep, children_of, free_port, wheelkeep
 
 CONTENT = os.urandom(3_000_000)
 NAME = "six-1.0.tar.gz"
@@ -503,3 +503,21 @@ async def test_the_past_outlives_a_server_that_is_killed(
         await server.process.wait()
     async with wheelkeep(tmp_path / "cache", "--index-url", upstream.url) as server:
         assert await hits(server) == 20
+
+
+async def test_a_redis_that_is_away_is_told_when_the_server_starts(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Once, by one of the workers, before anybody asks for anything; and clients are served."""
+    upstream.add("six", NAME)
+    nobody = f"redis://127.0.0.1:{free_port()}/0"
+    flags = ("--index-url", upstream.url, "--workers", "2", "--redis", nobody)
+    async with wheelkeep(tmp_path / "cache", *flags) as server:
+
+        async def is_told() -> bool:
+            return "Redis does not answer" in server.log.read_text()
+
+        await eventually(is_told)
+        await a_moment(0.5)
+        assert server.log.read_text().count("Redis does not answer") == 1
+        assert (await get(f"{server.index_url}six/"))[0] == 200
