@@ -1,7 +1,7 @@
 """What happened in a process lately: which projects were asked for, what failed, what is held back.
 
-Additions to plain dictionaries, since each request counts; `take` hands them over, and `give_back`
-adds them again where they could not be written down.
+Additions to plain dictionaries, since each request counts. `take` hands them over, and until they
+are said to be `written`, the errors among them are told of here.
 """
 
 from collections.abc import Iterable
@@ -36,6 +36,7 @@ class Happenings:
 
     def __init__(self) -> None:
         self._lately = Lately()
+        self._taken = Lately()
 
     def __repr__(self) -> str:
         return f"<Happenings of {len(self._lately.requests)} projects>"
@@ -75,24 +76,18 @@ class Happenings:
             self._lately.held[project] = held
 
     def errors(self) -> Iterable[LastError]:
-        """Those that were not taken yet."""
-        return list(self._lately.errors.values())
+        """Those that are not written down yet."""
+        errors = dict(self._taken.errors)
+        for key, error in self._lately.errors.items():
+            before = errors.pop(key, None)
+            errors[key] = replace(error, count=error.count + (before.count if before else 0))
+        return list(errors.values())
 
     def take(self) -> Lately:
-        """Hand over what happened since this was called last."""
-        taken, self._lately = self._lately, Lately()
-        return taken
+        """What is to be written down now; what was taken before is written."""
+        self._taken, self._lately = self._lately, Lately()
+        return self._taken
 
-    def give_back(self, lately: Lately) -> None:
-        """It could not be written down."""
-        newer, self._lately = self._lately, lately
-        for project, requests in newer.requests.items():
-            self.asked(project, requests, newer.bytes_served[project])
-        for key, error in newer.errors.items():
-            before = lately.errors.pop(key, None)
-            count = error.count + (before.count if before else 0)
-            lately.errors[key] = replace(error, count=count)
-        while len(lately.errors) > _MOST_ERRORS:
-            del lately.errors[next(iter(lately.errors))]
-        for project, held in newer.held.items():
-            self.judged(project, held)
+    def written(self) -> None:
+        """What was taken is in the history."""
+        self._taken = Lately()

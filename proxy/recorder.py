@@ -4,12 +4,14 @@ Every other time it also goes into the history. What cannot be written down is k
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
 from proxy.errors import StoreUnavailable
+from proxy.happenings import Lately
 from proxy.history import KEPT_SECONDS, MINUTE, added, bucket, grown
 from proxy.storage.history import Entry, HistoryStore
 from proxy.telemetry import Telemetry
@@ -40,6 +42,9 @@ class Recorder:
         self._counted: dict[str, float] = {}
         self._pending: dict[int, dict[str, float]] = {}
         """Counts that could not be written down yet, by minute."""
+        self._name, self._number = secrets.token_hex(8), 0
+        self._unsure: Entry | None = None
+        """What was to be written down, and may be."""
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._is_failing = False
@@ -107,16 +112,25 @@ class Recorder:
             del self._pending[next(iter(self._pending))]
 
     async def _write(self) -> None:
+        await self._add()
         minute = bucket(self._now(), MINUTE)
-        lately = self._telemetry.happenings.take()
-        counts = self._pending.get(minute, {})
-        try:
-            if lately or counts:
-                await self._store.add(Entry(minute=minute, counts=counts, lately=lately))
-        except BaseException:
-            self._telemetry.happenings.give_back(lately)
-            raise
-        self._pending.pop(minute, None)
-        for earlier in list(self._pending):
-            await self._store.add(Entry(minute=earlier, counts=self._pending[earlier]))
-            del self._pending[earlier]
+        for at in dict.fromkeys((minute, *self._pending)):
+            counts = self._pending.pop(at, {})
+            lately = self._telemetry.happenings.take() if at == minute else Lately()
+            if counts or lately:
+                self._number += 1
+                self._unsure = Entry(
+                    minute=at,
+                    counts=counts,
+                    lately=lately,
+                    writer=self._name,
+                    number=self._number,
+                )
+                await self._add()
+
+    async def _add(self) -> None:
+        """Add what was not, or of which nobody heard whether it was: as it is, to count once."""
+        if self._unsure is not None:
+            await self._store.add(self._unsure)
+            self._unsure = None
+            self._telemetry.happenings.written()

@@ -110,8 +110,48 @@ async def test_what_could_not_be_written_is_written_later(clock: Clock) -> None:
 
     assert (counted[first], counted[second], second - first) == (1, 2, 5 * MINUTE)
     lately = [entry.lately for entry in store.entries if entry.lately]
-    assert [one.requests for one in lately] == [{"six": 3}]
-    assert [error.count for one in lately for error in one.errors.values()] == [2]
+    assert [one.requests for one in lately] == [{"six": 1}, {"six": 2}]
+    assert [error.count for one in lately for error in one.errors.values()] == [1, 1]
+
+
+async def test_what_may_have_been_written_is_sent_again_as_it_was(clock: Clock) -> None:
+    """The store can tell by its number: what came to be counted since has one of its own."""
+
+    class Unheard(Store):
+        async def add(self, entry: Entry) -> None:
+            self.entries.append(entry)
+            if self.is_away:
+                raise StoreUnavailable("history", "nobody heard whether it was written")
+
+    store = Unheard()
+    store.is_away = True
+    recorder, telemetry = recorder_of(store, clock)
+    hit(telemetry)
+    await recorder.write()
+    hit(telemetry, 2)
+    await recorder.write()
+    store.is_away = False
+    await recorder.close()
+    once = {(entry.writer, entry.number): entry for entry in store.entries}
+
+    assert store.entries[0] == store.entries[1] == store.entries[2]
+    assert [entry.counts["hits"] for entry in once.values()] == [1, 2]
+    assert [entry.lately.requests for entry in once.values()] == [{"six": 1}, {"six": 2}]
+
+
+async def test_errors_are_told_until_they_are_written(clock: Clock) -> None:
+    """Alike ones as one, whether or not they were about to be written."""
+    store = Store()
+    store.is_away = True
+    recorder, telemetry = recorder_of(store, clock)
+    for _ in range(2):
+        telemetry.happenings.failed("fill failed", "why")
+        await recorder.write()
+    assert [error.count for error in telemetry.happenings.errors()] == [2]
+    store.is_away = False
+    await recorder.write()
+
+    assert telemetry.happenings.errors() == []
 
 
 async def test_what_waits_is_bounded(clock: Clock) -> None:

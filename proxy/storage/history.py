@@ -29,6 +29,10 @@ class Entry(Struct, kw_only=True):
     """When it happened: the beginning of that minute, in seconds of the epoch."""
     counts: Mapping[str, float] = field(default_factory=dict)
     lately: Lately = field(default_factory=Lately)
+    writer: str = ""
+    """Names the process, where it counts its entries."""
+    number: int = 0
+    """Of this entry among those of its writer: the next one is greater."""
 
 
 def decoded(told: bytes, shape: type[Shape]) -> Shape | None:
@@ -43,7 +47,11 @@ class HistoryStore(Protocol):
     """Keeps it. Every method raises `StoreUnavailable` where the store cannot be reached."""
 
     async def add(self, entry: Entry) -> None:
-        """Add to what is there, all of it or nothing."""
+        """Add to what is there, all of it or nothing, and once.
+
+        An entry that is added again, since nobody heard whether it was the first time, counts once
+        where it has a writer, and nothing of that writer was added in between.
+        """
 
     async def buckets(self, step: int, since: int) -> dict[int, dict[str, float]]:
         """The counts of each bucket of that step, from that moment (of the epoch) on."""

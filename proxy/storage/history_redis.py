@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import msgspec
+from redis.exceptions import WatchError
 
 from proxy.history import DAY, HOUR, KEPT_SECONDS, MINUTE
 from proxy.reports import AskedProject, HeldProject, LastError
@@ -41,19 +42,38 @@ class RedisHistory:
         """See `HistoryStore`."""
 
         async def send() -> None:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                for step in (MINUTE, HOUR):
-                    key = _counts_key(step, entry.minute // step * step)
-                    for name, value in entry.counts.items():
-                        pipe.hincrbyfloat(key, name, value)
-                    if entry.counts:
-                        pipe.expire(key, KEPT_SECONDS[step])
-                self._add_asked(pipe, entry)
-                self._add_errors(pipe, entry)
-                self._add_held(pipe, entry)
-                await pipe.execute()
+            for is_last in (False, True):
+                try:
+                    async with self._redis.pipeline(transaction=True) as pipe:
+                        await self._send(pipe, entry)
+                    return
+                except WatchError:
+                    # The connection broke off after the question, which may have come through
+                    # all the same: another look tells.
+                    if is_last:
+                        raise
 
         await self._client.ask(send)
+
+    async def _send(self, pipe: Any, entry: Entry) -> None:
+        if entry.writer:
+            written = f"history:written:{entry.writer}"
+            # A transaction that is still under way when this looks makes the next one fail.
+            await pipe.watch(written)
+            if int(await pipe.get(written) or 0) >= entry.number:
+                return
+            pipe.multi()
+            pipe.set(written, entry.number, ex=KEPT_SECONDS[MINUTE])
+        for step in (MINUTE, HOUR):
+            key = _counts_key(step, entry.minute // step * step)
+            for name, value in entry.counts.items():
+                pipe.hincrbyfloat(key, name, value)
+            if entry.counts:
+                pipe.expire(key, KEPT_SECONDS[step])
+        self._add_asked(pipe, entry)
+        self._add_errors(pipe, entry)
+        self._add_held(pipe, entry)
+        await pipe.execute()
 
     @staticmethod
     def _add_asked(pipe: Any, entry: Entry) -> None:

@@ -1,5 +1,6 @@
 """What every place of the history promises."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from proxy.storage.history import MOST_ERRORS, Entry, HistoryStore
 from proxy.storage.history_redis import RedisHistory
 from proxy.storage.history_sqlite import SqliteHistory
 from proxy.storage.redis_client import RedisClient
+from tests.fakes import eventually
 from tests.servers import RedisServer
 
 NOW = (int(datetime.now(UTC).timestamp()) // DAY - 1) * DAY + 12 * HOUR
@@ -159,12 +161,72 @@ async def test_keys_expire(tmp_path: Path) -> None:
     happenings.failed("fill failed", "why")
     held = HeldProject(project="six", files=1, rules={"deny": 1}, until=None)
     happenings.judged("six", held)
-    await store.add(Entry(minute=NOW, counts={"hits": 1}, lately=happenings.take()))
+    entry = Entry(minute=NOW, counts={"hits": 1}, lately=happenings.take(), writer="w", number=1)
+    await store.add(entry)
     await store.most_asked(NOW, 3)
 
     for key in await redis.keys():
         assert await redis.ttl(key) > 0, key
     await redis.aclose()
+
+
+class Deaf:
+    """Stands before a Redis, and lets no answer through to what is to be done at last."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self._port = redis.port
+        self.swallows = 1
+
+    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, here = await asyncio.open_connection("127.0.0.1", self._port)
+        is_deaf = False
+
+        async def back() -> None:
+            while data := await there.read(1 << 16):
+                if not is_deaf:
+                    writer.write(data)
+
+        answers = asyncio.ensure_future(back())
+        while data := await reader.read(1 << 16):
+            if b"EXEC" in data and self.swallows:
+                self.swallows -= 1
+                is_deaf = True
+            here.write(data)
+        await answers if there.at_eof() else answers.cancel()
+        here.close()
+        writer.close()
+
+
+async def test_what_redis_did_unheard_counts_once(redis: RedisServer) -> None:
+    """It took the entry, and its answer was lost: added again, it is known to be there."""
+    deaf = Deaf(redis)
+    async with await asyncio.start_server(deaf.relay, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = RedisClient.connect(f"redis://127.0.0.1:{port}/0")
+        store = RedisHistory(client)
+        first = Entry(minute=NOW, counts={"hits": 1}, lately=lately(six=1), writer="w", number=1)
+        await until_added(store, first)
+        assert deaf.swallows == 0
+        await until_added(store, first)
+        await until_added(store, Entry(minute=NOW, counts={"hits": 4}, writer="w", number=2))
+        await until_added(store, Entry(minute=NOW, counts={"hits": 8}, writer="v", number=1))
+
+        assert await store.buckets(MINUTE, NOW) == {NOW: {"hits": 13}}
+        assert [one.requests for one in await store.most_asked(NOW, 2)] == [1]
+        await client.close()
+
+
+async def until_added(store: HistoryStore, entry: Entry) -> None:
+    """As the recorder does it."""
+
+    async def is_added() -> bool:
+        try:
+            await store.add(entry)
+        except StoreUnavailable:
+            return False
+        return True
+
+    await eventually(is_added)
 
 
 async def test_the_most_asked_are_added_up_once_in_a_while() -> None:
