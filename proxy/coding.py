@@ -75,7 +75,7 @@ async def decoded(
         if came > most_bytes:
             raise BrokenBody(f"its page is larger than {most_bytes} bytes")
     if decoder is not None and not decoder.is_at_end:
-        raise BrokenBody(f"its body breaks off before the end of its {content_encoding} does")
+        raise BrokenBody(f"its body breaks off before the end of its {decoder.coding} does")
 
 
 def is_open_html(start: bytes, end: bytes) -> bool:
@@ -115,7 +115,7 @@ class _Decoder:
     """One body on its way, over all of its members."""
 
     def __init__(self, coding: str) -> None:
-        self._coding = coding
+        self.coding = coding
         self._new_member = _NEW_MEMBERS[coding]
         self._member: _Member | None = None
         self._members = 0
@@ -146,6 +146,6 @@ class _Decoder:
     def _next_member(self) -> _Member:
         self._members += 1
         if self._members > _MOST_MEMBERS:
-            raise BrokenBody(f"its {self._coding} has more than {_MOST_MEMBERS} members")
+            raise BrokenBody(f"its {self.coding} has more than {_MOST_MEMBERS} members")
         self._member = self._new_member()
         return self._member
