@@ -29,5 +29,13 @@ async def index() -> AsyncIterator[ScriptedIndex]:
 
 
 @pytest.fixture
+async def other_index() -> AsyncIterator[ScriptedIndex]:
+    scripted = ScriptedIndex()
+    await scripted.start()
+    yield scripted
+    await scripted.stop()
+
+
+@pytest.fixture
 async def proxy(make_proxy: MakeProxy, index: ScriptedIndex) -> TestClient:
     return await make_proxy(index=[{"name": "pypi", "url": index.url}])

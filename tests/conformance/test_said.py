@@ -8,7 +8,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from tests.conformance.asking import PAGE, get
-from tests.conformance.index import FILE, FILENAME, PATHS, SHA256, ScriptedIndex, said
+from tests.conformance.index import FILE, FILENAME, PATHS, SHA256, ScriptedIndex, body, said
 from tests.conftest import MakeProxy
 from tests.fakes import JSON, Clock
 
@@ -28,6 +28,27 @@ async def test_age_goes_on_from_that_of_the_index(
         clock.advance(seconds=30)
 
     assert ages == [100, 130, 160]
+
+
+async def test_a_page_of_two_indexes_is_as_old_as_the_older(
+    make_proxy: MakeProxy, index: ScriptedIndex, other_index: ScriptedIndex, clock: Clock
+) -> None:
+    """And no fresher than either."""
+    both = [{"name": "one", "url": index.url}, {"name": "two", "url": other_index.url}]
+    tracking = f'"tracks": ["{other_index.url}six/"], "api-version"'.encode()
+    tracks = body().replace(b'"api-version"', tracking)
+    index.says(said("Cache-Control: max-age=600", "Age: 100", page=tracks))
+    other_index.says(said("Cache-Control: max-age=400", "Age: 300", page=body("2.0")))
+    proxy = await make_proxy(index=both)
+    await get(proxy)
+    clock.advance(seconds=10)
+    answer = await get(proxy)
+
+    assert "six-2.0.tar.gz" in await answer.text()
+    assert (answer.headers["Age"], answer.headers["Cache-Control"]) == (
+        "310",
+        "public, max-age=400",
+    )
 
 
 async def test_a_stale_page_is_stale_to_caches_behind(
