@@ -56,8 +56,12 @@ class Stamp:
 
     @property
     def lifetime(self) -> timedelta:
-        """How long the page is fresh from its making on (RFC 9111 §4.2.1)."""
-        return self.age_when_fetched + self.left_when_fetched
+        """How long the page is fresh from its making on (RFC 9111 §4.2.1).
+
+        None at all where it came stale, however old it was: not all who are told look at its age.
+        """
+        left = self.left_when_fetched
+        return self.age_when_fetched + left if left else left
 
     def age(self, now: datetime) -> timedelta:
         """RFC 9111 §4.2.3; never negative, whatever the clock did."""
@@ -91,12 +95,11 @@ def stamp_of(
     if page_ttl is not None:
         return Stamp(fetched_at=now, fresh_until=now + page_ttl)
     own = _left(headers, now)
-    left = [
-        DEFAULT_LIFETIME if own is None else own,
-        *(one for one in (_left(redirect, now) for redirect in passed) if one is not None),
-    ]
-    fresh_until = now + max(timedelta(0), min(left))
-    return Stamp(fetched_at=now, fresh_until=fresh_until, age_when_fetched=_age(headers))
+    age, left = (timedelta(0), DEFAULT_LIFETIME) if own is None else (_age(headers), own)
+    on_the_way = (_left(redirect, now) for redirect in passed)
+    left = min([left, *(one for one in on_the_way if one is not None)])
+    fresh_until = now + max(timedelta(0), left)
+    return Stamp(fetched_at=now, fresh_until=fresh_until, age_when_fetched=age)
 
 
 def _left(headers: Mapping[str, str], now: datetime) -> timedelta | None:
@@ -113,7 +116,7 @@ def _lifetime(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     if "must-understand" in directives:
         never -= {"no-store"}
     # §4.1: nobody can tell whom else it would suit.
-    if never or "*" in headers.get("Vary", "").replace(" ", "").split(","):
+    if never or "*" in map(str.strip, headers.get("Vary", "").split(",")):
         return timedelta(0)
     # §5.2.2.10: for a shared cache s-maxage counts before max-age.
     for name in ("s-maxage", "max-age"):

@@ -18,6 +18,7 @@ NEVER_FRESH = [
     "Cache-Control: must-understand, no-cache, max-age=60",
     "Vary: *",
     "Vary: Accept, *",
+    "Vary: Accept,\t*",
 ]
 
 

@@ -30,6 +30,21 @@ async def test_age_goes_on_from_that_of_the_index(
     assert ages == [100, 130, 160]
 
 
+async def test_a_cache_that_looks_at_no_age_keeps_nothing_for_long(
+    proxy: TestClient, index: ScriptedIndex
+) -> None:
+    """What came stale is fresh for no time; of what nothing is said, the age begins here."""
+    stale = ("no-cache", "max-age=60", "max-age=60, s-maxage=0")
+    for number, directives in enumerate(stale):
+        index.says(said(f"Cache-Control: {directives}", "Age: 86400"), project=f"six-{number}")
+        answer = await get(proxy, f"/simple/six-{number}/")
+        assert (directives, answer.headers["Age"]) == (directives, "86400")
+        assert answer.headers["Cache-Control"] == "public, max-age=0"
+    index.says(said("Age: 86400"))
+    answer = await get(proxy)
+    assert (answer.headers["Age"], answer.headers["Cache-Control"]) == ("0", "public, max-age=600")
+
+
 async def test_a_page_of_two_indexes_is_as_old_as_the_older(
     make_proxy: MakeProxy, index: ScriptedIndex, other_index: ScriptedIndex, clock: Clock
 ) -> None:
