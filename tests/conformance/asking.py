@@ -29,7 +29,7 @@ def ttl(answer: ClientResponse) -> int:
 
 async def fresh_for(proxy: TestClient, index: ScriptedIndex, *lines: str) -> int:
     """For how many seconds a page that comes with these lines is fresh. Each is another page."""
-    project = f"six-{len(index.questions)}"
+    project = f"six-{len(index.asked)}"
     index.says(said(*lines), project=project)
     answer = await get(proxy, f"/simple/{project}/")
     assert answer.status == 200, await answer.text()

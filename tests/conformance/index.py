@@ -1,13 +1,11 @@
 """An index that answers in the very bytes it is told to, and what is asked of it."""
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import format_datetime
 
 from tests.fakes import JSON, Clock
+from tests.faults.scripted import Asked, ScriptedUpstream, answer, head, in_turn, says
 
 CONTENT = b"the bytes of a file" * 50
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -17,8 +15,7 @@ FILE = f"/files/six/{SHA256}/{FILENAME}"
 METADATA = b"Metadata-Version: 2.1\nName: six\nVersion: 1.0\n"
 PATHS = ["/simple/", "/simple/six/", "/pypi/six/json", FILE, f"{FILE}.metadata", "/openapi.json"]
 """One of each kind of what clients may keep."""
-
-
+_LAST = "Connection: close"
 _LIST = b'{"meta": {"api-version": "1.0"}, "projects": [{"name": "six"}]}'
 _PROJECT_JSON = b'{"info": {"name": "six", "version": "1.0"}, "releases": {}, "urls": []}'
 
@@ -40,11 +37,10 @@ def said(
     *lines: str, status: str = "200 OK", page: bytes = body(), interim: str = "", kind: str = JSON
 ) -> bytes:
     """An answer with these lines in its head. `interim`: the status of one that comes before."""
-    before = f"HTTP/1.1 {interim}\r\nLink: </style.css>; rel=preload\r\n\r\n" if interim else ""
-    has_body = not status.startswith(("204", "304"))
-    about_body = (f"Content-Type: {kind}", f"Content-Length: {len(page)}") if has_body else ()
-    head = "\r\n".join((f"HTTP/1.1 {status}", *about_body, "Connection: close", *lines, "", ""))
-    return f"{before}{head}".encode("latin-1") + (page if has_body else b"")
+    before = head("Link: </style.css>; rel=preload", status=interim) if interim else b""
+    if status.startswith(("204", "304")):
+        return before + head(*lines, _LAST, status=status)
+    return before + answer(page, f"Content-Type: {kind}", *lines, _LAST, status=status)
 
 
 def date(clock: Clock, seconds: float = 0) -> str:
@@ -55,67 +51,24 @@ def date(clock: Clock, seconds: float = 0) -> str:
     return format_datetime(moved.time, usegmt=True)
 
 
-@dataclass(frozen=True)
-class Question:
-    """What was asked. Names of headers in lower case."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-
-
-class ScriptedIndex:
+class ScriptedIndex(ScriptedUpstream):
     """Knows the projects that it is told of, and what stands beside them."""
 
     def __init__(self) -> None:
-        self.questions: list[Question] = []
-        self._answers = {
-            "/simple/": [said(page=_LIST)],
-            "/pypi/six/json": [said(page=_PROJECT_JSON, kind="application/json")],
-            f"/{FILENAME}": [said(page=CONTENT, kind="application/octet-stream")],
-            f"/{FILENAME}.metadata": [said(page=METADATA, kind="text/plain")],
-        }
-        self._server: asyncio.Server | None = None
+        super().__init__()
+        self.answers("/simple/", said(page=_LIST))
+        self.answers("/pypi/six/json", said(page=_PROJECT_JSON, kind="application/json"))
+        self.answers(f"/{FILENAME}", said(page=CONTENT, kind="application/octet-stream"))
+        self.answers(f"/{FILENAME}.metadata", said(page=METADATA, kind="text/plain"))
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
-
-    @property
-    def root(self) -> str:
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    @property
-    def url(self) -> str:
-        return f"{self.root}/simple/"
-
-    def answers(self, target: str, *answers: bytes) -> None:
+    def answers(self, path: str, *answers: bytes) -> None:
         """What it answers there, one after the other, and the last one for ever."""
-        self._answers[target] = list(answers)
+        self.scripts[path] = in_turn(*(says(one, then_closes=True) for one in answers))
 
     def says(self, *answers: bytes, project: str = "six") -> None:
         """Likewise of a project's page."""
         self.answers(f"/simple/{project}/", *answers)
 
-    def asked(self, target: str = "/simple/six/") -> list[Question]:
+    def questions(self, path: str = "/simple/six/") -> list[Asked]:
         """What was asked there."""
-        return [question for question in self.questions if question.target == target]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            first, *lines = head.strip().split("\r\n")
-            method, target, _ = first.split(" ")
-            parts = (line.partition(":") for line in lines)
-            headers = {name.lower(): value.strip() for name, _, value in parts}
-            self.questions.append(Question(method, target, headers))
-            answers = self._answers.get(target, [said(status="404 Not Found", page=b"")])
-            writer.write(answers.pop(0) if len(answers) > 1 else answers[0])
-            await writer.drain()
-        finally:
-            writer.close()
+        return [asked for asked in self.asked if asked.path == path]

@@ -31,7 +31,7 @@ async def test_a_page_that_is_never_fresh(proxy: TestClient, index: ScriptedInde
 
         assert (line, [ttl(answer) for answer in answers]) == (line, [0, 0, 0])
         assert {answer.headers["Cache-Control"] for answer in answers} == {"public, max-age=0"}
-        first, *others = index.asked(page)
+        first, *others = index.questions(page)
         assert "if-none-match" not in first.headers
         assert [one.headers["if-none-match"] for one in others] == ['"one"', '"one"']
 

@@ -217,7 +217,7 @@ async def test_the_index_is_asked_when_the_time_is_over_and_not_before(
     clock.advance(seconds=39)
 
     assert (await get(proxy)).headers["Cache-Status"] == "wheelkeep; hit; ttl=1"
-    assert len(index.asked()) == 1
+    assert len(index.questions()) == 1
     clock.advance(seconds=1)
     assert (await get(proxy)).headers["Cache-Status"].startswith("wheelkeep; fwd=miss")
-    assert len(index.asked()) == 2
+    assert len(index.questions()) == 2

@@ -19,7 +19,7 @@ async def test_a_method_that_pages_and_files_do_not_have(
     """405 with those that they have (§15.5.6); the index never hears of it, nothing is lost."""
     await get(proxy)
     await get(proxy, FILE)
-    asked = len(index.questions)
+    asked = len(index.asked)
     for path, method in product((PAGE, FILE), [*UNSAFE, "OPTIONS", "TRACE", "PROPFIND"]):
         async with connection(proxy) as client:
             answer = await client.ask(plain(path, "Cookie: secret", method=method))
@@ -29,7 +29,7 @@ async def test_a_method_that_pages_and_files_do_not_have(
 
     assert (await get(proxy)).headers["Cache-Status"].startswith("wheelkeep; hit")
     assert (await get(proxy, FILE)).headers["Cache-Status"].startswith("wheelkeep; hit")
-    assert len(index.questions) == asked
+    assert len(index.asked) == asked
 
 
 @pytest.mark.parametrize("line", ["BREW /simple/six/ HTTP/1.1", "get /simple/six/ HTTP/1.1"])

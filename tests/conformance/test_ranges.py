@@ -44,7 +44,7 @@ async def test_the_part_that_is_asked_for(
         answer = await get(proxy, FILE, Range=header)
         assert (header, answer.status, await answer.read()) == (header, 200, CONTENT)
         assert "Content-Range" not in answer.headers
-    assert len(index.asked(f"/{FILENAME}")) == 1
+    assert len(index.questions(f"/{FILENAME}")) == 1
 
 
 async def test_a_part_that_the_file_does_not_have(proxy: TestClient) -> None:

@@ -83,7 +83,7 @@ async def test_an_absence_is_remembered_for_a_minute(
             answer = await get(proxy, page)
             assert (answer.status, answer.headers["Cache-Control"]) == (404, "no-store")
 
-    assert {len(index.asked(page)) for page in pages} == {1}
+    assert {len(index.questions(page)) for page in pages} == {1}
     clock.advance(seconds=1)
     assert {(await get(proxy, page)).status for page in pages} == {200}
 

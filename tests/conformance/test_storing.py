@@ -71,7 +71,7 @@ async def test_no_header_of_a_client_comes_through(proxy: TestClient, index: Scr
     }
     assert (await get(proxy, **sent)).status == 200
     assert (await get(proxy, FILE, **{**sent, "Range": ""})).status == 200
-    page, file = index.asked()[0].headers, index.asked(f"/{FILENAME}")[0].headers
+    page, file = index.questions()[0].headers, index.questions(f"/{FILENAME}")[0].headers
 
     assert set(page) == {"host", "user-agent", "accept", "accept-encoding"}
     assert page["accept"].startswith(JSON)
@@ -96,7 +96,7 @@ async def test_one_answer_of_the_index_serves_clients_of_every_kind(
     ):
         assert (await get(proxy, **headers)).status == 200
 
-    assert len(index.asked()) == 1
+    assert len(index.questions()) == 1
 
 
 async def test_a_query_makes_no_other_page(proxy: TestClient, index: ScriptedIndex) -> None:
@@ -104,7 +104,7 @@ async def test_a_query_makes_no_other_page(proxy: TestClient, index: ScriptedInd
     pages = [await get(proxy, PAGE + query) for query in ("", "?", "?a=1", "?a=2&b", "?=")]
 
     assert len({await page.read() for page in pages}) == 1
-    assert [question.target for question in index.questions] == [PAGE]
+    assert [question.path for question in index.asked] == [PAGE]
 
 
 async def test_a_head_is_answered_from_what_a_get_has_brought(
@@ -115,8 +115,8 @@ async def test_a_head_is_answered_from_what_a_get_has_brought(
         assert (await get(proxy, method=method)).status == 200
         assert (await get(proxy, FILE, method=method)).status == 200
 
-    assert {question.method for question in index.questions} == {"GET"}
-    assert len(index.questions) == 2
+    assert {question.method for question in index.asked} == {"GET"}
+    assert len(index.asked) == 2
 
 
 async def test_a_page_that_was_cut_is_not_kept(proxy: TestClient, index: ScriptedIndex) -> None:

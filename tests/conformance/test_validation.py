@@ -23,7 +23,7 @@ async def test_an_etag_is_sent_back_as_it_came(
     await get(proxy)
     answer = await get(proxy)
 
-    assert index.asked()[1].headers["if-none-match"] == etag
+    assert index.questions()[1].headers["if-none-match"] == etag
     assert answer.headers["Cache-Status"].startswith("wheelkeep; fwd=stale; fwd-status=304")
 
 
@@ -38,7 +38,7 @@ async def test_a_date_is_sent_back_as_it_came(
     await get(proxy)
     answer = await get(proxy)
 
-    asked = index.asked()[1].headers
+    asked = index.questions()[1].headers
     assert asked["if-modified-since"] == moment
     assert "if-none-match" not in asked
     assert answer.headers["Cache-Status"].startswith("wheelkeep; fwd=stale; fwd-status=304")
@@ -50,7 +50,7 @@ async def test_both_validators_are_sent(proxy: TestClient, index: ScriptedIndex)
     await get(proxy)
     await get(proxy)
 
-    asked = index.asked()[1].headers
+    asked = index.questions()[1].headers
     assert (asked["if-none-match"], asked["if-modified-since"]) == ('"one"', MODIFIED)
 
 
@@ -62,7 +62,7 @@ async def test_a_page_without_validators_is_fetched_anew(
     for _ in range(3):
         await get(proxy)
 
-    asked = index.asked()[2].headers
+    asked = index.questions()[2].headers
     assert not {"if-none-match", "if-modified-since"} & asked.keys()
 
 
@@ -81,7 +81,7 @@ async def test_a_304_makes_the_page_fresh_by_what_it_says_itself(
     assert ttl(renewed) == 100
     assert (last.headers["Cache-Control"], last.headers["Age"]) == ("public, max-age=120", "119")
     assert await renewed.read() == await last.read() == await first.read()
-    assert len(index.asked()) == 2
+    assert len(index.questions()) == 2
 
 
 async def test_a_304_brings_validators_and_the_serial_up_to_date(
@@ -96,7 +96,7 @@ async def test_a_304_brings_validators_and_the_serial_up_to_date(
     serials = [(await get(proxy)).headers["X-PyPI-Last-Serial"] for _ in range(4)]
 
     assert serials == ["7", "8", "8", "8"]
-    asked = index.asked()[3].headers
+    asked = index.questions()[3].headers
     assert (asked["if-none-match"], asked["if-modified-since"]) == ('"one"', MODIFIED)
 
 
@@ -109,7 +109,7 @@ async def test_a_304_with_the_etag_in_its_weak_or_strong_form(
     await get(proxy)
 
     assert (await get(proxy)).headers["Cache-Status"].startswith("wheelkeep; fwd=stale")
-    assert len(index.asked()) == 2
+    assert len(index.questions()) == 2
 
 
 async def test_a_304_about_another_page_makes_nothing_fresh(
@@ -126,7 +126,7 @@ async def test_a_304_about_another_page_makes_nothing_fresh(
 
     assert "six-2.0.tar.gz" in await answer.text()
     assert answer.headers["Cache-Status"].startswith("wheelkeep; fwd=miss; fwd-status=200")
-    assert "if-none-match" not in index.asked()[2].headers
+    assert "if-none-match" not in index.questions()[2].headers
 
 
 async def test_an_index_that_says_304_whatever_it_is_asked(
@@ -152,7 +152,7 @@ async def test_a_client_that_has_the_page_is_told_so_when_the_index_says_304(
 
     assert ours != '"one"'
     assert answer.status == 304
-    assert index.asked()[1].headers["if-none-match"] == '"one"'
+    assert index.questions()[1].headers["if-none-match"] == '"one"'
     assert (await get(proxy, Accept=JSON, If_None_Match='"one"')).status == 200
     assert (await get(proxy, Accept=JSON, If_None_Match='"two"')).status == 200
 

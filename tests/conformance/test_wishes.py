@@ -33,7 +33,7 @@ async def test_no_client_can_send_wheelkeep_to_the_index(
             answer = await get(proxy, path, **wish)
             assert (answer.status, answer.headers["Cache-Status"][:14]) == (200, "wheelkeep; hit")
 
-    assert len(index.asked()) == len(index.asked(f"/{FILENAME}")) == 1
+    assert len(index.questions()) == len(index.questions(f"/{FILENAME}")) == 1
 
 
 @pytest.mark.parametrize("wish", ["max-stale", "max-stale=86400", "only-if-cached"])
