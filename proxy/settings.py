@@ -157,7 +157,8 @@ class Cache(Section):
         "what was used least recently goes",
     )
     page_ttl: OptionalDuration = Field(
-        None, description="how long a page is fresh; empty: what the index says in Cache-Control"
+        None,
+        description="how long a page is fresh; empty: what the index says (Cache-Control, Expires)",
     )
     stale_if_error: Duration = Field(
         timedelta(days=30), description="serve the last good page this long while the index fails"
