@@ -18,18 +18,23 @@ from proxy.web.tokens import hash_in
 LONGEST_HEAD_BYTES = 4 << 10
 """Longer heads are the framework's."""
 END = b"\r\n\r\n"
-METHODS = (b"GET ", b"HEAD ")
+_METHODS = (b"GET ", b"HEAD ")
+_VERSION = b"HTTP/1.1\r"
 
 _LINE = re.compile(rb"(GET|HEAD) (/[!-~]*) HTTP/1\.1\r\n")
 _FIELD = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~](?:[\t -~]*[!-~])?)?)[ \t]*\r\n"
 )
+_TARGET = re.compile(rb"/[!-~]*")
+_FIELD_BEGUN = re.compile(rb"[\t -~]*\r?")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _MOST_FIELDS = 100
 # What changes how much is read of a connection, or whose it is from then on.
 _FRAMING = frozenset(
     {"content-length", "transfer-encoding", "upgrade", "expect", "trailer", "http2-settings"}
 )
+# aiohttp takes the one for the other, as browsers and curl once sent it to proxies.
+_CONNECTION = ("connection", "proxy-connection")
 # What a ready answer knows nothing of.
 _UNREADY = frozenset({"range", "if-range", "if-match", "if-unmodified-since", "te"})
 _ONCE = frozenset({"authorization", "host", "if-none-match", "user-agent", "x-request-id"})
@@ -72,13 +77,42 @@ def read_head(head: bytes) -> tuple[Asked, Fields] | None:
     return Asked(method=line[1].decode("ascii"), target=line[2].decode("ascii")), fields
 
 
+def may_become_one(beginning: bytes) -> bool:
+    """Whether a head that can be read may begin so: the rest of it has not come yet.
+
+    What can be no such head need not be waited for, and the framework says at once that it is bad.
+    """
+    if len(beginning) > LONGEST_HEAD_BYTES:
+        return False
+    line = _LINE.match(beginning)
+    if line is None:
+        return _may_become_line(beginning)
+    at = line.end()
+    while field := _FIELD.match(beginning, at):
+        at = field.end()
+    return _FIELD_BEGUN.fullmatch(beginning, at) is not None
+
+
+def _may_become_line(beginning: bytes) -> bool:
+    method = next((one for one in _METHODS if beginning.startswith(one)), None)
+    if method is None:
+        return any(one.startswith(beginning) for one in _METHODS)
+    target, space, version = beginning.removeprefix(method).partition(b" ")
+    return not (target or space) or (
+        _TARGET.fullmatch(target) is not None and _VERSION.startswith(version)
+    )
+
+
 @lru_cache(512)
 def read_fields(block: bytes) -> Fields | None:
     """The fields of a request, up to the empty line; None where it may not end there."""
     fields = _split(block)
     if fields is None or _FRAMING & fields.keys():
         return None
-    if [value.lower() for value in fields.get("connection", [])] not in ([], ["keep-alive"]):
+    if any(
+        [value.lower() for value in fields.get(name, [])] not in ([], ["keep-alive"])
+        for name in _CONNECTION
+    ):
         return None
     is_plain = not _UNREADY & fields.keys() and len(fields.get("host", [])) == 1
     is_plain = is_plain and all(len(fields.get(name, [])) <= 1 for name in _ONCE)

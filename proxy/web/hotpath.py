@@ -25,7 +25,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.web.answers import ReadyAnswers
-from proxy.web.heads import END, LONGEST_HEAD_BYTES, METHODS, read_head
+from proxy.web.heads import END, LONGEST_HEAD_BYTES, may_become_one, read_head
 from proxy.web.memory import Line, MemoryFile
 
 _INNER_NAMES = (
@@ -125,9 +125,7 @@ class HotProtocol(RequestHandler):
 
     def _hold(self, beginning: bytes) -> None:
         """Wait for the rest of a head, where this may become one."""
-        if len(beginning) <= LONGEST_HEAD_BYTES and any(
-            beginning.startswith(method[: len(beginning)]) for method in METHODS
-        ):
+        if may_become_one(beginning):
             self._held = beginning
         else:
             self._is_foreign = True
