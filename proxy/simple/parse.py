@@ -39,6 +39,13 @@ _DISTRIBUTION = re.compile(
     r"\.(?:whl|tar\.gz|zip|tar\.bz2|tar\.xz|tar\.z|tgz|egg|exe|msi|rpm|deb|dmg)\Z", re.IGNORECASE
 )
 _MOST_DIGITS = 20
+# Both are several times what the longest pages have, and keep a page to some hundred megabytes.
+MOST_VALUES = 3_000_000
+"""Of JSON: an empty list takes 3 bytes of a page, and thirty times as many in memory."""
+MOST_FILES = 150_000
+"""Of a project, and the meta tags of a page."""
+_LONGEST_TEXT = 4096
+"""Of an anchor: longer ones are no name of a file, and no digests."""
 _LISTING_TITLE = re.compile(r"\blinks for\b|\bsimple index\b", re.IGNORECASE)
 # Decimal keeps a number that we only pass on as it was written; a float would round it.
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
@@ -77,7 +84,10 @@ def check_version(meta: object) -> None:
 
 
 def decode_json(body: bytes) -> Any:
-    """Decode JSON; raise `MalformedPage` where it is none."""
+    """Decode JSON; raise `MalformedPage` where it is none, or has more values than makes sense."""
+    # What stands in texts counts as well: to look closer would cost as much as to decode it.
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise MalformedPage(f"its JSON has more than {MOST_VALUES} values")
     try:
         return _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation) as problem:
@@ -89,8 +99,14 @@ def _from_json(body: bytes, url: str) -> Project:
     if not isinstance(page, dict) or not isinstance(page.get("files"), list):
         raise MalformedPage("its JSON is not a project page: there is no list of files")
     check_version(page.get("meta"))
+    _check_count(len(page["files"]))
     entries = (_linkable(entry, url) for entry in page.pop("files"))
     return Project(document=page, files=tuple(File(entry) for entry in entries if entry))
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_FILES:
+        raise MalformedPage(f"it has more than {MOST_FILES} files")
 
 
 def _linkable(entry: object, base_url: str) -> dict[str, Any] | None:
@@ -210,7 +226,7 @@ class PageTarget:
             self._finish_anchor()
             if "href" in attributes:
                 self._anchor = Anchor(dict(attributes))
-        elif tag == "meta" and "name" in attributes:
+        elif tag == "meta" and "name" in attributes and len(self.meta) < MOST_FILES:
             self.meta.append((attributes["name"].lower(), attributes.get("content", "")))
         elif tag == "base" and self.base_href is None:
             self.base_href = attributes.get("href")
@@ -220,7 +236,9 @@ class PageTarget:
     def data(self, text: str) -> None:
         """Called by lxml, possibly several times for one text."""
         if self._anchor is not None:
-            self._anchor.text += text
+            # It may come in millions of pieces.
+            if len(self._anchor.text) < _LONGEST_TEXT:
+                self._anchor.text += text
         elif self._in_heading and len(self.heading) < 1000:
             self.heading += text
 
@@ -274,13 +292,20 @@ def read_html(page: IO[bytes], target: PageTarget, charset: str | None) -> None:
     try:
         # Not fed: a parser that is fed keeps all that it was given to the end.
         etree.parse(page, parser)
+    except MalformedPage:
+        raise
     except (etree.LxmlError, AssertionError, ValueError) as problem:
         raise MalformedPage(f"its HTML cannot be read: {problem}") from None
 
 
 def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName) -> Project:
     anchors: list[Anchor] = []
-    target = PageTarget(anchors.append)
+
+    def note(anchor: Anchor) -> None:
+        _check_count(len(anchors) + 1)
+        anchors.append(anchor)
+
+    target = PageTarget(note)
     read_html(BytesIO(body), target, charset)
     check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
     base_url = _absolute(target.base_href or "", url) or url
@@ -346,6 +371,8 @@ def _filename(url: str, text: str) -> str:
 
 def _hashes(text: str) -> dict[str, str]:
     """`sha256=abc…` into a mapping; what is no digest of a known algorithm is left out."""
+    if len(text) > _LONGEST_TEXT:
+        return {}
     return {
         name.lower(): value.lower()
         for name, value in parse_qsl(text)
