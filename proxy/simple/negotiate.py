@@ -1,7 +1,8 @@
 """Accept, `?format=` and Accept-Encoding into the representation that a client gets.
 
 RFC 9110 §12.5.1 and §12.5.3, and the Simple API's "Version + Format Selection". Nothing a
-client sends makes these functions fail: a part that cannot be read counts as absent.
+client sends makes these functions fail: a part that cannot be read counts as absent, and so does
+what stands behind the first few thousand characters.
 """
 
 import re
@@ -47,38 +48,55 @@ OFFERED_TYPES = tuple(_OFFERS)
 
 _MOST_REMEMBERED = 256
 """Clients are of a few kinds, and to read what one sends costs as much as the rest of an answer."""
+_LONGEST_HEADER = 4096
+"""What browsers send is a tenth of it; the framework lets two million characters through."""
 _QUALITY = re.compile(r"\A(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z")
 
 
-@lru_cache(_MOST_REMEMBERED)
 def choose_format(accept: str | None, requested: str | None = None) -> Format:
     """The format of the answer. `requested` is the value of `?format=` and beats `accept`.
 
     Raises `NotAcceptable`.
     """
-    if requested is not None:
-        # In a query string an unescaped + arrives as a space.
-        format = _OFFERS.get(requested.strip().replace(" ", "+").lower())
-        if format is None:
-            raise NotAcceptable(requested, OFFERED_TYPES)
-        return format
-    ranges = list(_weighted(accept or ""))
-    if not ranges:
-        return Format.HTML
-    best = max(Format, key=lambda one: (_quality(one, ranges), _preference(one, ranges)))
-    if _quality(best, ranges) == 0:
-        raise NotAcceptable(accept or "", OFFERED_TYPES)
-    return best
+    return _format(_beginning(accept), requested)
 
 
-@lru_cache(_MOST_REMEMBERED)
 def choose_coding(accept_encoding: str | None) -> Coding:
     """The content coding of the answer: gzip where it is welcome, else identity.
 
     RFC 9110 §12.5.3 lets a server send identity even where the client refuses it and
     nothing else fits; so this never fails.
     """
-    codings = dict(_weighted(accept_encoding or ""))
+    return _coding(_beginning(accept_encoding))
+
+
+def _beginning(header: str | None) -> str:
+    """What is read of a header, and remembered: whole parts only."""
+    if header is None or len(header) <= _LONGEST_HEADER:
+        return header or ""
+    return header[:_LONGEST_HEADER].rpartition(",")[0]
+
+
+@lru_cache(_MOST_REMEMBERED)
+def _format(accept: str, requested: str | None) -> Format:
+    if requested is not None:
+        # In a query string an unescaped + arrives as a space.
+        format = _OFFERS.get(requested.strip().replace(" ", "+").lower())
+        if format is None:
+            raise NotAcceptable(requested, OFFERED_TYPES)
+        return format
+    ranges = list(_weighted(accept))
+    if not ranges:
+        return Format.HTML
+    best = max(Format, key=lambda one: (_quality(one, ranges), _preference(one, ranges)))
+    if _quality(best, ranges) == 0:
+        raise NotAcceptable(accept, OFFERED_TYPES)
+    return best
+
+
+@lru_cache(_MOST_REMEMBERED)
+def _coding(accept_encoding: str) -> Coding:
+    codings = _by_value(accept_encoding)
     gzip = codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0)))
     identity = codings.get("identity", 0.0)
     return Coding.GZIP if gzip > 0 and gzip >= identity else Coding.IDENTITY
@@ -86,9 +104,14 @@ def choose_coding(accept_encoding: str | None) -> Coding:
 
 def prefers_json(accept: str) -> bool:
     """Whether JSON is named, and welcome at least as much as HTML."""
-    ranges = dict(_weighted(accept))
+    ranges = _by_value(_beginning(accept))
     json = max(ranges.get("application/json", 0.0), ranges.get(Format.JSON.value, 0.0))
     return json > 0 and json >= ranges.get(Format.HTML.value, 0.0)
+
+
+def _by_value(header: str) -> dict[str, float]:
+    """The quality of each value; the best, where it is named more than once."""
+    return dict(sorted(_weighted(header)))
 
 
 def _weighted(header: str) -> Iterator[tuple[str, float]]:

@@ -27,7 +27,7 @@ from proxy.request_metrics import Tally
 from proxy.telemetry import Telemetry
 from proxy.traces import ReadyTold
 from proxy.web.access import REQUEST_IDS, said_by_all
-from proxy.web.heads import END, Asked, Fields, read_head
+from proxy.web.heads import END, Asked, Fields, is_plain_target, read_head
 from proxy.web.memory import MemoryFile
 from proxy.web.ranges import matches
 from proxy.web.ready import Body
@@ -131,9 +131,10 @@ class ReadyAnswers:
     def offer(self, target: str, representation: str | None, answer: ReadyAnswer) -> None:
         """Whoever asks for that target gets this, in that representation (or in the only one).
 
-        What has a query is not taken: there may be any number of them.
+        What has a query or a fragment is not taken: there may be any number of them. Nor is what
+        `heads.read_head` would not read.
         """
-        if "?" in target:
+        if not is_plain_target(target):
             return
         by_representation = self._answers.pop(target, {})
         by_representation[representation] = answer

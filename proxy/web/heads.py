@@ -26,6 +26,7 @@ _FIELD = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~](?:[\t -~]*[!-~])?)?)[ \t]*\r\n"
 )
 _TARGET = re.compile(rb"/[!-~]*")
+_PATH = re.compile(r"/[!\"$->@-~]*")
 _FIELD_BEGUN = re.compile(rb"[\t -~]*\r?")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _MOST_FIELDS = 100
@@ -63,6 +64,11 @@ class Fields:
     request_id: str | None
     trace: tuple[tuple[str, str], ...]
     """The headers that say which trace it is of."""
+
+
+def is_plain_target(target: str) -> bool:
+    """Whether a head that is read can ask for that target, and for a path alone."""
+    return len(target) <= LONGEST_HEAD_BYTES and _PATH.fullmatch(target) is not None
 
 
 @lru_cache(4096)
