@@ -36,6 +36,8 @@ from proxy.web.tokens import Gate
 _LONGEST_REASON = 200
 _CHALLENGES = ('Basic realm="wheelkeep", charset="UTF-8"', 'Bearer realm="wheelkeep"')
 _LAST_DIGITS = [f"{number:03x}" for number in range(16**3)]
+_QUERY = re.compile(r"[?#]")
+_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://)?[^/]*@", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -68,6 +70,15 @@ class RequestIds:
 
 
 REQUEST_IDS = RequestIds()
+
+
+def path_of(target: str) -> str:
+    """What of a request's target may be repeated in the log: neither query nor fragment nor user.
+
+    Who takes us for a forward proxy asks for `http://user:password@host/path` (RFC 9112 §3.2.2).
+    """
+    path = _QUERY.split(target, maxsplit=1)[0]
+    return path if path.startswith("/") else _USER.sub(r"\1", path)
 
 
 def agent_of(header: str) -> str:
@@ -129,7 +140,7 @@ def access_middleware(
             seconds = time.perf_counter() - begun
             line = AccessLine(
                 method=request.method,
-                path=request.raw_path.partition("?")[0],
+                path=path_of(request.raw_path),
                 status=status,
                 bytes=note.sent_bytes,
                 ms=milliseconds(seconds),
@@ -187,7 +198,7 @@ async def _answer(
         cut(request)
         return web.Response(status=CLIENT_GONE)
     except Exception as problem:
-        telemetry.log.exception("request failed", path=request.path, id=note.request_id)
+        telemetry.log.exception("request failed", path=path_of(request.raw_path), id=note.request_id)
         told = f"{request.method} {note.template}: {type(problem).__name__}; the log has it"
         telemetry.happenings.failed("request failed", told, project=note.project)
         if note.is_begun:
