@@ -176,9 +176,9 @@ def _base(url: str) -> _Base | None:
 
 
 def _joined(url: str, base_url: str) -> str | None:
-    """The absolute form of any link."""
+    """The absolute form of any link; that of an absolute one is the same when it is read again."""
     try:
-        absolute = urljoin(base_url, url.strip())
+        absolute = urljoin(base_url, url.strip()).strip()  # `a ;` becomes `a `
         return absolute if _may_link(urlsplit(absolute), urlsplit(base_url).scheme) else None
     except ValueError:
         return None

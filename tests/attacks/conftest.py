@@ -39,7 +39,7 @@ class Pair:
         """Ask both as often as it takes to have an answer ready, or kept."""
         for _ in range(3):
             for client in (self.hot, self.plain):
-                await verdict(_server(client), requests)
+                await verdict(server_of(client), requests)
 
     async def difference(self, pieces: Sequence[bytes]) -> tuple[Verdict, Verdict] | None:
         """What the two make of a connection over which these pieces come; None: the same.
@@ -47,10 +47,10 @@ class Pair:
         The framework forgets a good request that comes in one piece with a bad one behind it. So
         it is asked in each way in which whole requests may come before the rest.
         """
-        hot = await verdict(_server(self.hot), pieces)
+        hot = await verdict(server_of(self.hot), pieces)
         given = None
         for other in (pieces, *_ways(b"".join(pieces))):
-            plain = await verdict(_server(self.plain), other)
+            plain = await verdict(server_of(self.plain), other)
             if hot == plain:
                 return None
             given = given or plain
@@ -66,7 +66,8 @@ def _ways(data: bytes) -> Iterator[Sequence[bytes]]:
         yield [*heads[:count], *([rest] if rest else [])]
 
 
-def _server(client: TestClient) -> web.Server:
+def server_of(client: TestClient) -> web.Server:
+    """What makes its connections."""
     server = client.server.runner.server  # type: ignore[union-attr]
     assert server is not None
     return server
