@@ -37,7 +37,7 @@ _LONGEST_REASON = 200
 _CHALLENGES = ('Basic realm="wheelkeep", charset="UTF-8"', 'Bearer realm="wheelkeep"')
 _LAST_DIGITS = [f"{number:03x}" for number in range(16**3)]
 _QUERY = re.compile(r"[?#]")
-_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://)?[^/]*@", re.IGNORECASE)
+_USER = re.compile(r"\A((?:[a-z][a-z0-9+.-]*:)?//)?[^/]*@", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -77,8 +77,7 @@ def path_of(target: str) -> str:
 
     Who takes us for a forward proxy asks for `http://user:password@host/path` (RFC 9112 §3.2.2).
     """
-    path = _QUERY.split(target, maxsplit=1)[0]
-    return path if path.startswith("/") else _USER.sub(r"\1", path)
+    return _USER.sub(r"\1", _QUERY.split(target, maxsplit=1)[0])
 
 
 def agent_of(header: str) -> str:
