@@ -50,7 +50,7 @@ _MOST_REMEMBERED = 256
 """Clients are of a few kinds, and to read what one sends costs as much as the rest of an answer."""
 _LONGEST_HEADER = 4096
 """What browsers send is a tenth of it; the framework lets two million characters through."""
-_QUALITY = re.compile(r"\A(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z")
+_QUALITY = re.compile(r"\A(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z", re.ASCII)
 
 
 def choose_format(accept: str | None, requested: str | None = None) -> Format:
@@ -121,9 +121,9 @@ def _weighted(header: str) -> Iterator[tuple[str, float]]:
         quality = 1.0
         readable = bool(value)
         for parameter in parameters:
-            key, _, given = parameter.partition("=")
-            if key.strip().lower() == "q":
-                readable = readable and bool(_QUALITY.match(given.strip()))
+            key, given = (piece.strip() for piece in parameter.partition("=")[::2])
+            if key.lower() == "q":
+                readable = readable and bool(_QUALITY.match(given))
                 quality = float(given) if readable else 0.0
         if readable:
             yield value.lower(), quality

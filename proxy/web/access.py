@@ -197,7 +197,9 @@ async def _answer(
         cut(request)
         return web.Response(status=CLIENT_GONE)
     except Exception as problem:
-        telemetry.log.exception("request failed", path=path_of(request.raw_path), id=note.request_id)
+        telemetry.log.exception(
+            "request failed", path=path_of(request.raw_path), id=note.request_id
+        )
         told = f"{request.method} {note.template}: {type(problem).__name__}; the log has it"
         telemetry.happenings.failed("request failed", told, project=note.project)
         if note.is_begun:

@@ -69,7 +69,20 @@ TYPES = (
     "application/vnd.pypi.simple.v2+json",
 )
 QUALITIES = ("", ";q=0", ";q=0.5", ";q=1", ";q=1.0", ";Q=0.2", "; q = 0.3", ";v=1;q=0.4")
-ODD_QUALITIES = (";q=2", ";q=nan", ";q=", ";q=-1", ";q=1e3", ";q=0.00001", ";q=٠", ";q", ";;", "=")
+ODD_QUALITIES = (
+    ";q=2",
+    ";q=nan",
+    ";q=",
+    ";q=-1",
+    ";q=1e3",
+    ";q=0.00001",
+    ";q=٠",
+    ";q=0.٣",
+    ";q=\x1e0",
+    ";q",
+    ";;",
+    "=",
+)
 PARTS = st.builds("{}{}".format, st.sampled_from(TYPES), st.sampled_from(QUALITIES + ODD_QUALITIES))
 CODINGS = st.builds(
     "{}{}".format,
