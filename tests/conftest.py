@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 from aiohttp import web
@@ -18,6 +19,10 @@ from tests.canned import CannedServer
 from tests.certificates import Authority
 from tests.fakes import Clock, FakeUpstream
 from tests.servers import RedisServer, S3Server
+
+# A machine may be busy; and what fails in CI is to fail again wherever it is looked at.
+hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("here")
 
 MakeProxy = Callable[..., Awaitable[TestClient]]
 
