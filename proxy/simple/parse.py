@@ -176,9 +176,10 @@ def _base(url: str) -> _Base | None:
 
 
 def _joined(url: str, base_url: str) -> str | None:
-    """The absolute form of any link; that of an absolute one is the same when it is read again."""
+    """The absolute form of any link."""
     try:
-        absolute = urljoin(base_url, url.strip()).strip()  # `a ;` becomes `a `
+        # What we wrote ourselves stays: of `a ;` that was `a `, and would be another the next time.
+        absolute = urljoin(base_url, url.strip()) if base_url else url
         return absolute if _may_link(urlsplit(absolute), urlsplit(base_url).scheme) else None
     except ValueError:
         return None
