@@ -20,17 +20,16 @@ from isal import isal_zlib
 from proxy import __version__
 from proxy.access_log import AccessLog
 from proxy.app import READY_ANSWERS, application
+from proxy.draining import Draining
 from proxy.errors import ConfigError, PortTaken
 from proxy.scoreboard import Cell
 from proxy.settings import Policy, Server, Settings
 from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
-from proxy.web.answers import ReadyAnswers
 from proxy.web.hotpath import HotRunner, missing_names
 
 _Result = TypeVar("_Result")
 GRACE_SECONDS = 30.0
 """How long requests in flight may take to finish once a stop was asked for."""
-_DRAINING_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 75.0
 _BACKLOG = 1024
 _ACCEPTED_AT_ONCE = 64
@@ -85,7 +84,7 @@ async def serve(
     addresses = [one.getsockname()[:2] for one in sockets]
     async with application(settings, listening=addresses, access_log=access_log, cell=cell) as app:
         answers = app[READY_ANSWERS]
-        draining = _Draining(answers)
+        draining = Draining(answers)
         app.on_response_prepare.append(draining.on_prepare)
         runner = runner_of(
             app,
@@ -119,7 +118,7 @@ async def serve(
                 if parent is not None:
                     loop.remove_reader(parent)
                 log.info("stopping", pid=os.getpid(), grace_seconds=GRACE_SECONDS)
-                await draining.begin(doors)
+                await draining.begin(doors, runner.server)
         finally:
             await runner.cleanup()
 
@@ -224,31 +223,6 @@ class _Door:
         except BaseException:
             client.close()
             raise
-
-
-class _Draining:
-    """The time between the last connection that is accepted and the end of the idle ones.
-
-    Who has just connected gets an answer, and each answer says that the next question goes
-    elsewhere: nobody sends one into a connection that is being closed.
-    """
-
-    def __init__(self, answers: ReadyAnswers) -> None:
-        self._answers = answers
-        self._has_begun = False
-
-    async def begin(self, doors: Sequence[_Door]) -> None:
-        """Accept nobody any more, and wait for what those who were accepted ask."""
-        self._has_begun = True
-        self._answers.close()  # they do not say it
-        for door in doors:
-            door.shut()
-        await asyncio.sleep(_DRAINING_SECONDS)
-
-    async def on_prepare(self, _: web.Request, response: web.StreamResponse) -> None:
-        """Signal handler of the application."""
-        if self._has_begun:
-            response.force_close()
 
 
 def listen(host: str, port: int, count: int = 1) -> list[list[socket.socket]]:
