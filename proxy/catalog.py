@@ -59,6 +59,8 @@ _JUDGE_IN_THREAD_FILES = 200
 _NAME_IN_THREAD_FILES = 500
 _SELECTED_FILES = 1_000_000
 """How many verdicts on files are remembered."""
+_FILES_PER_SELECTION = 20
+"""As many as take the memory of a selection that hides nothing: there is one for each page."""
 _LESSON_SECONDS = 0.2
 _CONFIRMED = timedelta(seconds=5)
 """How long upstream's last word is not doubted, whatever links are asked for."""
@@ -91,7 +93,7 @@ class Catalog:
             _CONTENTS_BYTES, getsizeof=lambda entry: entry[0] * _BYTES_PER_BYTE_OF_JSON
         )
         self._selections: LRUCache[tuple[str, ProjectName, str], Selection] = LRUCache(
-            _SELECTED_FILES, getsizeof=lambda selection: 1 + len(selection.hidden)
+            _SELECTED_FILES, getsizeof=_size_of
         )
         self._lessons: dict[tuple[str, ProjectName], set[Lesson]] = {}
         self._learning: Flight[None] = Flight()
@@ -369,7 +371,7 @@ class Catalog:
         self._happenings.judged(project, selection.held(project))
         # While the store is away, it may know of a file for longer than we do.
         is_settled = self._sightings.is_settled(upstream.name, project)
-        if is_settled and 1 + len(selection.hidden) <= self._selections.maxsize:
+        if is_settled and _size_of(selection) <= self._selections.maxsize:
             self._selections[key] = selection
         return selection
 
@@ -512,6 +514,10 @@ class Catalog:
     def _hold(self, etag: str, size: int, content: Project) -> None:
         if size * _BYTES_PER_BYTE_OF_JSON <= self._contents.maxsize:
             self._contents[etag] = (size, content)
+
+
+def _size_of(selection: Selection) -> int:
+    return _FILES_PER_SELECTION + len(selection.hidden)
 
 
 def _places(urls: Iterable[str]) -> set[str]:

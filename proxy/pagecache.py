@@ -51,6 +51,8 @@ from proxy.upstream import (
 PATIENCE_SECONDS = 3.0
 """How long a client that could have a stale page waits for a newer one."""
 _TRIES_FOR_A_BODY = 3
+_LONGEST_OF_PATIENCE = 1.2
+"""Waiting for a turn and upstream together: 12 s for a page, when pip gives up after 15."""
 
 Content = TypeVar("Content")
 
@@ -289,7 +291,9 @@ class PageCache(Generic[Content]):
                     return Answer(record=record, journey=journey)
                 if waited_seconds > patience / 2:
                     raise TimeoutError  # to ask again would outlast every client's patience
-                answer = await refresh(record)
+                # Who has waited for others has less patience left with upstream.
+                async with asyncio.timeout(_LONGEST_OF_PATIENCE * patience - waited_seconds):
+                    answer = await refresh(record)
                 if answer.writing is not None:
                     self._keeping.start(self._end_of_turn(turn.pop_all(), answer))
                 return answer

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import StoreUnavailable, UpstreamError
+from proxy.errors import StoreUnavailable, UpstreamError, UpstreamTimeout
 from proxy.freshness import Stamp
 from proxy.journey import Journey, Outcome
 from proxy.pagecache import Answer, PageCache, Refresh
@@ -262,6 +262,24 @@ async def test_a_record_whose_body_is_gone_is_no_answer(
     shelf.kept = record(clock, "newer", 10)
     assert (await cache.ask(upstream, SIX, refresh, useless=useless)).record == shelf.kept
     assert asked_about == [None]
+
+
+async def test_who_has_waited_for_a_turn_has_less_patience_with_upstream(
+    cache: PageCache[str], upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both together stay below what a client waits for: pip gives up after 15 s."""
+    monkeypatch.setattr("proxy.pagecache.PAGE_DEADLINE_SECONDS", 1.0)
+
+    async def never(_: PageRecord | None) -> Answer[str]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with Turns(tmp_path, None, Telemetry()).take(page_key("pypi", SIX), 1):
+        asking = asyncio.ensure_future(cache.answer(upstream, SIX, never))
+        await a_moment()
+
+    with pytest.raises(UpstreamTimeout):
+        await asyncio.wait_for(asking, 20)
 
 
 async def test_a_store_that_comes_back_while_upstream_fails_has_the_answer(

@@ -38,12 +38,17 @@ def paths(index: ImaginaryIndex, projects: int) -> list[str]:
 
 
 async def ask(origin: str, asked: Sequence[str]) -> None:
-    """Each of them once, one after the other, whatever is answered."""
+    """Each of them once, whatever is answered."""
+    left = iter(asked)
     async with aiohttp.ClientSession(origin, auto_decompress=False) as session:
-        for path in asked:
-            with suppress(aiohttp.ClientError):
-                async with session.get(path, headers={"Accept": JSON}) as answer:
-                    await answer.read()
+
+        async def one_client() -> None:
+            for path in left:
+                with suppress(aiohttp.ClientError):
+                    async with session.get(path, headers={"Accept": JSON}) as answer:
+                        await answer.read()
+
+        await asyncio.gather(*(one_client() for _ in range(_CONNECTIONS)))
 
 
 async def hang_up(origin: str, large: str, count: int) -> None:
