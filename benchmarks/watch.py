@@ -27,6 +27,7 @@ _GAUGES = {
     "wheelkeep_redis_failing": "redis failing",
 }
 _LAG = "wheelkeep_loop_lag_seconds"
+_MEMORY_FILE = "memfd:"
 ALL = 0
 
 
@@ -137,6 +138,12 @@ def points(samples: Iterable[Sample], what: str, pid: int = ALL) -> list[Point]:
 
 
 def _held(pid: int) -> dict[str, float]:
-    descriptors = len(list((_PROC / str(pid) / "fd").iterdir()))
+    """What a process has open. Answers that are kept ready in memory files count by themselves."""
+    opened = 0
+    ready = 0
+    for descriptor in (_PROC / str(pid) / "fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            opened += 1
+            ready += descriptor.readlink().name.startswith(_MEMORY_FILE)
     threads = len(list((_PROC / str(pid) / "task").iterdir()))
-    return {"descriptors": descriptors, "threads": threads}
+    return {"descriptors": opened - ready, "ready files": ready, "threads": threads}

@@ -31,6 +31,7 @@ _HANGING_UP = 150
 _PROJECTS = 100
 _QUIET_SECONDS = 6.0
 _MEGABYTE = 1 << 20
+_TOLD = ("pss", "rss", "descriptors", "ready files", "threads", "tasks", "disk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,14 +161,16 @@ def _count(watch: Watch, done: int, counted: dict[str, list[Point]]) -> None:
 def _sums(samples: Sequence[Sample]) -> dict[str, float]:
     sums: dict[str, float] = {}
     for sample in samples:
-        if sample.what in ("pss", "rss", "descriptors", "threads", "tasks", "disk"):
+        if sample.what in _TOLD:
             sums[sample.what] = sums.get(sample.what, 0) + sample.value
     return sums
 
 
 def _panels(counted: Mapping[str, Sequence[Point]]) -> list[Panel]:
     memory = [(at, value / _MEGABYTE) for at, value in counted["pss"]]
-    counts = {what: counted.get(what, ()) for what in ("descriptors", "threads", "tasks")}
+    counts = {
+        what: counted.get(what, ()) for what in ("descriptors", "ready files", "threads", "tasks")
+    }
     return [
         Panel(title="memory of all workers (PSS), MiB", curves={"memory": memory}),
         Panel(title="in the quiet after each round", curves=counts),
