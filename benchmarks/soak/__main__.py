@@ -29,7 +29,8 @@ _FRESH_SECONDS = 3600
 _LARGEST_BYTES = 20_000_000
 _HANGING_UP = 150
 _PROJECTS = 100
-_QUIET_SECONDS = 6.0
+_QUIET_SECONDS, _LONGEST_QUIET_SECONDS = 5.0, 20.0
+"""An upstream that is silent keeps a question open until that has failed."""
 _MEGABYTE = 1 << 20
 _TOLD = ("pss", "rss", "descriptors", "ready files", "threads", "tasks", "disk")
 
@@ -151,10 +152,16 @@ def _rounds(
 
 def _count(watch: Watch, done: int, counted: dict[str, list[Point]]) -> None:
     """What is held once it is quiet."""
-    time.sleep(_QUIET_SECONDS)
-    before = len(watch.samples)
-    watch.look()
-    for what, value in _sums(watch.samples[before:]).items():
+    deadline = time.monotonic() + _LONGEST_QUIET_SECONDS
+    while True:
+        time.sleep(_QUIET_SECONDS)
+        before = len(watch.samples)
+        watch.look()
+        found = _sums(watch.samples[before:])
+        first = next(iter(counted["tasks"]), (0.0, 0.0))[1]
+        if found.get("tasks", 0) <= first or time.monotonic() > deadline:
+            break
+    for what, value in found.items():
         counted[what].append((float(done), value))
 
 
