@@ -57,7 +57,7 @@ class Options:
     "--failing", default=5.0, type=click.FloatRange(0, 100), help="Of upstream's answers, in %."
 )
 @click.option(
-    "--pause", default=1.0, type=click.FloatRange(0.01), help="Seconds a client thinks, on average."
+    "--pause", default=2.0, type=click.FloatRange(0.01), help="Seconds a client thinks, on average."
 )
 @click.option("--fresh", default=20, type=click.IntRange(1), help="Seconds a page is fresh.")
 @click.option("--largest", default=100, type=click.IntRange(1), help="Megabytes of a file.")
