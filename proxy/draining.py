@@ -66,7 +66,8 @@ class Draining:
 
 def _rests(connection: RequestHandler) -> bool:
     """Whether it has answered all that it has read, and waits for more."""
-    waiter = connection._waiter  # noqa: SLF001 - nothing else tells
+    # The inner name of it. Where it is called otherwise, aiohttp ends the connection by itself.
+    waiter = getattr(connection, "_waiter", None)
     return waiter is not None and not waiter.done()
 
 

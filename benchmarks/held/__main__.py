@@ -27,6 +27,7 @@ from benchmarks.held.verdict import (
     weigh,
 )
 from benchmarks.imaginary.upstream import Scene
+from benchmarks.problems import CannotMeasure
 from benchmarks.rivals import HOME
 from benchmarks.watch import Watch, watching
 
@@ -97,7 +98,10 @@ def main(
         seed=seed,
     )
     with _folder(output) as (folder, scratch):
-        every = run(options, folder, scratch)
+        try:
+            every = run(options, folder, scratch)
+        except CannotMeasure as problem:
+            raise click.ClickException(str(problem)) from problem
     click.echo((folder / "verdict.txt").read_text())
     click.echo(f"all of it is in {folder}", err=True)
     if not all(claim.is_kept for claim in every):

@@ -101,9 +101,15 @@ class Crowd:
         )
         for one in late:
             one.cancel()
-        await asyncio.gather(*clients, return_exceptions=not late)
+        ended = await asyncio.gather(*clients, return_exceptions=True)
         writing.cancel()
         self._write_line()
+        # A mistake of ours must not pass for a server of which nobody complains.
+        for mistake in ended:
+            if isinstance(mistake, Exception):
+                raise mistake
+        if late:
+            raise TimeoutError(f"{len(late)} clients came to no end")
 
     async def _write(self) -> None:
         while True:

@@ -16,6 +16,7 @@ import msgspec
 
 from benchmarks.held import crowd
 from benchmarks.imaginary.upstream import Scene
+from benchmarks.problems import CannotMeasure
 from benchmarks.processes import clean_environment, free_port, is_listening, running
 from benchmarks.programs import path_of
 from benchmarks.servers import is_healthy, sources
@@ -130,7 +131,10 @@ def wheelkeep(
 
 @contextmanager
 def crowds(folder: Path, settings: crowd.Settings, processes: int) -> Iterator[list[Path]]:
-    """So many processes that share the clients; the files that they write."""
+    """So many processes that share the clients; the files that they write.
+
+    Raises `CannotMeasure` where clients have failed themselves.
+    """
     outputs, started = [], []
     environment = clean_environment() | {"PYTHONPATH": str(sources())}
     try:
@@ -152,8 +156,10 @@ def crowds(folder: Path, settings: crowd.Settings, processes: int) -> Iterator[l
             started.append(one)
             outputs.append(output)
         yield outputs
-        for one in started:
-            one.wait(120)
+        for number, one in enumerate(started):
+            if one.wait(120) != 0:
+                said = (folder / f"crowd-{number}.log").read_text()
+                raise CannotMeasure(f"clients failed: {said[-500:]}")
     finally:
         for one in started:
             if one.poll() is None:

@@ -17,7 +17,7 @@ from benchmarks.held import scene
 from benchmarks.held.questions import FILE, Question
 from benchmarks.held.verdict import Claim
 from benchmarks.imaginary.upstream import Scene
-from benchmarks.problems import LoadError
+from benchmarks.problems import CannotMeasure, LoadError
 from benchmarks.rivals import HOME
 from benchmarks.soak import load
 from benchmarks.soak.verdict import claims
@@ -74,7 +74,10 @@ def main(
     folder = output or Path(tempfile.mkdtemp(prefix="soak-", dir=HOME))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=HOME, ignore_cleanup_errors=True) as at:
-        found = run(options, folder.absolute(), Path(at))
+        try:
+            found = run(options, folder.absolute(), Path(at))
+        except CannotMeasure as problem:
+            raise click.ClickException(str(problem)) from problem
     lines = [
         f"{'kept  ' if one.is_kept else 'BROKEN'}  {one.words}: {one.figures}\n" for one in found
     ]
