@@ -3,17 +3,30 @@
 What is written is believed at once (`beliefs.py`), so nobody of this process looks for it in the
 store meanwhile. No client may have an answer before its record is kept, or a purge that follows
 would not find it: whoever makes an answer waits for `Answer.writing` (`pagecache.py`) at the end.
+
+What cannot be written, since the store is away, is owed to it: told from memory, and written as
+soon as the store is back and knows nothing newer.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
+
+from cachetools import LRUCache
 
 from proxy.beliefs import Belief, Beliefs, Key
 from proxy.errors import StoreUnavailable
 from proxy.storage.pages import PageRecord, PageStore
 from proxy.telemetry import Telemetry
+
+_OWED_BYTES = 32 << 20
+_OVERHEAD_BYTES = 1 << 10
+_AGAIN_SECONDS = 0.5
+"""Until what is owed is tried again."""
+
+_Debt = tuple[PageRecord, bytes | None]
 
 
 class Keeping:
@@ -25,9 +38,11 @@ class Keeping:
         self._telemetry = telemetry
         self._under_way: dict[Key, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._owed: LRUCache[Key, _Debt] = LRUCache(_OWED_BYTES, getsizeof=_size_of)
+        self._paying: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Keeping: {len(self._under_way)} under way>"
+        return f"<Keeping: {len(self._under_way)} under way, {len(self._owed)} owed>"
 
     async def write(self, key: Key, record: PageRecord, body: bytes | None) -> None:
         """Keep a record, and its body where that is new."""
@@ -58,9 +73,53 @@ class Keeping:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def owed(self, key: Key) -> PageRecord | None:
+        """A record that the store would have, had it not been away."""
+        debt = self._owed.get(key)
+        return debt[0] if debt is not None else None
+
+    def forget(self, key: Key) -> None:
+        """The page is being deleted: nothing of it is owed any more."""
+        self._owed.pop(key, None)
+
+    def forget_all(self) -> None:
+        """All pages are being deleted."""
+        self._owed.clear()
+
     async def close(self) -> None:
         """Write what was answered."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        paying = [] if self._paying is None else [self._paying]
+        for task in paying:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *paying, return_exceptions=True)
+
+    def _owe(self, key: Key, record: PageRecord, body: bytes | None) -> None:
+        earlier = self._owed.pop(key, None)
+        if body is None and earlier is not None and earlier[0].etag == record.etag:
+            body = earlier[1]  # upstream has said that it is the same
+        if _size_of((record, body)) > self._owed.maxsize:
+            return
+        self._owed[key] = (record, body)
+        if self._paying is None or self._paying.done():
+            self._paying = asyncio.get_running_loop().create_task(self._pay(), name="pages owed")
+
+    async def _pay(self) -> None:
+        while self._owed:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            for key, debt in list(self._owed.items()):
+                try:
+                    known = await self._store.record(*key)
+                except StoreUnavailable:
+                    break  # that is known, and was counted
+                is_newer = known is None or known.stamp.fetched_at < debt[0].stamp.fetched_at
+                # Else it was deleted meanwhile, or something newer is owed.
+                if is_newer and self._owed.get(key) is debt:
+                    # One that can be read and refuses to write is not away.
+                    with suppress(StoreUnavailable):
+                        await self._store.write(*key, *debt)
+                        self._beliefs.doubt(key)
+                if self._owed.get(key) is debt:
+                    del self._owed[key]
 
     async def _write(
         self, key: Key, belief: Belief, record: PageRecord, body: bytes | None
@@ -69,9 +128,16 @@ class Keeping:
             with self._telemetry.traces.span("write page", {"wheelkeep.store": "pages"}):
                 is_unchanged = await self._store.write(*key, record, body)
             belief.is_unchanged = is_unchanged or belief.is_unchanged
+            self._owed.pop(key, None)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
+            self._owe(key, record, body)
 
     def _has_written(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._under_way.get(key) is task:
             del self._under_way[key]
+
+
+def _size_of(debt: _Debt) -> int:
+    _, body = debt
+    return _OVERHEAD_BYTES + len(body or b"")

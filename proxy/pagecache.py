@@ -289,9 +289,7 @@ class PageCache(Generic[Content]):
                     now = self._now()
                     journey = Journey.hit(max(record.stamp.fresh_until, now), upstream.name, now)
                     return Answer(record=record, journey=journey)
-                if waited_seconds > patience / 2:
-                    raise TimeoutError  # to ask again would outlast every client's patience
-                # Who has waited for others has less patience left with upstream.
+                # Who has waited for others has less patience left, as its clients have.
                 async with asyncio.timeout(_LONGEST_OF_PATIENCE * patience - waited_seconds):
                     answer = await refresh(record)
                 if answer.writing is not None:
@@ -318,7 +316,11 @@ class PageCache(Generic[Content]):
 
     async def recall(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
         """What is known of the page; nothing, where the index has moved since."""
-        record = await self._beliefs.recall((upstream.name, project))
+        key = (upstream.name, project)
+        record = await self._beliefs.recall(key)
+        owed = self._keeping.owed(key)
+        if owed is not None and (record is None or record.stamp.fetched_at < owed.stamp.fetched_at):
+            record = owed
         return record if record is not None and record.source == upstream.index.url else None
 
     async def names(self, upstream: Upstream) -> list[ProjectName]:
@@ -367,10 +369,12 @@ class PageCache(Generic[Content]):
         """Forget the project's pages, or all; say how many. Raises `StoreUnavailable`."""
         if project is None:
             self._beliefs.forget_all()
+            self._keeping.forget_all()
             return await forget(self._store, None, ())
         deleted = 0
         for index in indexes:
             self._beliefs.forget((index, project))
+            self._keeping.forget((index, project))
             deleted += await forget(self._store, project, [index])
         return deleted
 

@@ -1,7 +1,8 @@
 """One page record over time: whose word counts, and what is remembered while a store is away."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,9 +21,9 @@ from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
 from proxy.upstream import NewPage, Upstream
 from proxy.upstream_http import HttpUpstream
-from tests.fakes import Clock, a_moment
+from tests.fakes import Clock, a_moment, eventually
 
-SIX = ProjectName("six")
+SIX, ATTRS = ProjectName("six"), ProjectName("attrs")
 URL = "http://index.example/simple/"
 
 
@@ -31,7 +32,9 @@ class Shelf:
 
     def __init__(self) -> None:
         self.kept: PageRecord | None = None
+        self.bodies: dict[str, bytes | None] = {}
         self.is_away = False
+        self.refuses = False
         self.looks = 0
 
     async def record(self, index: str, project: ProjectName) -> PageRecord | None:
@@ -42,6 +45,18 @@ class Shelf:
 
     def watch(self, *_: str) -> None:
         """Only a look can tell."""
+
+    async def write(
+        self, index: str, project: ProjectName, record: PageRecord, body: bytes | None
+    ) -> Any:
+        if self.is_away or self.refuses:
+            raise StoreUnavailable("shelf", "for the test")
+        self.kept = record
+        if record.etag is not None:
+            self.bodies[record.etag] = body
+
+    async def delete(self, *_: str) -> bool:
+        raise StoreUnavailable("shelf", "for the test")
 
 
 class WatchedShelf(Shelf):
@@ -280,6 +295,73 @@ async def test_who_has_waited_for_a_turn_has_less_patience_with_upstream(
 
     with pytest.raises(UpstreamTimeout):
         await asyncio.wait_for(asking, 20)
+
+
+class LongAwaited:
+    """Turns that are had at the last moment."""
+
+    @asynccontextmanager
+    async def take(self, _: str, patience_seconds: float) -> AsyncIterator[float]:
+        yield patience_seconds * 0.99
+
+
+async def test_who_has_waited_long_for_a_turn_asks_nevertheless(
+    shelf: Shelf, upstream: Upstream, clock: Clock
+) -> None:
+    """Where what the other has found cannot be had, since the store is away, say."""
+    turns: Any = LongAwaited()
+
+    async def refresh(_: PageRecord | None) -> Answer[str]:
+        return Answer(record=record(clock, "new", 10), journey=Journey())
+
+    answer = await cache_over(shelf, turns, clock).answer(upstream, SIX, refresh)
+    assert answer.record.etag == "new"
+
+
+async def test_what_could_not_be_written_is_written_when_the_store_is_back(
+    cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock
+) -> None:
+    """Told from memory until then; nothing that was forgotten, and nothing that is older."""
+    answered = record(clock, "answered", 10)
+    shelf.is_away = True
+    await cache.write(upstream, SIX, answered, b"its body")
+    assert await cache.recall(upstream, SIX) == answered
+    shelf.is_away = False
+    assert await cache.recall(upstream, SIX) == answered
+
+    async def is_written() -> bool:
+        return shelf.kept == answered
+
+    await eventually(is_written)
+    assert shelf.bodies == {"answered": b"its body"}
+
+    shelf.is_away = True
+    await cache.write(upstream, SIX, record(clock, "older", 10), b"older")
+    clock.advance(seconds=1)
+    shelf.kept, shelf.is_away = record(clock, "newer", 10), False
+    assert await cache.recall(upstream, SIX) == shelf.kept
+    shelf.is_away = True
+    await cache.write(upstream, ATTRS, answered, b"its body")
+    with suppress(StoreUnavailable):
+        await cache.forget(ATTRS, ["pypi"])
+    shelf.is_away = False
+    await a_moment(1.2)
+    assert shelf.bodies.keys() == {"answered"}
+    await cache.close()
+
+
+async def test_a_store_that_refuses_to_write_owes_nobody_a_page(
+    cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock
+) -> None:
+    """It is there, and says what it has: what another process forgets is forgotten."""
+    shelf.refuses = True
+    await cache.write(upstream, SIX, record(clock, "answered", 10), b"its body")
+
+    async def is_forgotten() -> bool:
+        return await cache.recall(upstream, SIX) is None
+
+    await eventually(is_forgotten)
+    await cache.close()
 
 
 async def test_a_store_that_comes_back_while_upstream_fails_has_the_answer(

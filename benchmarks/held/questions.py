@@ -11,7 +11,7 @@ PAGE, METADATA, FILE = "page", "metadata", "file"
 KINDS = (PAGE, METADATA, FILE)
 _MIX = (80, 15, 5)
 """Of a hundred questions."""
-_NEW, _COLD, _ABSENT = 0.02, 0.03, 0.01
+_NEW, _COLD, _ABSENT = 0.05, 0.03, 0.01
 """Of the pages: those nobody has asked for yet, those few have, those that are not there."""
 _HTML_SHARE, _IDENTITY_SHARE, _CONDITIONAL_SHARE = 0.15, 0.2, 0.5
 _LARGE_SHARE = 0.02
