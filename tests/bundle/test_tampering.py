@@ -114,11 +114,14 @@ def with_another_byte(content: bytes, data: st.DataObject, first: int = 0) -> by
 def test_any_byte_that_is_another(
     near: MadeCache, whole: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """It is told, and there is never a wrong file or page."""
+    """It is told, unless it means nothing; and there is never a wrong file or page."""
     far = MadeCache(tmp_path_factory.mktemp("far") / "cache")
     result = taken(far, far.folder.with_name("wrong"), with_another_byte(whole, data))
 
-    assert_told(result)
+    if result.exit_code == 0:  # some bits of zstd mean nothing
+        assert (far.files(), far.pages()) == (near.files(), near.pages())
+    else:
+        assert_told(result)
     assert_nothing_wrong(far, near)
 
 
