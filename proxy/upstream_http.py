@@ -26,6 +26,7 @@ from typing import IO, Self
 import aiohttp
 import stamina
 from aiohttp.abc import AbstractResolver
+from cachetools import LRUCache
 from yarl import URL
 
 from proxy.breaker import Breaker
@@ -83,6 +84,7 @@ _FIRST_BUFFER = 1 << 16
 """It grows with what has come: to fill a large one first would keep the first reader waiting."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MOST_REDIRECTS = 10
+_REMEMBERED_BREAKERS = 64
 _FRAME_BYTES = 1024
 """Of a page in HTML: where its first and its last tag stand."""
 
@@ -106,7 +108,10 @@ class HttpUpstream:
         self._sessions = sessions
         self._telemetry = telemetry
         self._url = URL(index.url)
-        self._breaker = Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
+        self._breaker = _new_breaker()
+        """Of the project pages."""
+        # What fails beside them (a provenance may lie at a host of its own) says nothing of them.
+        self._breakers: LRUCache[tuple[URL, str], Breaker] = LRUCache(_REMEMBERED_BREAKERS)
         telemetry.upstream.watch(self.name, lambda: self._breaker.is_open)
 
     def __repr__(self) -> str:
@@ -151,7 +156,8 @@ class HttpUpstream:
         self, project: ProjectName, validators: Validators | None = None
     ) -> Unchanged | NewPage:
         """See `Upstream`."""
-        return await self.document(str(self._url / f"{project}/"), project, validators, ACCEPT)
+        url = str(self._url / f"{project}/")
+        return await self._document(url, project, validators, ACCEPT, self._breaker)
 
     def beside(self, path: str) -> str:
         """See `Upstream`."""
@@ -165,7 +171,17 @@ class HttpUpstream:
         accept: str = ACCEPT,
     ) -> Unchanged | NewPage:
         """See `Upstream`."""
+        breaker = self._breaker_of(url, accept)
+        return await self._document(url, project, validators, accept, breaker)
 
+    async def _document(
+        self,
+        url: str,
+        project: ProjectName,
+        validators: Validators | None,
+        accept: str,
+        breaker: Breaker,
+    ) -> Unchanged | NewPage:
         async def ask(held: Validators | None = validators) -> Unchanged | NewPage:
             async with self._get(url, held, accept) as response:
                 unchanged = self._checked(response, project, held)
@@ -174,7 +190,7 @@ class HttpUpstream:
                     return self._new_page(response, b"".join([one async for one in pieces]))
             return unchanged if _is_about(unchanged, held) else await ask(None)
 
-        return await self._guarded(url, project, PAGE_DEADLINE_SECONDS, ask)
+        return await self._guarded(url, project, PAGE_DEADLINE_SECONDS, ask, breaker)
 
     async def project_list(
         self, into: Path, project: ProjectName, validators: Validators | None = None
@@ -191,7 +207,8 @@ class HttpUpstream:
                     return self._new_page(response, b"")
             return unchanged if _is_about(unchanged, held) else await ask(None)
 
-        return await self._guarded(url, project, LIST_DEADLINE_SECONDS, ask)
+        breaker = self._breaker_of(url, "list")
+        return await self._guarded(url, project, LIST_DEADLINE_SECONDS, ask, breaker)
 
     @asynccontextmanager
     async def file(
@@ -389,13 +406,21 @@ class HttpUpstream:
 
     # --- around requests ------------------------------------------------------------------
 
+    def _breaker_of(self, url: str, kind: str) -> Breaker:
+        """That of one kind of documents at one host."""
+        try:
+            origin = URL(url).origin()
+        except ValueError:
+            origin = self._url.origin()
+        return self._breakers.setdefault((origin, kind), _new_breaker())
+
     async def _guarded(
-        self, url: str, project: ProjectName, deadline: float, ask: _Ask
+        self, url: str, project: ProjectName, deadline: float, ask: _Ask, breaker: Breaker
     ) -> Unchanged | NewPage:
         """Breaker, deadline and retries around one question."""
         self._refuse_when_offline(url)
-        if not self._breaker.allows(time.monotonic()):
-            wait = self._breaker.seconds_left(time.monotonic())
+        if not breaker.allows(time.monotonic()):
+            wait = breaker.seconds_left(time.monotonic())
             raise UpstreamUnavailable(
                 self.name, url, f"it failed repeatedly and is asked again in {wait:.0f} s"
             )
@@ -406,24 +431,26 @@ class HttpUpstream:
                     answer = await self._retrying(deadline, ask, span)
         except TimeoutError as problem:
             late = UpstreamTimeout(self.name, url, f"no answer in {deadline:.0f} s")
-            self._failed(late, project)
+            self._failed(late, project, breaker)
             raise late from problem
         except UpstreamUnavailable as problem:
-            self._failed(problem, project)
+            self._failed(problem, project, breaker)
             raise
         except AnswerOfAnother as problem:
-            self._breaker.succeeded()
+            breaker.succeeded()
             raise ProjectNotFound(project) from problem
         except ProxyError as problem:
-            self._breaker.succeeded()
+            breaker.succeeded()
             if isinstance(problem, UpstreamError):
                 self._telemetry.upstream.failed(self.name, "page", problem, project)
             raise
-        self._breaker.succeeded()
+        breaker.succeeded()
         return answer
 
-    def _failed(self, problem: UpstreamUnavailable, project: ProjectName) -> None:
-        self._breaker.failed(time.monotonic(), problem.problem)
+    def _failed(
+        self, problem: UpstreamUnavailable, project: ProjectName, breaker: Breaker
+    ) -> None:
+        breaker.failed(time.monotonic(), problem.problem)
         self._telemetry.upstream.failed(self.name, "page", problem, project)
 
     @staticmethod
@@ -441,6 +468,10 @@ class HttpUpstream:
             with attempt:
                 return await ask()
         raise AssertionError("stamina gives up by raising")
+
+
+def _new_breaker() -> Breaker:
+    return Breaker(threshold=5, first_pause=1.0, longest_pause=30.0)
 
 
 def _is_delimited(response: aiohttp.ClientResponse) -> bool:

@@ -59,20 +59,27 @@ Script = Callable[[Line], Awaitable[None]]
 
 
 class ScriptedUpstream:
-    """Serves scripts by path; `pages` and `files` rightly where there is no script."""
+    """Serves scripts by path; `pages`, `files` and whole `answers` where there is no script.
+
+    `at_connect` is what each new connection meets ahead of its first request.
+    """
 
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
         self.files: dict[str, bytes] = {}
         self.pages: dict[str, dict[str, Any]] = {}
+        self.answers: dict[str, bytes] = {}
         self.asked: list[Asked] = []
+        self.at_connect: Script | None = None
         self._server: asyncio.Server | None = None
         self._lines: set[asyncio.Task[None]] = set()
-        self._scheme = "http"
+        self._scheme, self._port = "http", 0
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listen; once more, on the port of before."""
         self._scheme = "https" if tls else "http"
-        self._server = await asyncio.start_server(self._met, "127.0.0.1", 0, ssl=tls)
+        self._server = await asyncio.start_server(self._met, "127.0.0.1", self._port, ssl=tls)
+        self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -83,9 +90,7 @@ class ScriptedUpstream:
 
     @property
     def root(self) -> str:
-        assert self._server is not None
-        port = self._server.sockets[0].getsockname()[1]
-        return f"{self._scheme}://127.0.0.1:{port}"
+        return f"{self._scheme}://127.0.0.1:{self._port}"
 
     @property
     def url(self) -> str:
@@ -117,6 +122,8 @@ class ScriptedUpstream:
         try:
             # A client that goes in the middle is what many scripts are about.
             with suppress(OSError, asyncio.IncompleteReadError):
+                if self.at_connect is not None:
+                    await self.at_connect(Line(Asked("", "", {}), writer))
                 while not writer.is_closing():
                     await self._serve(await _read_request(reader), writer)
         finally:
@@ -131,6 +138,8 @@ class ScriptedUpstream:
 
     def _rightly(self, path: str) -> Script:
         name = path.removeprefix("/simple/").strip("/")
+        if path in self.answers:
+            return says(self.answers[path])
         if path in self.files:
             return whole_file(self.files[path])
         if name in self.pages:
