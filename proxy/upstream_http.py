@@ -447,9 +447,7 @@ class HttpUpstream:
         breaker.succeeded()
         return answer
 
-    def _failed(
-        self, problem: UpstreamUnavailable, project: ProjectName, breaker: Breaker
-    ) -> None:
+    def _failed(self, problem: UpstreamUnavailable, project: ProjectName, breaker: Breaker) -> None:
         breaker.failed(time.monotonic(), problem.problem)
         self._telemetry.upstream.failed(self.name, "page", problem, project)
 

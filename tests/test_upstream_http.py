@@ -84,16 +84,27 @@ async def test_the_beginning_of_a_file_comes_in_small_pieces(
     assert max(sizes) >= 1 << 20
 
 
+@pytest.mark.parametrize(
+    ("etag", "date", "serial"),
+    [
+        (b'"\xff"', b"\xe4", b"7\x80"),
+        (b'"\x01"', b"\x7f", b"7\x08"),
+        (b'"a\tb"', b"Mon,\t24", b"7\t7"),
+        (b'"' + b"a" * 60_000 + b'"', b"1" * 60_000, b"7" * 60_000),
+    ],
+    ids=["beyond ASCII", "controls", "tabs", "long"],
+)
 async def test_validators_that_cannot_be_sent_back_are_none(
-    index: HttpUpstream, upstream: FakeUpstream
+    index: HttpUpstream, upstream: FakeUpstream, etag: bytes, date: bytes, serial: bytes
 ) -> None:
-    """Bytes beyond ASCII in a header (RFC 9110 §5.5) are no reason to fail."""
+    """What no header may hold (RFC 9110 §5.5), or nobody would take, is no reason to fail."""
 
     async def raw(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         request.transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: " + JSON.encode() + b"\r\nContent-Length: 2\r\n"
-            b'ETag: "\xff"\r\nLast-Modified: \xe4\r\nX-PyPI-Last-Serial: 7\x80\r\n\r\n{}'
+            b"ETag: %b\r\nLast-Modified: %b\r\nX-PyPI-Last-Serial: %b\r\n\r\n{}"
+            % (etag, date, serial)
         )
         return web.Response()
 
@@ -158,6 +169,30 @@ async def test_an_index_that_keeps_failing_is_left_alone_for_a_while(
 
     with pytest.raises(ProjectNotFound):
         await index.page(SIX)
+    assert not index.is_failing
+
+
+@pytest.mark.parametrize("failing", ["list", "provenance"])
+async def test_what_fails_beside_the_pages_is_no_reason_not_to_ask_for_them(
+    index: HttpUpstream, upstream: FakeUpstream, tmp_path: Path, failing: str
+) -> None:
+    """A provenance may lie at a host that is down; a list may be more than its index can do."""
+    upstream.add("six", "six-1.0.tar.gz")
+    for path in ("/simple/", "/provenance"):
+        upstream.handlers[path] = answering(status=429, Retry_After="3600")
+
+    async def ask() -> Unchanged | NewPage:
+        if failing == "list":
+            return await index.project_list(tmp_path / "list", SIX)
+        url = f"{upstream.root}/provenance"
+        return await index.document(url, SIX, accept="application/json")
+
+    for _ in range(5):
+        with pytest.raises(UpstreamUnavailable, match="429"):
+            await ask()
+    with pytest.raises(UpstreamUnavailable, match="asked again in"):
+        await ask()
+    assert isinstance(await index.page(SIX), NewPage)
     assert not index.is_failing
 
 
