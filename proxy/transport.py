@@ -49,6 +49,8 @@ USER_AGENT = f"wheelkeep/{__version__}"
 LONGEST_HEAD_BYTES = 64 << 10
 """Of a status line, and of each header."""
 _LONGEST_REASON = 200
+_LONGEST_KEPT = 1000
+"""Of a header that is kept and sent on."""
 _CONTENT_RANGE = re.compile(r"\Abytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)\s*\Z", re.ASCII)
 # X509_V_ERR_…: nobody who is trusted signed it.
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21, 27})
@@ -167,8 +169,18 @@ def combined(headers: MultiMapping[str]) -> Mapping[str, str]:
 def validator_of(headers: Mapping[str, str]) -> str | None:
     """What to send as If-Range: a strong ETag, else the date (RFC 9110 §13.1.5)."""
     etag = headers.get("ETag", "")
-    found = etag if is_strong(etag) else headers.get("Last-Modified")
-    return found if found and found.isascii() else None
+    return sendable(etag if is_strong(etag) else headers.get("Last-Modified")) or None
+
+
+def sendable(value: str | None) -> str | None:
+    """What was sent in a header, where it can be kept and sent on; else None.
+
+    The library passes on much that no header may hold (RFC 9110 §5.5), and servers and clients
+    refuse what is long: a question that had to hold it would be refused each time.
+    """
+    if value is None or len(value) > _LONGEST_KEPT:
+        return None
+    return value if value.isascii() and value.isprintable() else None
 
 
 def is_strong(validator: str | None) -> bool:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
-from proxy.transport import FileStream
+from proxy.transport import FileStream, sendable
 
 PAGE_DEADLINE_SECONDS = 10.0
 """For all tries together: shorter than the 15 s after which pip gives up."""
@@ -41,9 +41,8 @@ class _Said:
         return Validators(etag=self.header("ETag"), last_modified=self.header("Last-Modified"))
 
     def header(self, name: str) -> str | None:
-        """A header that can be kept and sent on: None where it holds other than ASCII."""
-        value = self.headers.get(name)
-        return value if value is not None and value.isascii() else None
+        """A header that can be kept and sent on; None where it cannot."""
+        return sendable(self.headers.get(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,8 @@ def _new(now: dict[int, str], before: dict[int, str]) -> dict[int, str]:
         number: link
         for number, link in now.items()
         # A file that is mapped into memory is open for as long as a test names the proxy.
-        if before.get(number) != link and not link.endswith("-changes")
+        if before.get(number) != link
+        and not link.endswith("-changes")
         # A failed test still names what it asked, and that its bodies in memory.
         and not link.startswith("/memfd:")
     }

@@ -63,9 +63,10 @@ class Kind:
     async def ask(self, proxy: TestClient) -> Given:
         return await ask(proxy, self.url)
 
-    def wants_hash(self) -> bool:
-        """Whether its page tells what it hashes to."""
-        return self.name in ("file", "metadata")
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether a hash, or its own form, tells what is right from what is cut."""
+        return not self.name.startswith("unhashed") and self.name != "signature"
 
 
 async def ask(proxy: TestClient, url: str) -> Given:

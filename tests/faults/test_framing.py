@@ -47,8 +47,10 @@ def with_status_line(line: bytes) -> Fault:
 
 
 def unasked(status: str) -> Fault:
-    return lambda kind: says(typed(kind, f"Content-Length: {len(kind.right)}", status=status)
-                             + kind.right, then_closes=True)
+    return lambda kind: says(
+        typed(kind, f"Content-Length: {len(kind.right)}", status=status) + kind.right,
+        then_closes=True,
+    )
 
 
 LENGTHS = {
@@ -147,10 +149,19 @@ STATUS_LINES = {
 }
 UNASKED = {
     status: unasked(status)
-    for status in ("201 Created", "202 Accepted", "203 Non-Authoritative Information",
-                   "204 No Content", "205 Reset Content", "206 Partial Content",
-                   "207 Multi-Status", "226 IM Used", "300 Multiple Choices",
-                   "304 Not Modified", "305 Use Proxy")
+    for status in (
+        "201 Created",
+        "202 Accepted",
+        "203 Non-Authoritative Information",
+        "204 No Content",
+        "205 Reset Content",
+        "206 Partial Content",
+        "207 Multi-Status",
+        "226 IM Used",
+        "300 Multiple Choices",
+        "304 Not Modified",
+        "305 Use Proxy",
+    )
 }
 FIELDS = {
     "a line of a megabyte": with_fields(b"X-Long: " + b"a" * (1 << 20) + b"\r\n"),
@@ -213,6 +224,12 @@ FAULTS = {
     }.items()
     for name, fault in faults.items()
 }
+OTHER_BYTES = {
+    "chunks: ended early",
+    "chunks: of a size that is too large",
+    "chunks: that are not the last coding",
+}
+"""Whole answers, by the letter of HTTP, and not the right ones: only their content can tell."""
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +240,9 @@ def without_pauses() -> Iterator[None]:
     stamina.set_testing(False)
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_framing(proxy: TestClient, upstream: ScriptedUpstream, fault: Fault) -> None:
-    await meet(proxy, upstream, stock(upstream).values(), fault)
+@pytest.mark.parametrize("name", FAULTS)
+async def test_framing(proxy: TestClient, upstream: ScriptedUpstream, name: str) -> None:
+    kinds = stock(upstream).values()
+    if name in OTHER_BYTES:
+        kinds = [kind for kind in kinds if kind.is_vouched_for]
+    await meet(proxy, upstream, kinds, FAULTS[name])
