@@ -1,9 +1,10 @@
 """Fixtures: an index that misbehaves, and a look at what is left when a test is over."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import stamina
 
 from tests.certificates import Authority
 from tests.faults.afterwards import Here, caches_in, is_whole, nothing_is_left
@@ -37,3 +38,11 @@ async def upstream(
     await scripted.start(tls)
     yield scripted
     await scripted.stop()
+
+
+@pytest.fixture
+def without_pauses() -> Iterator[None]:
+    """As many tries as ever, one right behind the other."""
+    stamina.set_testing(True, attempts=4, cap=True)
+    yield
+    stamina.set_testing(False)

@@ -5,6 +5,7 @@ No HTTP library stands between: what a real server would never send is sent as i
 
 import asyncio
 import hashlib
+import itertools
 import json
 import ssl
 from collections import Counter
@@ -61,7 +62,8 @@ Script = Callable[[Line], Awaitable[None]]
 class ScriptedUpstream:
     """Serves scripts by path; `pages`, `files` and whole `answers` where there is no script.
 
-    `at_connect` is what each new connection meets ahead of its first request.
+    `at_connect` is what each new connection meets ahead of its first request;
+    `at_second_request` is met once, by the next request on a connection that had one before.
     """
 
     def __init__(self) -> None:
@@ -71,12 +73,14 @@ class ScriptedUpstream:
         self.answers: dict[str, bytes] = {}
         self.asked: list[Asked] = []
         self.at_connect: Script | None = None
+        self.at_second_request: Script | None = None
         self._server: asyncio.Server | None = None
-        self._lines: set[asyncio.Task[None]] = set()
+        self._lines: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._tls: ssl.SSLContext | None = None
         self._scheme, self._port = "http", 0
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
-        """Listen; once more, on the port of before."""
+        self._tls = tls
         self._scheme = "https" if tls else "http"
         self._server = await asyncio.start_server(self._met, "127.0.0.1", self._port, ssl=tls)
         self._port = self._server.sockets[0].getsockname()[1]
@@ -87,6 +91,15 @@ class ScriptedUpstream:
         for task in self._lines:
             task.cancel()
         await asyncio.gather(*self._lines, return_exceptions=True)
+
+    async def restart(self) -> None:
+        """Listen again, on the port of before."""
+        await self.start(self._tls)
+
+    def hang_up_all(self) -> None:
+        """Close all connections, as a server does that has waited long enough."""
+        for writer in self._lines.values():
+            writer.close()
 
     @property
     def root(self) -> str:
@@ -118,21 +131,27 @@ class ScriptedUpstream:
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._lines.add(task)
+        self._lines[task] = writer
         try:
             # A client that goes in the middle is what many scripts are about.
             with suppress(OSError, asyncio.IncompleteReadError):
                 if self.at_connect is not None:
                     await self.at_connect(Line(Asked("", "", {}), writer))
-                while not writer.is_closing():
-                    await self._serve(await _read_request(reader), writer)
+                for count in itertools.count():
+                    if writer.is_closing():
+                        break
+                    await self._serve(await _read_request(reader), writer, count)
         finally:
-            self._lines.discard(task)
+            del self._lines[task]
             writer.close()
 
-    async def _serve(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, asked: Asked, writer: asyncio.StreamWriter, count: int) -> None:
         self.asked.append(asked)
         line = Line(asked, writer)
+        if count and self.at_second_request is not None:
+            script, self.at_second_request = self.at_second_request, None
+            await script(line)
+            return
         script = self.scripts.get(asked.path) or self._rightly(asked.path)
         await script(line)
 

@@ -1,9 +1,6 @@
 """Answers that are not framed as HTTP says, or barely: nothing wrong is taken for whole."""
 
-from collections.abc import Iterator
-
 import pytest
-import stamina
 from aiohttp.test_utils import TestClient
 
 from tests.faults.kinds import Kind, stock
@@ -232,16 +229,10 @@ OTHER_BYTES = {
 """Whole answers, by the letter of HTTP, and not the right ones: only their content can tell."""
 
 
-@pytest.fixture(autouse=True)
-def without_pauses() -> Iterator[None]:
-    """As many tries as ever, one right behind the other."""
-    stamina.set_testing(True, attempts=4, cap=True)
-    yield
-    stamina.set_testing(False)
-
-
 @pytest.mark.parametrize("name", FAULTS)
-async def test_framing(proxy: TestClient, upstream: ScriptedUpstream, name: str) -> None:
+async def test_framing(
+    proxy: TestClient, upstream: ScriptedUpstream, without_pauses: None, name: str
+) -> None:
     kinds = stock(upstream).values()
     if name in OTHER_BYTES:
         kinds = [kind for kind in kinds if kind.is_vouched_for]
