@@ -191,7 +191,7 @@ class RootLists:
                 assert record is not None, "304 is accepted only where validators were sent"
                 return await self._cache.note_unchanged(upstream, ROOT_LIST, record, answer, None)
             try:
-                etag = await _made(raw, canonical, answer.content_type, answer.charset)
+                etag = await _made(raw, canonical, answer.content_type, answer.charset, answer.url)
             except MalformedPage as problem:
                 raise UpstreamMalformed(upstream.name, answer.url, str(problem)) from problem
             body = await asyncio.to_thread(canonical.read_bytes)
@@ -211,7 +211,7 @@ class RootLists:
         async with self._scratch() as scratch:
             raw, canonical = scratch / "raw", scratch / "canonical"
             await asyncio.to_thread(raw.write_bytes, msgspec.json.encode(document))
-            etag = await _made(raw, canonical, _JSON, None)
+            etag = await _made(raw, canonical, _JSON, None, upstream.index.url)
             await asyncio.to_thread(canonical.replace, self._canonical(etag))
         stamp = Stamp(fetched_at=now, fresh_until=now + _LOOK_EVERY)
         record = PageRecord(source=upstream.index.url, stamp=stamp, etag=etag)
@@ -300,9 +300,13 @@ class RootLists:
             await asyncio.to_thread(folder.cleanup)
 
 
-async def _made(raw: Path, canonical: Path, content_type: str, charset: str | None) -> str:
+async def _made(
+    raw: Path, canonical: Path, content_type: str, charset: str | None, url: str
+) -> str:
     """The ETag of a list whose canonical form is written. Raises `MalformedPage`."""
-    make = partial(make_canonical, raw, canonical, content_type=content_type, charset=charset)
+    make = partial(
+        make_canonical, raw, canonical, content_type=content_type, charset=charset, url=url
+    )
     return await in_own_process(make)
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from proxy.simple.model import normalize
 from proxy.simple.parse import Anchor, MalformedPage, PageTarget, check_version, read_html
@@ -16,18 +16,22 @@ Taker = Callable[[list[str]], object]
 """Takes the names that were found, as they are shown, some thousands at a time."""
 
 
-def read_html_list(file: IO[bytes], charset: str | None, take: Taker) -> dict[str, Any]:
+def read_html_list(file: IO[bytes], charset: str | None, url: str, take: Taker) -> dict[str, Any]:
     """Hand the names of a list to `take`; return the keys that its JSON form has besides.
+
+    `url` is the list's address after redirects.
 
     Raises `MalformedPage` where it turns out to be no project list.
     """
-    links = _Links(take)
+    links = _Links(take, url)
     target = PageTarget(links.on_anchor)
     read_html(file, target, charset)
     links.hand_over()
     check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
     if not links.has_agreeing and not target.is_headed_as_listing:
-        raise MalformedPage("its HTML is not a project list: no link is named like its target")
+        raise MalformedPage(
+            "its HTML is not a project list: no link to a page below it is named like that"
+        )
     meta: dict[str, Any] = {"api-version": "1.0"}
     if (serial := target.serial) is not None:
         meta["_last-serial"] = serial
@@ -37,11 +41,15 @@ def read_html_list(file: IO[bytes], charset: str | None, take: Taker) -> dict[st
 class _Links:
     """Makes names of links."""
 
-    def __init__(self, take: Taker) -> None:
+    def __init__(self, take: Taker, url: str) -> None:
         self._take = take
+        self._url = url
         self._names: list[str] = []
         self.has_agreeing = False
-        """Whether any link is named like its target."""
+        """Whether any link leads to a page below the list and is named like it.
+
+        The link of a login page is named like its target, too, but that lies elsewhere.
+        """
 
     def on_anchor(self, anchor: Anchor) -> None:
         in_link = _last_part(anchor.attributes["href"])
@@ -51,7 +59,8 @@ class _Links:
         # A server that lists its folders writes the slash into the text as well.
         in_text = anchor.text.strip().rstrip("/")
         is_same = in_text == in_link or name == normalize(in_text)
-        self.has_agreeing |= is_same
+        if is_same and not self.has_agreeing:
+            self.has_agreeing = _is_below(anchor.attributes["href"], self._url, in_link)
         self._names.append(in_text if is_same else in_link)
         if len(self._names) >= _NAMES_AT_ONCE:
             self.hand_over()
@@ -59,6 +68,16 @@ class _Links:
     def hand_over(self) -> None:
         self._take(self._names)
         self._names = []
+
+
+def _is_below(link: str, url: str, name: str) -> bool:
+    """Whether a link of the list at `url` leads to a page of that name right below it."""
+    try:
+        path = unquote(urlsplit(urljoin(url, link.strip())).path)
+        folder = unquote(urlsplit(urljoin(url, ".")).path)
+    except ValueError:
+        return False
+    return path.rstrip("/") == f"{folder.rstrip('/')}/{name}"
 
 
 def _last_part(link: str) -> str:

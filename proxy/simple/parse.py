@@ -29,6 +29,7 @@ from proxy.simple.model import (
     ProjectName,
     is_digest,
     is_plain_filename,
+    normalize,
 )
 from proxy.simple.versions import versions_of
 
@@ -38,6 +39,7 @@ HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
 _DISTRIBUTION = re.compile(
     r"\.(?:whl|tar\.gz|zip|tar\.bz2|tar\.xz|tar\.z|tgz|egg|exe|msi|rpm|deb|dmg)\Z", re.IGNORECASE
 )
+_SEPARATORS = re.compile(r"[-_.]+")
 _MOST_DIGITS = 20
 # Both are several times what the longest pages have, and keep a page to some hundred megabytes.
 MOST_VALUES = 3_000_000
@@ -64,7 +66,9 @@ def parse_project(
     which relative links resolve. Raises `MalformedPage`.
     """
     if content_type in JSON_TYPES:
-        return _from_json(body, url)
+        page = _from_json(body, url)
+        check_name(page.document.get("name"), project)
+        return page
     if content_type in HTML_TYPES:
         return _from_html(body, charset, url, project)
     raise MalformedPage(f"its Content-Type is {content_type or 'missing'}")
@@ -81,6 +85,13 @@ def check_version(meta: object) -> None:
     # PEP 629: another major version is an error, another minor version is not.
     if not isinstance(version, str) or version.split(".")[0].strip() != "1":
         raise MalformedPage(f"its API version is {version}")
+
+
+def check_name(name: object, project: ProjectName) -> None:
+    """Raise `MalformedPage` where a document names another project than was asked for."""
+    named = normalize(name) if isinstance(name, str) else None
+    if named not in (None, project):
+        raise MalformedPage(f"it is about another project: {named}")
 
 
 def decode_json(body: bytes) -> Any:
@@ -312,11 +323,17 @@ def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName)
     base_url = _absolute(target.base_href or "", url) or url
     entries = [entry for anchor in anchors if (entry := _entry(anchor, base_url))]
     if not target.is_headed_as_listing and not any(
-        _DISTRIBUTION.search(entry["filename"]) for entry in entries
+        _is_distribution_of(project, entry["filename"]) for entry in entries
     ):
         raise MalformedPage("its HTML is not a project page: it names no file of a project")
     files = tuple(File(entry) for entry in entries)
     return Project(document=_document(target, project, files), files=files)
+
+
+def _is_distribution_of(project: ProjectName, filename: str) -> bool:
+    """Whether it is called like a file of that project; a login page may offer files, too."""
+    name = _SEPARATORS.sub("-", filename).lower()
+    return bool(_DISTRIBUTION.search(filename)) and name.startswith(f"{project}-")
 
 
 def _document(target: PageTarget, project: ProjectName, files: tuple[File, ...]) -> dict[str, Any]:

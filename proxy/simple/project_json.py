@@ -14,7 +14,7 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from proxy.simple.model import File, Project, ProjectName, is_plain_filename
-from proxy.simple.parse import MalformedPage, decode_json
+from proxy.simple.parse import MalformedPage, check_name, decode_json
 from proxy.simple.render import link_to
 from proxy.simple.versions import version_of
 
@@ -29,6 +29,7 @@ def rewrite(body: bytes, project: ProjectName, root: str) -> bytes:
     document = decode_json(body)
     if not isinstance(document, dict) or not isinstance(document.get("info"), dict):
         raise MalformedPage("it is not a project's JSON: it has no `info`")
+    check_name(document["info"].get("name"), project)
     for entry in _files(document):
         filename, digests = entry.get("filename"), entry.get("digests")
         if isinstance(filename, str) and is_plain_filename(filename) and "url" in entry:

@@ -92,8 +92,12 @@ class GzipWriter:
         return etag_from(self._hash)
 
 
-def make_canonical(raw: Path, out: Path, *, content_type: str, charset: str | None) -> str:
+def make_canonical(
+    raw: Path, out: Path, *, content_type: str, charset: str | None, url: str
+) -> str:
     """Write upstream's list, in `raw`, as gzipped JSON to `out`; return its ETag.
+
+    `url` is its address after redirects.
 
     Raises `MalformedPage` where `raw` is no project list.
     """
@@ -103,7 +107,7 @@ def make_canonical(raw: Path, out: Path, *, content_type: str, charset: str | No
         tempfile.TemporaryFile(dir=out.parent) as entries,
         out.open("wb") as made,
     ):
-        others = _copy_entries(file, _Separated(entries.write), content_type, charset)
+        others = _copy_entries(file, _Separated(entries.write), content_type, charset, url)
         entries.seek(0)
         writer = GzipWriter(made)
         writer.write(render_list_head(Format.JSON, others))
@@ -127,7 +131,7 @@ class _Separated:
 
 
 def _copy_entries(
-    file: IO[bytes], into: _Separated, content_type: str, charset: str | None
+    file: IO[bytes], into: _Separated, content_type: str, charset: str | None, url: str
 ) -> dict[str, Any]:
     """Write the entries of a list as they are in JSON, and return its other keys."""
     if content_type in JSON_TYPES:
@@ -138,7 +142,7 @@ def _copy_entries(
     if content_type in HTML_TYPES:
         encode = msgspec.json.encode
         return read_html_list(
-            file, charset, lambda names: into.add([encode({"name": name}) for name in names])
+            file, charset, url, lambda names: into.add([encode({"name": name}) for name in names])
         )
     raise MalformedPage(f"its Content-Type is {content_type or 'missing'}")
 

@@ -17,6 +17,8 @@ JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
 NINES = "9" * 5000
 
+URL = "https://index.example/simple/"
+
 
 def canonical(
     folder: Path,
@@ -27,7 +29,7 @@ def canonical(
 ) -> Source:
     raw, out = folder / f"{name}.raw", folder / f"{name}.gz"
     raw.write_bytes(body)
-    etag = make_canonical(raw, out, content_type=content_type, charset=None)
+    etag = make_canonical(raw, out, content_type=content_type, charset=None, url=URL)
     return Source(out, etag, shows)
 
 
@@ -78,6 +80,15 @@ def test_a_listing_of_folders_is_a_list(tmp_path: Path) -> None:
 
     projects = json.loads(render(tmp_path, canonical(tmp_path, "one", body, HTML))[0])["projects"]
     assert projects == [{"name": "six"}, {"name": "zope.interface"}]
+
+
+def test_a_login_page_is_no_list(tmp_path: Path) -> None:
+    """A link that is named like its target lies below the list, or it is another page's."""
+    body = (
+        b'<html><body><a href="/login/">Login</a> <a href="/simple/a/help/">Help</a></body></html>'
+    )
+    with pytest.raises(MalformedPage, match="no link to a page below it"):
+        canonical(tmp_path, "one", body, HTML)
 
 
 def test_one_bad_link_is_no_bad_list(tmp_path: Path) -> None:
@@ -203,7 +214,10 @@ def peak():
 
 folder, raw, content_type = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 before = peak()
-etag = make_canonical(raw, folder / "canonical", content_type=content_type, charset=None)
+url = f"https://index.example/{'x' * 300}/"
+etag = make_canonical(
+    raw, folder / "canonical", content_type=content_type, charset=None, url=url
+)
 render_lists([Source(folder / "canonical", etag)], folder)
 print(peak() - before)
 """

@@ -119,7 +119,8 @@ async def test_an_index_without_documents(
 async def test_a_purge_takes_the_documents_along(proxy: TestClient, upstream: FakeUpstream) -> None:
     """Of that project, and of no other."""
     for name in ("six", "sixer"):
-        upstream.handlers[f"/pypi/{name}/json"] = serving(document(upstream.add(name, NAME)))
+        said = document(upstream.add(name, NAME), info={"name": name, "version": "1.0"})
+        upstream.handlers[f"/pypi/{name}/json"] = serving(said)
         assert (await proxy.get(f"/pypi/{name}/json")).status == 200
     await proxy.delete("/cache/six")
 

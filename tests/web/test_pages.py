@@ -583,8 +583,9 @@ async def test_credentials_go_to_their_index_alone(
     path = other_upstream.path_of("six-1.0.tar.gz")
     upstream.add("six", "six-1.0.tar.gz", url=other_upstream.root + path)
     upstream.handlers["/simple/moved/"] = lambda _: respond(
-        302, Location=f"{other_upstream.url}six/"
+        302, Location=f"{other_upstream.url}moved/"
     )
+    other_upstream.add("moved", "moved-1.0.tar.gz")
     proxy = await make_proxy(
         index=[{"name": "pypi", "url": upstream.url, "username": "me", "password": "secret"}]
     )
