@@ -124,6 +124,8 @@ class Receiving:
             raise self._malformed(
                 "with neither a hash nor a length, nobody can tell whether the file is whole"
             )
+        if stream.is_html and not wanted.digests:
+            raise self._malformed("it sent an HTML page, and no hash says that this is the file")
         # Without hashes, what is here is joined to what comes only where that begins behind it
         # and is said to be of the same file (RFC 9110 §15.3.7).
         is_another = not wanted.digests and (

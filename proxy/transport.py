@@ -29,6 +29,8 @@ class FileStream:
     """Whether a connection that breaks off can be told from the file's end."""
     validator: str | None = None
     """What the far side lets this file be recognised by (RFC 9110 §13.1.5, If-Range)."""
+    is_html: bool = False
+    """Whether it comes as a page for people, as no file does: login pages come with status 200."""
     chunks: AsyncGenerator[bytes, None]
 
 
@@ -67,7 +69,7 @@ def as_ours(index: str, url: str) -> Iterator[None]:
     except aiohttp.ClientHttpProxyError as problem:
         reason = f"the HTTP proxy on the way to it answered {problem.status}"
         raise UpstreamUnavailable(index, url, reason) from problem
-    except (aiohttp.ServerTimeoutError, aiohttp.ConnectionTimeoutError) as problem:
+    except TimeoutError as problem:
         raise UpstreamTimeout(index, url, "it did not answer in time") from problem
     except aiohttp.TooManyRedirects as problem:
         raise UpstreamError(index, url, "it redirects in a loop") from problem

@@ -18,7 +18,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Self
@@ -46,6 +46,7 @@ from proxy.errors import (
 from proxy.sessions import Sessions, open_sessions
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
+from proxy.simple.parse import HTML_TYPES
 from proxy.telemetry import Telemetry
 from proxy.traces import Span
 from proxy.transport import (
@@ -75,6 +76,8 @@ ACCEPT = (
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 12.0
 """A file may take as long as it needs, but not this long without a byte; pip gives up after 15."""
+HEAD_SECONDS = 60.0
+"""Until the head of a file's answer is here, over all redirects and with any wait for a turn."""
 ATTEMPTS = 3
 LARGEST_PAGE_BYTES = 64 << 20
 LARGEST_LIST_BYTES = 1 << 30
@@ -238,7 +241,7 @@ class HttpUpstream:
                 headers["If-Range"] = validator
         begun = time.monotonic()
         with self._asking("file", url) as span, as_ours(self.name, url):
-            async with self._sessions.files.get(
+            asking = self._sessions.files.get(
                 as_written(url),
                 ssl=await self._sessions.trusted(),
                 headers=headers,
@@ -246,7 +249,11 @@ class HttpUpstream:
                 auto_decompress=False,
                 read_bufsize=_FIRST_BUFFER,
                 max_redirects=_MOST_REDIRECTS,
-            ) as response:
+            )
+            async with AsyncExitStack() as stack:
+                # A head that comes byte by byte is never silent.
+                async with asyncio.timeout(HEAD_SECONDS):
+                    response = await stack.enter_async_context(asking)
                 self._answered("file", response, begun, span)
                 if response.status in (404, 410):
                     raise UpstreamFileMissing(
@@ -262,6 +269,7 @@ class HttpUpstream:
                     size_bytes=size,
                     is_delimited=_is_delimited(response),
                     validator=validator_of(response.headers),
+                    is_html=response.content_type.lower() in HTML_TYPES,
                     chunks=self._timed(response, begun),
                 )
 
