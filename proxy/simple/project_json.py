@@ -108,9 +108,10 @@ def _version(text: object) -> Version | None:
 
 
 def check(body: bytes) -> bytes:
-    """The document as it came. Raises `MalformedPage` where it is no JSON object."""
-    if not isinstance(decode_json(body), dict):
-        raise MalformedPage("it is not a JSON object")
+    """A provenance as it came (PEP 740). Raises `MalformedPage` where it is none."""
+    document = decode_json(body)
+    if not isinstance(document, dict) or not isinstance(document.get("attestation_bundles"), list):
+        raise MalformedPage("it is not a provenance: it has no `attestation_bundles`")
     return body
 
 
