@@ -1,4 +1,4 @@
-"""Whether something that was watched stays as it is: a line through its second half. Pure."""
+"""Whether something that was watched stays as it is: a line through what was seen last. Pure."""
 
 import statistics
 from collections.abc import Sequence
@@ -22,16 +22,18 @@ class Trend:
         return self.grown <= self.allowed
 
 
-def trend(points: Sequence[Point], share: float, floor: float) -> Trend | None:
-    """That of the second half of the time; None where too little was seen of it.
+def trend(
+    points: Sequence[Point], share: float, floor: float, since: float = 1 / 2
+) -> Trend | None:
+    """That of the time since a half, or another share of it; None where too little was seen.
 
     Allowed is that share of the median, and at least `floor`, in the unit of the values.
     """
     if not points:
         return None
-    middle = (points[0][0] + points[-1][0]) / 2
-    half = [point for point in points if point[0] >= middle]
-    moments, values = [at for at, _ in half], [value for _, value in half]
+    begins = points[0][0] + since * (points[-1][0] - points[0][0])
+    last = [point for point in points if point[0] >= begins]
+    moments, values = [at for at, _ in last], [value for _, value in last]
     if len(set(moments)) < 3:
         return None
     slope = statistics.linear_regression(moments, values).slope

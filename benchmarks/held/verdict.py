@@ -121,14 +121,15 @@ def _claim(words: str, broken: int) -> Claim:
     return Claim(words=words, is_kept=broken == 0, figures=f"{broken:,} times")
 
 
-def memory_claim(words: str, points: Sequence[Point]) -> Claim:
-    """Whether memory stays: over the second half, grown by no more than a tenth."""
-    found = trend(points, _SHARE, _MEMORY_FLOOR)
+def memory_claim(words: str, points: Sequence[Point], since: float = 1 / 2) -> Claim:
+    """Whether memory stays: since a half of the time, say, grown by no more than a tenth."""
+    found = trend(points, _SHARE, _MEMORY_FLOOR, since)
     if found is None:
         return Claim(words=words, is_kept=True, figures="too few samples to tell")
     grown, median = found.grown / _MEGABYTE, found.median / _MEGABYTE
     allowed = found.allowed / _MEGABYTE
-    figures = f"{median:,.0f} MiB, {grown:+,.1f} MiB in the second half (allowed {allowed:,.1f})"
+    last = f"the last {1 - since:.0%}"
+    figures = f"{median:,.0f} MiB, {grown:+,.1f} MiB in {last} (allowed {allowed:,.1f})"
     return Claim(words=words, is_kept=found.is_flat, figures=figures)
 
 

@@ -114,7 +114,7 @@ def run(options: Options, folder: Path, scratch: Path) -> list[Claim]:
         click.echo(f"no curves: {problem}", err=True)
     return [
         Claim(words="no connection was lost", is_kept=not losses, figures=losses or "0 times"),
-        *claims(counted),
+        *claims(counted, options.workers),
         Claim(words="it stopped when it was asked to", is_kept=status == 0, figures=f"{status=}"),
         Claim(words="every file on disk is right", is_kept=not flaws, figures=flaws or "verified"),
     ]
