@@ -73,11 +73,13 @@ class RedisClient:
             raise self._turned_away()
         was_failing, begun = self._breaker.is_open, time.monotonic()
         try:
-            async with asyncio.timeout(within), self._places:
+            async with self._places:
                 # Whoever waited for those that failed need not find out by itself.
                 if self.is_failing and not was_failing:
                     raise self._turned_away()
-                result = await work()
+                # Only of what Redis does: a place that is waited for says nothing of it.
+                async with asyncio.timeout(within):
+                    result = await work()
         except LockError:
             self._breaker.succeeded()  # it answered: the lock is another's
             raise

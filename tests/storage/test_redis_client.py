@@ -26,6 +26,22 @@ async def test_whoever_waited_for_those_that_failed_is_turned_away_with_them() -
     await client.close()
 
 
+async def test_to_wait_for_a_place_is_no_failure_of_redis() -> None:
+    """Many questions that each take a while take longer together, and Redis is well."""
+    client = RedisClient(fakeredis.FakeAsyncRedis())
+
+    async def answer() -> str:
+        await asyncio.sleep(0.5)
+        return "here"
+
+    # Eight rounds of those that have a place, and one of them is well within its time.
+    asking = [client.ask(answer, within=3.0) for _ in range(8 * 32)]
+
+    assert await asyncio.gather(*asking) == ["here"] * len(asking)
+    assert not client.is_failing
+    await client.close()
+
+
 async def test_whoever_tries_again_is_not_turned_away() -> None:
     """The one that is let through a pause asks, and its answer opens the way for all."""
     client = RedisClient(fakeredis.FakeAsyncRedis())
