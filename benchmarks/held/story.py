@@ -99,7 +99,7 @@ def words(
 
 def _told(problem: Problem) -> str:
     status = f" {problem.status}" if problem.status else ""
-    return f"{problem.what}{status} {problem.url}: {problem.detail[:160]}"
+    return f"{problem.what}{status} {problem.url}: {problem.detail.strip()[:160]}"
 
 
 class _Step:

@@ -15,6 +15,8 @@ _RENEWAL_SECONDS = 40.0
 _REDIS_NOTICED_SECONDS = 6.0
 """How long after Redis is back workers may not ask it yet."""
 _SHARE = 0.1
+_FULL_SINCE = 2 / 3
+"""From when on what wheelkeep remembers is full: most projects are asked for now and then only."""
 _MEGABYTE = 1 << 20
 _MEMORY_FLOOR, _COUNT_FLOOR = 8 * _MEGABYTE, 20
 
@@ -124,15 +126,14 @@ def _claim(words: str, broken: int) -> Claim:
     return Claim(words=words, is_kept=broken == 0, figures=f"{broken:,} times")
 
 
-def memory_claim(words: str, points: Sequence[Point], since: float = 1 / 2) -> Claim:
-    """Whether memory stays: since a half of the time, say, grown by no more than a tenth."""
-    found = trend(points, _SHARE, _MEMORY_FLOOR, since)
+def memory_claim(words: str, points: Sequence[Point]) -> Claim:
+    """Whether memory stays: grown by no more than a tenth, once what is remembered is full."""
+    found = trend(points, _SHARE, _MEMORY_FLOOR, _FULL_SINCE)
     if found is None:
         return Claim(words=words, is_kept=True, figures="too few samples to tell")
     grown, median = found.grown / _MEGABYTE, found.median / _MEGABYTE
     allowed = found.allowed / _MEGABYTE
-    last = f"the last {1 - since:.0%}"
-    figures = f"{median:,.0f} MiB, {grown:+,.1f} MiB in {last} (allowed {allowed:,.1f})"
+    figures = f"{median:,.0f} MiB, {grown:+,.1f} MiB in the last third (allowed {allowed:,.1f})"
     return Claim(words=words, is_kept=found.is_flat, figures=figures)
 
 

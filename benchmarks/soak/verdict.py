@@ -9,8 +9,6 @@ _MORE = 12
 """Of descriptors or tasks that are no leak: what maintenance does just now."""
 _MOST_THREADS = 75
 """Of a worker: a pool of 64 that fills up when it is busy, and a few with work of their own."""
-_FULL_SINCE = 2 / 3
-"""From when on what wheelkeep remembers is full: it sees each project now and then only."""
 
 
 def claims(counted: Mapping[str, Sequence[Point]], workers: int) -> list[Claim]:
@@ -20,7 +18,7 @@ def claims(counted: Mapping[str, Sequence[Point]], workers: int) -> list[Claim]:
     ]
     if counted.get("threads"):
         found.append(_thread_claim(counted["threads"], workers))
-    memory = memory_claim("memory of all workers is flat", counted.get("pss", ()), _FULL_SINCE)
+    memory = memory_claim("memory of all workers is flat", counted.get("pss", ()))
     return [*found, memory]
 
 
