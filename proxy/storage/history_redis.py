@@ -5,6 +5,7 @@ Keys expire once they are of no use any more, so an evicting Redis may drop them
 
 import json
 import math
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -60,7 +61,7 @@ class RedisHistory:
             written = f"history:written:{entry.writer}"
             # A transaction that is still under way when this looks makes the next one fail.
             await pipe.watch(written)
-            if int(await pipe.get(written) or 0) >= entry.number:
+            if _whole(await pipe.get(written), 0) >= entry.number:
                 return
             pipe.multi()
             pipe.set(written, entry.number, ex=KEPT_SECONDS[MINUTE])
@@ -73,7 +74,7 @@ class RedisHistory:
         self._add_asked(pipe, entry)
         self._add_errors(pipe, entry)
         self._add_held(pipe, entry)
-        await pipe.execute()
+        _answered(await pipe.execute(raise_on_error=False))
 
     @staticmethod
     def _add_asked(pipe: Any, entry: Entry) -> None:
@@ -124,15 +125,9 @@ class RedisHistory:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for at in moments:
                     pipe.hgetall(_counts_key(step, at))
-                found = await pipe.execute()
+                found = _answered(await pipe.execute(raise_on_error=False))
             return {
-                at: {
-                    name.decode(): float(value)
-                    for name, value in counts.items()
-                    if math.isfinite(float(value))
-                }
-                for at, counts in zip(moments, found, strict=True)
-                if counts
+                at: _counts(counts) for at, counts in zip(moments, found, strict=True) if counts
             }
 
         return await self._client.ask(read, within=_READING_SECONDS)
@@ -152,6 +147,7 @@ class RedisHistory:
                     pipe.expire(union, _UNION_SECONDS)
                     pipe.zrevrange(union, 0, count - 1, withscores=True)
                     most = (await pipe.execute())[-1]
+            most = [(name, number) for name, number in most if math.isfinite(number)]
             async with self._redis.pipeline(transaction=False) as pipe:
                 for project, _ in most:
                     for day in days:
@@ -159,7 +155,7 @@ class RedisHistory:
                 sizes = iter(await pipe.execute())
             return [
                 AskedProject(
-                    project=project.decode(),
+                    project=project.decode(errors="replace"),
                     requests=int(requests),
                     bytes_served=int(sum(next(sizes) or 0 for _ in days)),
                 )
@@ -184,7 +180,7 @@ class RedisHistory:
             words = await self._redis.hmget(_ERROR_WORDS, keys)
             counts = await self._redis.hmget(_ERROR_COUNTS, keys)
             return [
-                msgspec.structs.replace(error, count=int(count or 1))
+                msgspec.structs.replace(error, count=_whole(count, 1))
                 for told, count in zip(words, counts, strict=True)
                 if told is not None and (error := decoded(told, LastError)) is not None
             ]
@@ -213,6 +209,32 @@ class RedisHistory:
 
     async def close(self) -> None:
         """See `HistoryStore`. The connection is not ours alone."""
+
+
+def _answered(answers: list[Any]) -> list[Any]:
+    """The answers; None where another program has put something else there. Raises others' errors.
+
+    What is to be kept there is lost, until that key expires like ours.
+    """
+    for answer in answers:
+        if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
+            raise answer
+    return [None if isinstance(answer, Exception) else answer for answer in answers]
+
+
+def _counts(stored: dict[bytes, bytes]) -> dict[str, float]:
+    """The counts of a bucket. What is no number was written by another program."""
+    found = {}
+    for name, value in stored.items():
+        with suppress(ValueError):
+            number = float(value)
+            if math.isfinite(number):
+                found[name.decode()] = number
+    return found
+
+
+def _whole(count: bytes | None, otherwise: int) -> int:
+    return int(count) if count is not None and count.isdigit() else otherwise
 
 
 def _counts_key(step: int, at: int) -> str:

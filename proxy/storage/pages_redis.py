@@ -73,8 +73,9 @@ class RedisPages:
             async with self._redis.pipeline(transaction=True) as pipe:
                 if record.etag is not None:
                     if body is not None:
-                        pipe.set(body_key(record.etag), body, ex=self._expiry, nx=True)
-                    if self._expiry is not None:
+                        # Also where there is one, which is the same: unless it was damaged.
+                        pipe.set(body_key(record.etag), body, ex=self._expiry)
+                    elif self._expiry is not None:
                         pipe.expire(body_key(record.etag), self._expiry)
                 seconds = math.ceil(kept_seconds(record, self._keep))
                 expiry = None if self._is_offline else seconds

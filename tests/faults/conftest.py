@@ -7,6 +7,7 @@ import pytest
 import stamina
 
 from tests.certificates import Authority
+from tests.fakes import FakeUpstream
 from tests.faults.afterwards import Here, caches_in, is_whole, nothing_is_left
 from tests.faults.scripted import ScriptedUpstream
 
@@ -46,3 +47,12 @@ def without_pauses() -> Iterator[None]:
     stamina.set_testing(True, attempts=4, cap=True)
     yield
     stamina.set_testing(False)
+
+
+@pytest.fixture
+async def index(afterwards: None) -> AsyncIterator[FakeUpstream]:
+    """An index that is well, where something else is not."""
+    fake = FakeUpstream()
+    await fake.start()
+    yield fake
+    await fake.stop()
