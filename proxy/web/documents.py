@@ -25,6 +25,7 @@ from proxy.web.described import AGEING, MOVED, UNCHANGED, Answer, as_json, descr
 from proxy.web.names import moved, project_named
 from proxy.web.pages import headers_of, not_modified
 from proxy.web.ranges import is_known
+from proxy.web.sending import send_body
 
 _FAILS = (
     BadRequest,
@@ -113,7 +114,7 @@ class DocumentHandlers:
             return not_modified(etag, headers)
         is_packed = coding is Coding.GZIP
         body = document.gzipped if is_packed else await asyncio.to_thread(document.identity)
-        return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
+        return await send_body(request, body, {**headers, "ETag": f'"{etag}"'})
 
 
 def _check_version(version: str) -> None:

@@ -160,13 +160,13 @@ class HotProtocol(RequestHandler):
     def _send(self, transport: asyncio.WriteTransport, head: bytes, body: MemoryFile) -> None:
         line = self._line or self._new_line(transport)
         if line is None or transport.get_write_buffer_size():
-            transport.writelines((head, body.read()))
+            transport.writelines((head, body.view()))
             return
         sent = line.send(head, body)
         if sent < len(head):
-            transport.writelines((head[sent:], body.read()))
+            transport.writelines((head[sent:], body.view()))
         elif sent < len(head) + body.size:
-            transport.write(body.read(sent - len(head)))
+            transport.write(body.view(sent - len(head)))
 
     def _new_line(self, transport: asyncio.WriteTransport) -> Line | None:
         if self.ssl_context is None:

@@ -9,6 +9,7 @@ import socket
 import weakref
 from asyncio import WriteTransport
 from contextlib import suppress
+from mmap import PROT_READ, mmap
 
 
 class MemoryFile:
@@ -19,6 +20,7 @@ class MemoryFile:
         self.size = len(data)
         self.descriptor = os.memfd_create("wheelkeep", os.MFD_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)
+        self._mapped: weakref.ref[mmap] | None = None
         written = 0
         while written < self.size:
             written += os.write(self.descriptor, memoryview(data)[written:])
@@ -29,6 +31,18 @@ class MemoryFile:
     def read(self, start: int = 0) -> bytes:
         """All bytes from there on."""
         return os.pread(self.descriptor, self.size - start, start)
+
+    def view(self, start: int = 0) -> memoryview:
+        """Likewise without a copy: all who are slow to take them wait for the same bytes."""
+        mapped = self._mapped() if self._mapped is not None else None
+        if mapped is None:
+            try:
+                # Not before somebody needs it, and no longer: it has a descriptor of its own.
+                mapped = mmap(self.descriptor, self.size, prot=PROT_READ)
+            except OSError:  # none is left
+                return memoryview(self.read(start))
+            self._mapped = weakref.ref(mapped)
+        return memoryview(mapped)[start:]
 
 
 def in_memory(data: bytes) -> MemoryFile | None:

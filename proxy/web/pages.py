@@ -49,7 +49,7 @@ from proxy.web.described import AGEING, MOVED, UNCHANGED, Answer, described
 from proxy.web.names import moved, project_named
 from proxy.web.ranges import is_known
 from proxy.web.ready import Body, ReadyPages, etag_for, representation_tag, seen_from
-from proxy.web.sending import sent_by_kernel
+from proxy.web.sending import send_body, sent_by_kernel
 
 _PIECE_BYTES = 1 << 18
 _BY_FORMAT = {
@@ -151,9 +151,9 @@ class PageHandlers:
         await page.kept()
         fresh_until, ready = page.parts[0].record.stamp.fresh_until, self._ready.kept(etag)
         self._offer(request, page.standing(), fresh_until, tag, etag, ready, headers_at)
-        if is_here:
+        if body is None:
             return not_modified(etag, headers)
-        return web.Response(body=body, headers={**headers, "ETag": f'"{etag}"'})
+        return await send_body(request, body, {**headers, "ETag": f'"{etag}"'})
 
     def _check_index(self, request: web.Request) -> None:
         """Before anybody is sent on. Raises `IndexNotConfigured`."""

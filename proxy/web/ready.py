@@ -70,6 +70,10 @@ class Body:
         """They, if they are still here."""
         return self.file.read() if self.file else self.data
 
+    def view(self) -> bytes | memoryview | None:
+        """Likewise, without a copy."""
+        return self.file.view() if self.file else self.data
+
     def drop(self) -> None:
         """Keep them no longer."""
         self.data = self.file = None
@@ -142,9 +146,9 @@ class ReadyPages:
 
     async def body(
         self, page: Page, view: View, format: Format, coding: Coding, etag: str
-    ) -> bytes:
+    ) -> bytes | memoryview:
         """The body of the page in that representation, whose ETag that is."""
-        kept = self.kept(etag).read()
+        kept = self.kept(etag).view()
         if kept is not None:
             return kept
         data = await self._making.join(etag, lambda: self._make(page, view, format, coding))

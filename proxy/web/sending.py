@@ -25,6 +25,8 @@ _CACHE_CONTROL = "public, max-age=31536000, immutable"
 LARGEST_READY_BYTES = 256 << 10
 """Of a file that is kept ready: above, the kernel copies one as fast as it sends one from disk."""
 
+_PIECE_BYTES = 64 << 10
+
 
 def file_headers(*, has_hash: bool) -> dict[str, str]:
     """What stands above every file; `has_hash`: whether its link names its bytes."""
@@ -79,6 +81,27 @@ async def send_file(
     if stop is not None:
         response.content_length = stop - start
     return await _stream(request, response, download, start, stop, telemetry, keep)
+
+
+async def send_body(
+    request: web.Request, body: bytes | memoryview, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send what is in memory: a large body piece by piece, so that a slow client holds no copy."""
+    if len(body) <= _PIECE_BYTES:
+        return web.Response(body=bytes(body), headers=headers)
+    note = request[NOTE]
+    said = {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
+    response = web.StreamResponse(headers={**headers, **said})
+    response.content_length = len(body)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        view = memoryview(body)
+        for at in range(0, len(view), _PIECE_BYTES):
+            piece = view[at : at + _PIECE_BYTES]
+            await response.write(piece)
+            note.sent_bytes += len(piece)
+    await response.write_eof()
+    return response
 
 
 async def _stream(

@@ -79,12 +79,12 @@ async def is_looked_at(server: Wheelkeep) -> dict[str, bytes]:
 
 
 def descriptors_of(pid: int) -> Counter[str]:
-    """How many of each kind are open, but for the databases: each is opened when it is needed."""
+    """How many of each kind are open, but for databases and ready answers: they stay open."""
     kinds: Counter[str] = Counter()
     for name in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):
             link = os.readlink(f"/proc/{pid}/fd/{name}")
-            if ".sqlite" not in link:
+            if ".sqlite" not in link and "/memfd:" not in link:
                 kinds[link.partition(":[")[0].removesuffix(" (deleted)")] += 1
     return kinds
 
