@@ -43,6 +43,7 @@ from proxy.simple.model import ProjectName
 from proxy.storage.blobs import Blob, BlobKey, DiskBlobs
 from proxy.storage.drafts import Draft, Followed
 from proxy.storage.recent import RecentBlobs
+from proxy.straight import straight
 from proxy.telemetry import Telemetry
 from proxy.transport import Fetch
 from proxy.upstream import Upstream
@@ -113,9 +114,12 @@ class Downloads:
 
         Raises `UpstreamError`, `DigestMismatch`, `StoreUnavailable`.
         """
-        # Without a sha256, what is kept under the name may be another file, or another index's.
-        if _name(wanted) not in self._fills and (kept := await self.on_disk(wanted)):
-            return kept
+        try:
+            # Without a sha256, what is kept under the name may be another file, or another index's.
+            if _name(wanted) not in self._fills and (kept := await self.on_disk(wanted)):
+                return kept
+        except DiskFailed as problem:
+            self._telemetry.store_failed("blobs", problem)  # the index may still have it
         try:
             try:
                 return await self._filled(wanted, upstream)
@@ -186,9 +190,20 @@ class Downloads:
         if joined:
             self._telemetry.traces.joined(fill.begun_in)
         with fill.held():
-            await fill.until_readable(0)
+            past_disk = None
+            if upstream is not None:
+                fetch = partial(upstream.file, wanted.url)
+                past_disk = partial(straight, wanted, upstream.name, fetch)
+            try:
+                await fill.until_readable(0)
+            except DiskFailed:
+                if past_disk is None:
+                    raise
             return Download(
-                fill, joined=joined or fill.is_followed, elsewhere=self._parts_of(fill, upstream)
+                fill,
+                joined=joined or fill.is_followed,
+                elsewhere=self._parts_of(fill, upstream),
+                past_disk=past_disk,
             )
 
     def _parts_of(self, fill: Fill, upstream: Upstream | None) -> Fetch | None:
@@ -228,6 +243,10 @@ class Downloads:
         except asyncio.CancelledError:
             self._end(name, fill, StoreUnavailable("server", "it is stopping"))
             raise
+        except OSError as problem:  # no descriptor is left, say
+            failed = DiskFailed(str(problem))
+            self._failed(fill.wanted, failed)
+            self._end(name, fill, failed)
         except Exception as problem:
             self._telemetry.log.exception("fill failed", file=fill.wanted.filename)
             sorry = ProxyError(f"Fetching {fill.wanted.filename} failed: {problem!r}")
@@ -324,6 +343,8 @@ class Downloads:
                         )
                         fill.complete(key, size)
                         return
+                    case {"failed": str(problem), "disk": True}:
+                        raise DiskFailed(problem)
                     case {"failed": str(problem), "index": str(index), "status": int(status)}:
                         raise _failure(fill.wanted, problem, index, status)
             if is_abandoned:
@@ -347,8 +368,11 @@ class Downloads:
         except Exception as problem:
             index = upstream.name if upstream else _NO_INDEX
             status = problem.status if isinstance(problem, ProxyError) else 500
-            said = problem.problem if isinstance(problem, UpstreamError) else str(problem)
-            draft.say(failed=said, index=index, status=status)
+            said = (
+                problem.problem if isinstance(problem, UpstreamError | DiskFailed) else str(problem)
+            )
+            is_ours = isinstance(problem, DiskFailed | OSError)
+            draft.say(failed=said, index=index, status=status, disk=is_ours)
             await asyncio.shield(asyncio.to_thread(draft.close))
             raise
         await asyncio.shield(asyncio.to_thread(draft.close))

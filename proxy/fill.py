@@ -9,14 +9,14 @@ arrived is asked for at the far side by itself.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from proxy.errors import ProxyError, StoreUnavailable, UpstreamError
+from proxy.errors import DiskFailed, ProxyError, StoreUnavailable, UpstreamError
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import Blob, BlobKey
 from proxy.traces import Place
@@ -29,6 +29,9 @@ FAR_BYTES = 1 << 20
 """How far a part must lie ahead of a fill to be asked for by itself."""
 WITHHELD_BYTES = 1 << 16
 """The end of a file that no reader sees before the whole is verified."""
+PastDisk = Callable[[int, int, int | None], AsyncGenerator[bytes, None]]
+"""Gives the bytes of a file from a position up to another where the disk cannot take it
+(`straight.py`); the first argument is a descriptor of what it did take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +135,10 @@ class Fill:
 
     def open(self) -> int:
         """A descriptor to read from. Raises the fill's failure."""
-        if self._failure is not None or self._fileno is None:
+        is_past_disk = isinstance(self._failure, DiskFailed)
+        if is_past_disk and self._fileno is None:
+            return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)  # the disk took nothing
+        if (self._failure is not None and not is_past_disk) or self._fileno is None:
             raise self._failure or AssertionError("a fill is opened when it has readable bytes")
         return os.dup(self._fileno)
 
@@ -190,12 +196,18 @@ class Download:
     """A file that can be read, complete or still growing. Open, until `close` or `with` ends."""
 
     def __init__(
-        self, source: Blob | Fill, *, joined: bool = False, elsewhere: Fetch | None = None
+        self,
+        source: Blob | Fill,
+        *,
+        joined: bool = False,
+        elsewhere: Fetch | None = None,
+        past_disk: PastDisk | None = None,
     ) -> None:
         self._fill = source if isinstance(source, Fill) else None
         self._key = source.key
         self._size_bytes = source.size_bytes
         self._elsewhere = elsewhere
+        self._past_disk = past_disk
         self._data = None if isinstance(source, Fill) else source.data
         self.joined = joined
         """Whether another request had begun the fill."""
@@ -228,7 +240,11 @@ class Download:
     @property
     def size_bytes(self) -> int | None:
         """The size; None while upstream has not told."""
-        return self._fill.size_bytes if self._fill else self._size_bytes
+        if self._fill is None:
+            return self._size_bytes
+        if self._fill.size_bytes is None and self._fill.is_over:
+            return self._fill.wanted.size_bytes  # nobody will tell us more than the page does
+        return self._fill.size_bytes
 
     @property
     def sha256(self) -> str | None:
@@ -259,6 +275,20 @@ class Download:
 
         Raises the fill's failure in the middle where the file turns out to be wrong.
         """
+        position = start
+        try:
+            async with aclosing(self._by_disk(start, stop)) as pieces:
+                async for piece in pieces:
+                    position += len(piece)
+                    yield piece
+        except DiskFailed:
+            if self._past_disk is None:
+                raise
+            async with aclosing(self._past_disk(self.fileno, position, stop)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def _by_disk(self, start: int, stop: int | None) -> AsyncGenerator[bytes, None]:
         position = start
         if self._is_far(start) and stop is not None:
             async with aclosing(self._directly(start, stop)) as pieces:

@@ -154,7 +154,7 @@ class DiskBlobs:
     def find(self, project: ProjectName, filename: str, sha256: str | None) -> Blob | None:
         """The blob of that name, open; without a sha256 the one that was kept last.
 
-        Raises `StoreUnavailable` where the disk cannot tell.
+        Raises `DiskFailed` where the disk cannot tell.
         """
         try:
             found = sha256 or self._latest(self._blobs / project / filename)
@@ -171,7 +171,7 @@ class DiskBlobs:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
+            raise DiskFailed(str(problem)) from problem
         self.used(key, blob.size_bytes)
         return blob
 
@@ -240,13 +240,13 @@ class DiskBlobs:
     def draft(self, name: str, digests: Mapping[str, str]) -> Draft | None:
         """Begin a file, or go on with one that a process left; None: another one writes it.
 
-        `name` stands for the file that is wanted. Raises `StoreUnavailable`.
+        `name` stands for the file that is wanted. Raises `DiskFailed`.
         """
         try:
             self._make_parts()
             held = FileLock.take(self._parts / f"{name}.fill")
         except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
+            raise DiskFailed(str(problem)) from problem
         if held is None:
             return None
         try:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.errors import DigestMismatch, DiskFailed, StoreUnavailable
+from proxy.errors import DigestMismatch, DiskFailed
 from proxy.storage.locks import FileLock, closed_on_failure, is_at, lock, unlock
 
 _READ_BYTES = 1 << 20
@@ -57,7 +57,7 @@ class Draft:
         """Begin to write, or go on where a process that died has stopped.
 
         `digests` are those that will be compared; without any, nobody could tell whether
-        what is there and what is to come belong together. Raises `StoreUnavailable`.
+        what is there and what is to come belong together. Raises `DiskFailed`.
         """
         folder, name = held.path.parent, held.path.stem
         try:
@@ -72,7 +72,7 @@ class Draft:
                 part = f"{name}.{secrets.token_hex(8)}.part"
             return cls._opened(held, folder / part, digests)
         except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
+            raise DiskFailed(str(problem)) from problem
 
     @classmethod
     def _opened(cls, held: FileLock, path: Path, digests: Mapping[str, str]) -> "Draft":
@@ -204,14 +204,14 @@ class Followed:
     def open(cls, path: Path) -> "Followed | None":
         """The draft of which is spoken in the file at `path`; None where there is none.
 
-        Raises `StoreUnavailable`.
+        Raises `DiskFailed`.
         """
         try:
             words_fileno = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
+            raise DiskFailed(str(problem)) from problem
         try:
             with closed_on_failure(words_fileno):
                 part, _ = _last_part(_words_in(_all_of(words_fileno)))
@@ -223,7 +223,7 @@ class Followed:
         except FileNotFoundError:
             return None  # it has ended, or begins anew
         except OSError as problem:
-            raise StoreUnavailable("blob store", str(problem)) from problem
+            raise DiskFailed(str(problem)) from problem
         os.close(words_fileno)
         return None
 

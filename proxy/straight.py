@@ -1,0 +1,122 @@
+"""A file that our own disk cannot take, from its index straight to one client.
+
+What is on disk of it by then counts: it is hashed, and the rest is asked for from there on. As
+everywhere, the end is withheld until the whole is verified. Nothing is kept, so each client costs
+a request; the next one that asks once the disk is well begins as always.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from proxy.errors import DigestMismatch, UpstreamMalformed
+from proxy.fill import READ_BYTES, WITHHELD_BYTES, Wanted
+from proxy.transport import Fetch, FileStream
+
+
+async def straight(
+    wanted: Wanted, index: str, fetch: Fetch, descriptor: int, position: int, stop: int | None
+) -> AsyncGenerator[bytes, None]:
+    """The bytes from `position` up to before `stop` (None: the end).
+
+    `descriptor` has the beginning of the file, or nothing. Raises `UpstreamError`,
+    `DigestMismatch`.
+    """
+    check = _Check(wanted)
+    await asyncio.to_thread(check.read, descriptor)
+    begun = check.size_bytes
+    if wanted.digests and check.problem() is None:
+        async with aclosing(_read(descriptor, position, stop)) as pieces:
+            async for piece in pieces:  # all of it is there, and could not be given its name
+                yield piece
+        return
+    held, held_at = bytearray(), begun
+    async with fetch(begun) as stream, aclosing(_rest(wanted, index, stream, begun)) as pieces:
+        async for piece in pieces:
+            check.add(piece)
+            held += piece
+            out = max(0, len(held) - WITHHELD_BYTES)
+            if part := _within(bytes(held[:out]), held_at, position, stop):
+                yield part
+            del held[:out]
+            held_at += out
+            if stop is not None and held_at >= stop:
+                return  # a part that ends before what is withheld
+    check.end(index, stream.size_bytes)
+    if part := _within(bytes(held), held_at, position, stop):
+        yield part
+
+
+async def _read(descriptor: int, start: int, stop: int | None) -> AsyncGenerator[bytes, None]:
+    position = start
+    while stop is None or position < stop:
+        count = READ_BYTES if stop is None else min(READ_BYTES, stop - position)
+        piece = await asyncio.to_thread(os.pread, descriptor, count, position)
+        if not piece:
+            return
+        position += len(piece)
+        yield piece
+
+
+async def _rest(
+    wanted: Wanted, index: str, stream: FileStream, begun: int
+) -> AsyncGenerator[bytes, None]:
+    """What comes behind the bytes that are here. Raises `UpstreamError`."""
+    # Without a hash, they may be of two files, and only a length says where the end is.
+    is_sure = bool(wanted.digests) or (begun == 0 and stream.is_delimited)
+    if not is_sure or stream.start > begun:
+        raise UpstreamMalformed(index, wanted.url, "the file cannot be joined to what is here")
+    skip, left = begun - stream.start, (wanted.size_bytes or wanted.most_bytes) - begun
+    async with aclosing(stream.chunks) as chunks:
+        async for chunk in chunks:
+            piece, skip = chunk[skip:], max(0, skip - len(chunk))
+            if len(piece) > left:
+                raise UpstreamMalformed(index, wanted.url, "it sends more than it may")
+            left -= len(piece)
+            yield piece
+
+
+def _within(data: bytes, at: int, start: int, stop: int | None) -> bytes:
+    """What of this data, which begins at `at`, lies between the two."""
+    return data[max(0, start - at) : None if stop is None else max(0, stop - at)]
+
+
+class _Check:
+    """Hashes a file as it comes."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._running = {name: hashlib.new(name) for name in wanted.digests}
+        self.size_bytes = 0
+
+    def read(self, descriptor: int) -> None:
+        """Add all that a file has. Blocking."""
+        while data := os.pread(descriptor, READ_BYTES, self.size_bytes):
+            self.add(data)
+
+    def add(self, data: bytes) -> None:
+        """What comes next."""
+        for running in self._running.values():
+            running.update(data)
+        self.size_bytes += len(data)
+
+    def end(self, index: str, announced_bytes: int | None) -> None:
+        """That was all. Raises `UpstreamMalformed`, `DigestMismatch`."""
+        wanted, received = self._wanted, self.size_bytes
+        for announced in (announced_bytes, None if wanted.digests else wanted.size_bytes):
+            if announced not in (None, received):
+                problem = f"it announced {announced} bytes and sent {received}"
+                raise UpstreamMalformed(index, wanted.url, problem)
+        if (mismatch := self.problem()) is not None:
+            raise mismatch
+
+    def problem(self) -> DigestMismatch | None:
+        """Which digest is another; None where there is none to compare, or all are right."""
+        for name, running in self._running.items():
+            expected, actual = self._wanted.digests[name], running.hexdigest()
+            if actual != expected:
+                filename, url = self._wanted.filename, self._wanted.url
+                return DigestMismatch(filename, name, expected, actual, url)
+        return None
