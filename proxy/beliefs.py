@@ -17,6 +17,7 @@ from datetime import datetime
 from cachetools import LRUCache
 
 from proxy.errors import StoreUnavailable
+from proxy.freshness import CLOCK_TOLERANCE
 from proxy.simple.model import ProjectName
 from proxy.storage.pages import PageRecord, PageStore
 from proxy.telemetry import Telemetry
@@ -48,12 +49,14 @@ class Standing:
     """What an answer rests on: while it holds, the same question has the same answer."""
 
     beliefs: tuple[Belief, ...]
+    since: datetime
+    """When it was made. Before that the clock was set back, and nothing is known of then."""
     until: datetime
     """When it is another by itself: stale, or a file has come of age."""
 
     def holds(self, now: datetime, monotonic: float) -> bool:
         """Whether the answer would be the same now, by the clock and the monotonic one."""
-        if now >= self.until:
+        if not self.since <= now < self.until:
             return False
         for belief in self.beliefs:  # noqa: SIM110 - a generator costs more than what it asks
             if not belief.holds(monotonic):
@@ -62,7 +65,10 @@ class Standing:
 
     @classmethod
     def of(
-        cls, beliefs: Iterable[Belief | None], changes_at: datetime | None = None
+        cls,
+        beliefs: Iterable[Belief | None],
+        made_at: datetime,
+        changes_at: datetime | None = None,
     ) -> "Standing | None":
         """What an answer from these records rests on; None where one is not believed.
 
@@ -75,7 +81,7 @@ class Standing:
                 return None
             known.append(belief)
             moments.append(belief.record.stamp.fresh_until)
-        return cls(tuple(known), min(moments))
+        return cls(tuple(known), made_at - CLOCK_TOLERANCE, min(moments))
 
 
 class Beliefs:

@@ -418,7 +418,7 @@ class Catalog:
             return None  # changed while the answer was made
         if not all(self._is_settled(project, part) for part in parts):
             return None
-        return Standing.of(beliefs, next_change(parts))
+        return Standing.of(beliefs, self._now(), next_change(parts))
 
     def _is_settled(self, project: ProjectName, part: Part) -> bool:
         """Whether it says what policy hides now, also when the store is back that is away."""

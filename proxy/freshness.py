@@ -23,7 +23,8 @@ LONGEST_LIFETIME = timedelta(days=365)
 ABSENCE_LIFETIME = timedelta(seconds=60)
 """How long "there is no such project" is remembered: a new project must not wait long."""
 
-_CLOCK_TOLERANCE = timedelta(seconds=5)
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""By how much a clock may be set back without a word."""
 _MOST_DIGITS = 12
 """Of seconds: there are no more in all time."""
 _NEVER_FRESH = frozenset({"no-cache", "no-store", "private"})
@@ -72,7 +73,7 @@ def judge(stamp: Stamp | None, now: datetime, stale_if_error: timedelta) -> Verd
     """What the page with this stamp is good for at `now`."""
     if stamp is None:
         return Verdict.MISSING
-    if stamp.fetched_at > now + _CLOCK_TOLERANCE:
+    if stamp.fetched_at > now + CLOCK_TOLERANCE:
         # The clock was set back. Its word on freshness is worth nothing, the page still is.
         return Verdict.STALE
     if now < stamp.fresh_until:

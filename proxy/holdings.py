@@ -43,7 +43,9 @@ class Holdings:
     async def lacking(self, project: ProjectName, etag: str, files: Sequence[File]) -> Lacking:
         """Which of the files, those of the page with that ETag, cannot be had."""
         held = self._known.get((project, etag))
-        if held is not None and held.until is not None and self._now() < held.until:
+        now = self._now()
+        # Nor is it of use where the clock was set back since.
+        if held is not None and held.until and held.until - _LOOK_EVERY <= now < held.until:
             return held
         here = await asyncio.to_thread(self._here, project)
         keys = {at: BlobKey.of(project, file) for at, file in enumerate(files)}

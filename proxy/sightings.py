@@ -18,6 +18,7 @@ import msgspec
 from cachetools import LRUCache
 
 from proxy.errors import StoreUnavailable
+from proxy.freshness import CLOCK_TOLERANCE
 from proxy.simple.model import File, ProjectName
 from proxy.storage.pages import PageStore, seen_key
 from proxy.storage.turns import Turns
@@ -63,7 +64,7 @@ class Sightings:
         key = (index, project)
         is_long = len(files) > _LOOK_IN_THREAD_FILES
         undated = await asyncio.to_thread(_undated, files) if is_long else _undated(files)
-        seen = self._known.get(key, {})
+        seen = self._until_now(self._known.get(key, {}))
         if key in self._unwritten or any(_seen(names, seen) is None for names in undated):
             seen = self._known[key] = await self._noted(key, undated, seen)
 
@@ -95,7 +96,7 @@ class Sightings:
             # One process after the other, or what one has noted is overwritten by the next.
             async with self._turns.take_or_go(record, _PATIENCE_SECONDS):
                 stored = read_seen(await self._store.fact(record))
-                seen = self._with_new(undated, _earliest(seen, stored))
+                seen = self._with_new(undated, self._until_now(_earliest(seen, stored)))
                 if seen != stored:
                     await self._store.write_fact(record, msgspec.json.encode(seen), lasting=True)
             self._unwritten.discard(key)
@@ -104,6 +105,13 @@ class Sightings:
             self._unwritten.add(key)
             seen = self._with_new(undated, seen)
         return seen
+
+    def _until_now(self, seen: Mapping[str, float]) -> Mapping[str, float]:
+        """Without what a clock that was ahead has noted: it counts from now on."""
+        latest = (self._now() + CLOCK_TOLERANCE).timestamp()
+        if all(at <= latest for at in seen.values()):
+            return seen
+        return {name: at for name, at in seen.items() if at <= latest}
 
     def _with_new(
         self, undated: Collection[Sequence[str]], seen: Mapping[str, float]
