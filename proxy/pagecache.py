@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from proxy.beliefs import Belief, Beliefs
-from proxy.errors import Offline, StoreUnavailable, UpstreamError, UpstreamTimeout
+from proxy.errors import DiskFailed, Offline, StoreUnavailable, UpstreamError, UpstreamTimeout
 from proxy.flight import Flight
 from proxy.freshness import ABSENCE_LIFETIME, Stamp, Verdict, judge, stamp_of
 from proxy.journey import Journey, Outcome
@@ -123,7 +123,7 @@ class PageCache(Generic[Content]):
             # A remembered absence stands too: there is no outage to mistake for it.
             if record is None:
                 raise
-        except UpstreamError as problem:
+        except (UpstreamError, DiskFailed) as problem:
             if not stands_in:
                 record = await self._found_meanwhile(upstream, project)
             if record is None:

@@ -23,6 +23,7 @@ import msgspec
 from proxy.beliefs import Standing
 from proxy.catalog import Catalog
 from proxy.errors import (
+    DiskFailed,
     NoProjectList,
     Offline,
     ProjectNotFound,
@@ -30,7 +31,7 @@ from proxy.errors import (
     UpstreamMalformed,
 )
 from proxy.flight import Flight
-from proxy.freshness import Stamp
+from proxy.freshness import Stamp, Verdict, judge
 from proxy.journey import Journey
 from proxy.openfile import OpenFile
 from proxy.own_process import in_own_process
@@ -150,7 +151,7 @@ class RootLists:
         for belief, answer in zip(beliefs, answers, strict=True):
             if belief is None or belief.record != answer.record:
                 return None
-        return Standing.of(beliefs)
+        return Standing.of(beliefs, self._now())
 
     async def close(self) -> None:
         """Stop what is under way, and let go of the files."""
@@ -204,7 +205,7 @@ class RootLists:
         It is kept nowhere: more may be here in a moment, and it is not what the index says.
         """
         now, held = self._now(), self._of_kept.get(upstream.name)
-        if held is not None and now < held.record.stamp.fresh_until:
+        if held is not None and judge(held.record.stamp, now, timedelta(0)) is Verdict.FRESH:
             return held
         names = await self._cache.names(upstream)
         document = {"meta": {"api-version": "1.0"}, "projects": [{"name": one} for one in names]}
@@ -244,6 +245,8 @@ class RootLists:
             return await asyncio.to_thread(self._opened, etag)
         except FileNotFoundError:
             return await self._rendering.join(etag, lambda: self._render_in_turn(etag, parts))
+        except OSError as problem:
+            raise DiskFailed(str(problem)) from problem
 
     def _opened(self, etag: str) -> _Bodies:
         return {name: OpenFile(self._rendered(etag, name)) for name in BODY_NAMES}
@@ -291,13 +294,16 @@ class RootLists:
 
     @asynccontextmanager
     async def _scratch(self) -> AsyncIterator[Path]:
-        """A folder on the same file system, gone afterwards."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        folder = await asyncio.to_thread(tempfile.TemporaryDirectory, dir=self._folder)
+        """A folder on the same file system, gone afterwards. Raises `DiskFailed`."""
         try:
-            yield Path(folder.name)
-        finally:
-            await asyncio.to_thread(folder.cleanup)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            folder = await asyncio.to_thread(tempfile.TemporaryDirectory, dir=self._folder)
+            try:
+                yield Path(folder.name)
+            finally:
+                await asyncio.to_thread(folder.cleanup)
+        except OSError as problem:
+            raise DiskFailed(str(problem)) from problem
 
 
 async def _made(

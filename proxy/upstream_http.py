@@ -16,9 +16,16 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
+    Iterator,
     Mapping,
 )
-from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+)
 from functools import partial
 from pathlib import Path
 from typing import IO, Self
@@ -33,6 +40,7 @@ from proxy.breaker import Breaker
 from proxy.coding import ACCEPTED, BrokenBody, decoded, is_open_html
 from proxy.errors import (
     AnswerOfAnother,
+    DiskFailed,
     Offline,
     ProjectNotFound,
     ProxyError,
@@ -92,6 +100,17 @@ _FRAME_BYTES = 1024
 """Of a page in HTML: where its first and its last tag stand."""
 
 _Ask = Callable[[], Awaitable["Unchanged | NewPage"]]
+
+
+@contextmanager
+def _our_disk() -> Iterator[None]:
+    """What our own disk cannot take is not the index's fault. Raises `DiskFailed`."""
+    try:
+        yield
+    except (aiohttp.ClientError, ConnectionError, TimeoutError):
+        raise
+    except OSError as problem:
+        raise DiskFailed(str(problem)) from problem
 
 
 class HttpUpstream:
@@ -205,7 +224,7 @@ class HttpUpstream:
             async with self._get(url, held) as response:
                 unchanged = self._checked(response, project, held)
                 if unchanged is None:
-                    with into.open("wb") as file:
+                    with _our_disk(), into.open("wb") as file:
                         await self._copy(response, file)
                     return self._new_page(response, b"")
             return unchanged if _is_about(unchanged, held) else await ask(None)
