@@ -168,7 +168,7 @@ class DiskBlobs:
                 size = os.fstat(descriptor).st_size
                 data = os.pread(descriptor, size, 0) if size <= _SMALL_BYTES else None
                 blob = Blob(key=key, size_bytes=size, fileno=descriptor, data=data)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as problem:
             raise DiskFailed(str(problem)) from problem
@@ -342,6 +342,8 @@ class DiskBlobs:
                 # The last blob of that folder was evicted just now, and the folder with it.
                 if attempt == _ATTEMPTS - 1 or not part.exists():
                     raise
+            except IsADirectoryError:
+                target.rmdir()  # whoever put it there; one that holds something stays
 
     # --- bounds ---------------------------------------------------------------------------
 

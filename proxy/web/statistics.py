@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -191,15 +192,18 @@ class StatisticsHandlers:
 
     async def _sizes(self) -> list[Metric]:
         """What this machine has, whichever worker is asked."""
-        kept = await asyncio.to_thread(self._cache.blobs.totals)
         most, folder = self._cache.settings.max_size, self._cache.settings.dir
-        free = await asyncio.to_thread(lambda: shutil.disk_usage(folder).free)
         sizes: list[tuple[str, str, float]] = [
-            ("wheelkeep_blobs", "Files on this machine's disk", kept.blobs),
-            ("wheelkeep_blob_bytes", "Bytes of files on this machine's disk", kept.size_bytes),
             ("wheelkeep_blob_max_bytes", "The bound of them (cache.max_size)", most),
-            ("wheelkeep_disk_free_bytes", "Bytes that are free on the disk of cache.dir", free),
         ]
+        with suppress(StoreUnavailable, OSError):  # the rest is of most use when the disk is not
+            kept = await asyncio.to_thread(self._cache.blobs.totals)
+            free = await asyncio.to_thread(lambda: shutil.disk_usage(folder).free)
+            sizes += [
+                ("wheelkeep_blobs", "Files on this machine's disk", kept.blobs),
+                ("wheelkeep_blob_bytes", "Bytes of files on this machine's disk", kept.size_bytes),
+                ("wheelkeep_disk_free_bytes", "Bytes that are free on the disk of cache.dir", free),
+            ]
         pages = await self._count_pages()
         if pages is not None:
             sizes.append(("wheelkeep_pages", "Pages in the page store", pages))
