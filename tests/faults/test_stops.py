@@ -1,0 +1,143 @@
+"""Stops, whatever is under way and whatever hangs: who was let in is answered, then all is over."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.fakes import FakeUpstream, eventually, gated
+from tests.faults.processes import Kept, get, is_alive
+from tests.servers import RedisServer, Wheelkeep, children_of, wheelkeep
+
+NAME = "large-1.0.tar.gz"
+CONTENT = os.urandom(3_000_000)
+_SHORT_GRACE = """
+import proxy.cli
+import proxy.commands.serve
+import proxy.supervisor
+
+proxy.server.GRACE_SECONDS = proxy.supervisor.GRACE_SECONDS = 2
+proxy.cli.main()
+"""
+QUICK = ("-c", _SHORT_GRACE)
+ENDS_WITHIN = 30.0
+"""Seconds, on a slow machine; the grace and what it takes to close."""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_under_load(index: FakeUpstream, tmp_path: Path, workers: str) -> None:
+    """Hot, cold and slow: nobody who was let in gets half of anything; then it ends with 0."""
+    kept = Kept.of(index, 30, 20_000)
+    sha256 = index.add("large", NAME, CONTENT)
+    gate = asyncio.Event()
+    index.handlers[index.path_of(NAME)] = gated(CONTENT, 1_000_000, gate)
+    flags = ("--index-url", index.url, "--workers", workers)
+    async with wheelkeep(tmp_path / "cache", *flags) as server:
+        await kept.are_had(server, "project0")
+        slow = asyncio.ensure_future(get(f"{server.url}/files/large/{sha256}/{NAME}"))
+        await index.until_asked(index.path_of(NAME))
+        refused = 0
+
+        async def load(projects: list[str]) -> None:
+            nonlocal refused
+            for project in projects:
+                try:
+                    await kept.are_had(server, project)
+                except aiohttp.ClientConnectorError:
+                    refused += 1
+                    return
+
+        cold = [asyncio.ensure_future(load([f"project{n}"])) for n in range(1, 30)]
+        hot = [asyncio.ensure_future(load(["project0"] * 500)) for _ in range(4)]
+        await asyncio.sleep(0.3)
+        group = [server.process.pid, *children_of(server.process.pid)]
+        server.process.terminate()
+        await asyncio.gather(*cold, *hot)
+        assert refused >= len(hot)
+        gate.set()
+        assert await slow == (200, CONTENT)
+        assert await asyncio.wait_for(server.process.wait(), ENDS_WITHIN) == 0
+        assert not any(is_alive(pid) for pid in group)
+
+
+async def redis_hangs(index: FakeUpstream, redis: RedisServer, server: Wheelkeep) -> None:
+    redis.send(signal.SIGSTOP)
+
+
+async def redis_is_gone(index: FakeUpstream, redis: RedisServer, server: Wheelkeep) -> None:
+    redis.stop()
+
+
+async def index_hangs(index: FakeUpstream, redis: RedisServer, server: Wheelkeep) -> None:
+    index.gate = asyncio.Event()
+
+
+async def sent_twice(index: FakeUpstream, redis: RedisServer, server: Wheelkeep) -> None:
+    index.gate = asyncio.Event()
+    server.process.terminate()
+    await asyncio.sleep(0.2)
+
+
+HANGS: list[Callable[[FakeUpstream, RedisServer, Wheelkeep], Awaitable[None]]] = [
+    redis_hangs,
+    redis_is_gone,
+    index_hangs,
+    sent_twice,
+]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("hang", HANGS, ids=lambda hang: hang.__name__)
+async def test_while_something_hangs(
+    index: FakeUpstream,
+    tmp_path: Path,
+    redis: RedisServer,
+    workers: str,
+    hang: Callable[[FakeUpstream, RedisServer, Wheelkeep], Awaitable[None]],
+) -> None:
+    """A client that reads nothing, and more: it ends when the grace is over, and with 0."""
+    kept = Kept.of(index, 2, 8_000_000)
+    flags = ("--index-url", index.url, "--redis", redis.url, "--workers", workers)
+    async with (
+        wheelkeep(tmp_path / "cache", *flags, program=QUICK) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        await kept.are_had(server, "project0")
+        reads_nothing = await session.get(kept.url(server, "project0"))
+        await hang(index, redis, server)
+        asking = asyncio.ensure_future(kept.are_had(server, "project1"))
+        await asyncio.sleep(0.3)
+        began_at = time.monotonic()
+        group = [server.process.pid, *children_of(server.process.pid)]
+        with suppress(ProcessLookupError):
+            server.process.terminate()
+        assert await asyncio.wait_for(server.process.wait(), ENDS_WITHIN) == 0
+        assert time.monotonic() - began_at < ENDS_WITHIN
+        assert not any(is_alive(pid) for pid in group)
+        await asyncio.gather(asking, return_exceptions=True)
+        reads_nothing.close()
+        if index.gate is not None:
+            index.gate.set()
+    assert "Traceback" not in server.log.read_text()
+
+
+async def test_an_interrupt(index: FakeUpstream, tmp_path: Path) -> None:
+    """Ctrl-C ends it as a stop does, when there is nothing to finish."""
+    for workers in ("1", "2"):
+        flags = ("--index-url", index.url, "--workers", workers)
+        async with wheelkeep(tmp_path / workers, *flags) as server:
+            group = [server.process.pid, *children_of(server.process.pid)]
+            for pid in group:
+                os.kill(pid, signal.SIGINT)
+            assert await asyncio.wait_for(server.process.wait(), ENDS_WITHIN) == 0
+
+            async def are_gone(pids: list[int] = group) -> bool:
+                return not any(is_alive(pid) for pid in pids)
+
+            await eventually(are_gone)
