@@ -136,11 +136,16 @@ class Fill:
     def open(self) -> int:
         """A descriptor to read from. Raises the fill's failure."""
         is_past_disk = isinstance(self._failure, DiskFailed)
-        if is_past_disk and self._fileno is None:
-            return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)  # the disk took nothing
-        if (self._failure is not None and not is_past_disk) or self._fileno is None:
-            raise self._failure or AssertionError("a fill is opened when it has readable bytes")
-        return os.dup(self._fileno)
+        if self._failure is not None and not is_past_disk:
+            raise self._failure
+        try:
+            if self._fileno is not None:
+                return os.dup(self._fileno)
+            if is_past_disk:  # the disk took nothing
+                return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as problem:  # no descriptor is left
+            raise DiskFailed(str(problem)) from problem
+        raise AssertionError("a fill is opened when it has readable bytes")
 
     # --- the writing side -----------------------------------------------------------------
 
