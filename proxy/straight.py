@@ -32,7 +32,9 @@ async def straight(
             async for piece in pieces:  # all of it is there, and could not be given its name
                 yield piece
         return
-    held, held_at = bytearray(), begun
+    # What is on disk of what is withheld from readers, who stand before it.
+    held_at = min(position, begun)
+    held = bytearray(await asyncio.to_thread(os.pread, descriptor, begun - held_at, held_at))
     async with fetch(begun) as stream, aclosing(_rest(wanted, index, stream, begun)) as pieces:
         async for piece in pieces:
             check.add(piece)
