@@ -92,7 +92,7 @@ async def serve(
             access_log=None,
             handle_signals=False,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            shutdown_timeout=GRACE_SECONDS,
+            shutdown_timeout=GRACE_SECONDS / 2,  # aiohttp gives it to each request twice
         )
         await runner.setup()
         assert runner.server is not None, "it is set up"

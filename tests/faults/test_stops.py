@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.fakes import FakeUpstream, eventually, gated
+from tests.fakes import FakeUpstream, eventually, gated, in_pieces
 from tests.faults.processes import Kept, get, is_alive
 from tests.servers import RedisServer, Wheelkeep, children_of, wheelkeep
 
@@ -125,6 +125,21 @@ async def test_while_something_hangs(
         if index.gate is not None:
             index.gate.set()
     assert "Traceback" not in server.log.read_text()
+
+
+async def test_the_grace_is_given_once(index: FakeUpstream, tmp_path: Path) -> None:
+    """A request that never ends has so many seconds, and not twice as many."""
+    program = ("-c", _SHORT_GRACE.replace("= 2", "= 6"))
+    sha256 = index.add("large", NAME, CONTENT)
+    index.handlers[index.path_of(NAME)] = in_pieces(CONTENT, 1000, 0.05)
+    async with wheelkeep(tmp_path / "cache", "--index-url", index.url, program=program) as server:
+        asking = asyncio.ensure_future(get(f"{server.url}/files/large/{sha256}/{NAME}"))
+        await index.until_asked(index.path_of(NAME))
+        began_at = time.monotonic()
+        server.process.terminate()
+        assert await asyncio.wait_for(server.process.wait(), ENDS_WITHIN) == 0
+        assert 6 <= time.monotonic() - began_at < 11
+        await asyncio.gather(asking, return_exceptions=True)
 
 
 async def test_an_interrupt(index: FakeUpstream, tmp_path: Path) -> None:
