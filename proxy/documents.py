@@ -28,7 +28,13 @@ from proxy.pagecache import Answer, PageCache, validators_of
 from proxy.simple.content import DamagedContent, etag_of, pack, unpack
 from proxy.simple.model import File, Project, ProjectName
 from proxy.simple.parse import MalformedPage
-from proxy.simple.project_json import check, newest_of, rewrite, seen_through, without_absent
+from proxy.simple.project_json import (
+    check_provenance,
+    newest_of,
+    rewrite,
+    seen_through,
+    without_absent,
+)
 from proxy.simple.versions import is_of
 from proxy.storage.pages import PageRecord
 from proxy.upstream import Unchanged, Upstream
@@ -149,7 +155,7 @@ class Documents:
             name=ProjectName(path),
             url=listed.file.provenance or upstream.beside(f"integrity/{quote(path)}"),
             content_type=INTEGRITY,
-            read=check,
+            read=check_provenance,
         )
         return await self._document(upstream, wanted)
 

@@ -11,7 +11,7 @@ from proxy.settings import Index
 from proxy.simple.content import GZIP_WINDOW, DamagedContent, etag_of, read_canonical
 from proxy.simple.model import is_plain_filename
 from proxy.simple.parse import MalformedPage
-from proxy.simple.project_json import check
+from proxy.simple.project_json import check_project_json, check_provenance
 from proxy.storage.pages import PageRecord, is_document
 from proxy.words import moment_in_words
 
@@ -62,7 +62,8 @@ def check_body(page: BundledPage, body: bytes, member: Member) -> None:
         raise BundleRefused(member.name, "it is not what its ETag names")
     try:
         if is_document(page.name):
-            check(content)
+            is_provenance = page.name.endswith("/provenance")
+            (check_provenance if is_provenance else check_project_json)(content)
             return
         files = read_canonical(content).files
     except (DamagedContent, MalformedPage) as problem:

@@ -26,9 +26,7 @@ def rewrite(body: bytes, project: ProjectName, root: str) -> bytes:
 
     Raises `MalformedPage`.
     """
-    document = decode_json(body)
-    if not isinstance(document, dict) or not isinstance(document.get("info"), dict):
-        raise MalformedPage("it is not a project's JSON: it has no `info`")
+    document = check_project_json(body)
     check_name(document["info"].get("name"), project)
     for entry in _files(document):
         filename, digests = entry.get("filename"), entry.get("digests")
@@ -107,7 +105,15 @@ def _version(text: object) -> Version | None:
         return None
 
 
-def check(body: bytes) -> bytes:
+def check_project_json(body: bytes) -> dict[str, Any]:
+    """The document. Raises `MalformedPage` where it is none of a project."""
+    document = decode_json(body)
+    if not isinstance(document, dict) or not isinstance(document.get("info"), dict):
+        raise MalformedPage("it is not a project's JSON: it has no `info`")
+    return document
+
+
+def check_provenance(body: bytes) -> bytes:
     """A provenance as it came (PEP 740). Raises `MalformedPage` where it is none."""
     document = decode_json(body)
     if not isinstance(document, dict) or not isinstance(document.get("attestation_bundles"), list):
