@@ -163,5 +163,5 @@ def stock(upstream: ScriptedUpstream) -> dict[str, Kind]:
         ),
     ]  # fmt: skip
     for kind in kinds:
-        upstream.answers[kind.path] = answer(kind.right, f"Content-Type: {kind.content_type}")
+        upstream.whole_answers[kind.path] = answer(kind.right, f"Content-Type: {kind.content_type}")
     return {kind.name: kind for kind in kinds}

@@ -60,7 +60,7 @@ Script = Callable[[Line], Awaitable[None]]
 
 
 class ScriptedUpstream:
-    """Serves scripts by path; `pages`, `files` and whole `answers` where there is no script.
+    """Serves scripts by path; `pages`, `files` and `whole_answers` where there is no script.
 
     `at_connect` is what each new connection meets ahead of its first request;
     `at_second_request` is met once, by the next request on a connection that had one before.
@@ -70,7 +70,7 @@ class ScriptedUpstream:
         self.scripts: dict[str, Script] = {}
         self.files: dict[str, bytes] = {}
         self.pages: dict[str, dict[str, Any]] = {}
-        self.answers: dict[str, bytes] = {}
+        self.whole_answers: dict[str, bytes] = {}
         self.asked: list[Asked] = []
         self.at_connect: Script | None = None
         self.at_second_request: Script | None = None
@@ -157,8 +157,8 @@ class ScriptedUpstream:
 
     def _rightly(self, path: str) -> Script:
         name = path.removeprefix("/simple/").strip("/")
-        if path in self.answers:
-            return says(self.answers[path])
+        if path in self.whole_answers:
+            return says(self.whole_answers[path])
         if path in self.files:
             return whole_file(self.files[path])
         if name in self.pages:

@@ -112,7 +112,7 @@ async def test_no_other_index_is_asked_instead(
     make_proxy: MakeProxy, upstream: ScriptedUpstream, without_pauses: None
 ) -> None:
     """Whatever the failure of the first is."""
-    upstream.answers["/second/six/"] = answer(b"never", "Content-Type: text/html")
+    upstream.whole_answers["/second/six/"] = answer(b"never", "Content-Type: text/html")
     indexes = [
         {"name": "pypi", "url": upstream.url},
         {"name": "second", "url": f"{upstream.root}/second/"},
