@@ -21,7 +21,7 @@ _PROJECT_JSON = b'{"info": {"name": "six", "version": "1.0"}, "releases": {}, "u
 
 
 def body(version: str = "1.0") -> bytes:
-    """A page with one file of that version."""
+    """A page with one file of that version; it does not say of which project it is."""
     filename = f"six-{version}.tar.gz"
     metadata = {"sha256": hashlib.sha256(METADATA).hexdigest()}
     file = {
@@ -30,7 +30,7 @@ def body(version: str = "1.0") -> bytes:
         "hashes": {"sha256": SHA256},
         "core-metadata": metadata,
     }
-    return json.dumps({"meta": {"api-version": "1.0"}, "name": "six", "files": [file]}).encode()
+    return json.dumps({"meta": {"api-version": "1.0"}, "files": [file]}).encode()
 
 
 def said(
