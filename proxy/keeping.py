@@ -4,13 +4,12 @@ What is written is believed at once (`beliefs.py`), so nobody of this process lo
 store meanwhile. No client may have an answer before its record is kept, or a purge that follows
 would not find it: whoever makes an answer waits for `Answer.writing` (`pagecache.py`) at the end.
 
-What cannot be written, since the store is away, is owed to it: told from memory, and written as
-soon as the store is back and knows nothing newer.
+What cannot be written, since the store is away or full, is owed to it: told from memory, and
+written as soon as the store takes it and knows nothing newer.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -24,7 +23,8 @@ from proxy.telemetry import Telemetry
 _OWED_BYTES = 32 << 20
 _OVERHEAD_BYTES = 1 << 10
 _AGAIN_SECONDS = 0.5
-"""Until what is owed is tried again."""
+_SELDOM_SECONDS = 4.0
+"""Until what is owed is tried again, the first time and after many."""
 
 _Debt = tuple[PageRecord, bytes | None]
 
@@ -40,6 +40,8 @@ class Keeping:
         self._tasks: set[asyncio.Task[None]] = set()
         self._owed: LRUCache[Key, _Debt] = LRUCache(_OWED_BYTES, getsizeof=_size_of)
         self._paying: asyncio.Task[None] | None = None
+        self._is_full = False
+        """Whether the store can be read, and refuses what is written."""
 
     def __repr__(self) -> str:
         return f"<Keeping: {len(self._under_way)} under way, {len(self._owed)} owed>"
@@ -73,9 +75,13 @@ class Keeping:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def owed(self, key: Key) -> PageRecord | None:
-        """A record that the store would have, had it not been away."""
-        debt = self._owed.get(key)
+    def owed(self, key: Key, *, in_need: bool = False) -> PageRecord | None:
+        """A record that the store would have, had it not been away.
+
+        A store that is full says what it has, and what another process forgets is forgotten: then
+        there is none, unless it is told only `in_need`.
+        """
+        debt = self._owed.get(key) if in_need or not self._is_full else None
         return debt[0] if debt is not None else None
 
     def forget(self, key: Key) -> None:
@@ -104,8 +110,10 @@ class Keeping:
             self._paying = asyncio.get_running_loop().create_task(self._pay(), name="pages owed")
 
     async def _pay(self) -> None:
+        pause = _AGAIN_SECONDS
         while self._owed:
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _SELDOM_SECONDS)
             for key, debt in list(self._owed.items()):
                 try:
                     known = await self._store.record(*key)
@@ -114,12 +122,16 @@ class Keeping:
                 is_newer = known is None or known.stamp.fetched_at < debt[0].stamp.fetched_at
                 # Else it was deleted meanwhile, or something newer is owed.
                 if is_newer and self._owed.get(key) is debt:
-                    # One that can be read and refuses to write is not away.
-                    with suppress(StoreUnavailable):
+                    try:
                         await self._store.write(*key, *debt)
-                        self._beliefs.doubt(key)
+                    except StoreUnavailable:
+                        self._is_full = True
+                        break
+                    self._is_full = False
+                    self._beliefs.doubt(key)
                 if self._owed.get(key) is debt:
                     del self._owed[key]
+                pause = _AGAIN_SECONDS
 
     async def _write(
         self, key: Key, belief: Belief, record: PageRecord, body: bytes | None
@@ -128,6 +140,7 @@ class Keeping:
             with self._telemetry.traces.span("write page", {"wheelkeep.store": "pages"}):
                 is_unchanged = await self._store.write(*key, record, body)
             belief.is_unchanged = is_unchanged or belief.is_unchanged
+            self._is_full = False
             self._owed.pop(key, None)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)

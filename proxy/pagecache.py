@@ -135,9 +135,10 @@ class PageCache(Generic[Content]):
 
     async def _found_meanwhile(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
         """A page that the store has by now, and that may stand in; it may have been away before."""
-        self._beliefs.doubt_unless_watched((upstream.name, project))
-        record = await self.recall(upstream, project)
-        if record is None or record.etag is None:
+        key = (upstream.name, project)
+        self._beliefs.doubt_unless_watched(key)
+        record = await self.recall(upstream, project) or self._keeping.owed(key, in_need=True)
+        if record is None or record.etag is None or record.source != upstream.index.url:
             return None
         return record if self.judge(record) in (Verdict.FRESH, Verdict.STALE) else None
 

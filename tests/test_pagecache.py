@@ -350,17 +350,28 @@ async def test_what_could_not_be_written_is_written_when_the_store_is_back(
     await cache.close()
 
 
-async def test_a_store_that_refuses_to_write_owes_nobody_a_page(
+async def test_a_store_that_refuses_to_write_is_owed_what_only_need_brings_up(
     cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock
 ) -> None:
-    """It is there, and says what it has: what another process forgets is forgotten."""
+    """It says what it has, so what others forget is forgotten; but upstream may fail, too."""
+    answered = record(clock, "answered", 10)
     shelf.refuses = True
-    await cache.write(upstream, SIX, record(clock, "answered", 10), b"its body")
+    await cache.write(upstream, SIX, answered, b"its body")
+
+    async def fail(_: PageRecord | None) -> Answer[str]:
+        raise UpstreamError("pypi", URL, "for the test")
 
     async def is_forgotten() -> bool:
         return await cache.recall(upstream, SIX) is None
 
     await eventually(is_forgotten)
+    assert (await cache.answer(upstream, SIX, fail)).record == answered
+    shelf.refuses = False
+
+    async def is_written() -> bool:
+        return shelf.kept == answered
+
+    await eventually(is_written)
     await cache.close()
 
 
