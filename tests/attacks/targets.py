@@ -183,7 +183,7 @@ def _leads_back(page: bytes, project: Project, view: View, format: Format) -> No
 def html_list(data: bytes) -> None:
     """A project list is read, or malformed."""
     try:
-        read_html_list(io.BytesIO(data), ADDRESS, lambda *_: None)
+        read_html_list(io.BytesIO(data), None, ADDRESS, lambda *_: None)
     except MalformedPage:
         pass
 
