@@ -261,7 +261,7 @@ def test_a_list_in_html_is_read_or_refused(page: str) -> None:
 @given(page=PAGES)
 def test_html_says_what_json_says(format: Format, page: dict[str, Any]) -> None:
     """All that it has words for; of text, but for what no text in HTML can hold."""
-    project = _parsed(msgspec.json.encode(page), Format.JSON)
+    project = _parsed(msgspec.json.encode({**page, "name": NAME}), Format.JSON)
     again = _parsed(render_project(project, NAME, "pypi", View(None), format), format)
 
     assert [_said(file) for file in again.files] == [_said(file) for file in project.files]
