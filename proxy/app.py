@@ -54,6 +54,7 @@ from proxy.settings import Cache, Server, Settings
 from proxy.sightings import Sightings
 from proxy.simple.model import Project
 from proxy.storage.blobs import DiskBlobs
+from proxy.storage.machine import machine_name, mark_of
 from proxy.storage.opening import connect_objects, connect_redis, open_history, open_pages
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry
@@ -109,8 +110,9 @@ async def application(
     async with AsyncExitStack() as stack:
         telemetry = await _telemetry(stack, settings.server, access_log)
         # First, since certificates are loaded beside what follows.
-        upstreams = await _upstreams(stack, settings, telemetry)
         cache = settings.cache
+        mark = await asyncio.to_thread(mark_of, cache.dir)
+        upstreams = await _upstreams(stack, settings, telemetry, mark)
         blobs = DiskBlobs(cache.dir, cache.max_size)
         await asyncio.to_thread(blobs.prepare)
         stack.push_async_callback(asyncio.to_thread, blobs.close)
@@ -147,8 +149,7 @@ async def application(
         stack.push_async_callback(catalog.close)
 
         documents = Documents(catalog, new_cache())
-        lists: PageCache[None] = new_cache()
-        root_lists = await _root_lists(stack, catalog, lists, cache.dir, telemetry, now)
+        root_lists = await _root_lists(stack, catalog, new_cache(), cache.dir, telemetry, now)
 
         downloads = Downloads(blobs, telemetry, fleet)
         stack.push_async_callback(downloads.close)
@@ -167,7 +168,7 @@ async def application(
         numbers = await _numbers(stack, cache, redis, telemetry, cell, now)
         stores = CacheStores(pages=store, blobs=blobs, settings=cache)
         gate = _gate(settings, telemetry)
-        app = _without_routes(telemetry, gate)
+        app = _without_routes(telemetry, gate, mark)
         answers = app[READY_ANSWERS] = ReadyAnswers(gate, telemetry, now)
         files = FileHandlers(catalog, downloads, made_metadata, telemetry, bodies, answers)
         stack.push_async_callback(files.close)
@@ -212,9 +213,9 @@ async def _telemetry(
     return telemetry
 
 
-def _without_routes(telemetry: Telemetry, gate: Gate) -> web.Application:
+def _without_routes(telemetry: Telemetry, gate: Gate, mark: str) -> web.Application:
     app = web.Application(
-        middlewares=[access_middleware(telemetry, gate)],
+        middlewares=[access_middleware(telemetry, gate, mark)],
         handler_args={"max_line_size": LONGEST_HEAD_BYTES, "max_field_size": LONGEST_HEAD_BYTES},
     )
     app.on_response_prepare.append(on_prepare(gate))
@@ -267,14 +268,14 @@ def prepare_cache(settings: Settings) -> None:
 
 
 async def _upstreams(
-    stack: AsyncExitStack, settings: Settings, telemetry: Telemetry
+    stack: AsyncExitStack, settings: Settings, telemetry: Telemetry, mark: str
 ) -> list[Upstream]:
     offline = settings.cache.offline
     upstreams: list[Upstream] = []
     for index in settings.index:
         if index.folder is None:
             others = [other.url for other in settings.index if other is not index]
-            opened = HttpUpstream.open(index, telemetry, offline=offline, others=others)
+            opened = HttpUpstream.open(index, telemetry, offline=offline, others=others, mark=mark)
             upstreams.append(await stack.enter_async_context(opened))
         else:  # offline is no reason not to look at what is here
             folder = FolderUpstream(index, index.folder, telemetry)
@@ -332,7 +333,7 @@ def _tell_if_away(stack: AsyncExitStack, redis: "RedisClient", telemetry: Teleme
 
 def _machine(cache: Cache, redis: "RedisClient") -> "tuple[str, Leases]":
     """The name of this machine among those that share a Redis, and its leases there."""
-    from proxy.storage.leases import Leases, machine_name  # noqa: PLC0415
+    from proxy.storage.leases import Leases  # noqa: PLC0415
 
     path = cache.dir / "machine"
     try:

@@ -108,6 +108,15 @@ class BadRequest(ProxyError):
     status = 400
 
 
+class LoopDetected(ProxyError):
+    """An index leads back to this very cache, which would wait for itself (RFC 8586)."""
+
+    status = 508
+
+    def __init__(self) -> None:
+        super().__init__("This request came from here: an index, or a link of it, leads back.")
+
+
 class NotAcceptable(ProxyError):
     """No representation suits the client (RFC 9110 §15.5.7)."""
 

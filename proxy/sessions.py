@@ -24,7 +24,7 @@ from proxy.reach import GuardingResolver, Reach
 from proxy.settings import Index
 from proxy.telemetry import Telemetry
 from proxy.traces import Traces
-from proxy.transport import LONGEST_HEAD_BYTES, USER_AGENT
+from proxy.transport import LONGEST_HEAD_BYTES, LOOP_HEADER, USER_AGENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,14 @@ async def open_sessions(
     telemetry: Telemetry,
     others: Iterable[str] = (),
     resolver: AbstractResolver | None = None,
+    mark: str = "",
 ) -> AsyncIterator[Sessions]:
     """The clients for an index, closed in the end.
 
     `others` are the URLs of the other indexes, to which it may not forward. `resolver` is what
-    resolves names, the system's without one. Raises `ConfigError` where `ca_file` or
-    `password_file` cannot be used.
+    resolves names, the system's without one. `mark`: what each request says in its CDN-Loop
+    (RFC 8586), so that we know our own where an index leads back to us. Raises `ConfigError`
+    where `ca_file` or `password_file` cannot be used.
     """
     async with AsyncExitStack() as stack:
         # The system has so many certificates that the server begins without them. The first
@@ -75,7 +77,7 @@ async def open_sessions(
             steps = (*steps, _TraceHeaders(index, telemetry.traces).tell)
 
         async def new() -> aiohttp.ClientSession:
-            return await stack.enter_async_context(_new_session(guarding, steps))
+            return await stack.enter_async_context(_new_session(guarding, steps, mark))
 
         yield Sessions(pages=await new(), files=await new(), loading=loading)
 
@@ -190,11 +192,13 @@ class _Connector(aiohttp.TCPConnector):
 def _new_session(
     resolver: AbstractResolver,
     steps: tuple[aiohttp.ClientMiddlewareType, ...],
+    mark: str,
 ) -> aiohttp.ClientSession:
+    own = {LOOP_HEADER: mark} if mark else {}
     return aiohttp.ClientSession(
         # Without a bound over all hosts: one that is slow must not keep the others waiting.
         connector=_Connector(limit=0, limit_per_host=_CONNECTIONS, resolver=resolver),
-        headers={"User-Agent": USER_AGENT},
+        headers={"User-Agent": USER_AGENT, **own},
         cookie_jar=aiohttp.DummyCookieJar(),
         # Signed addresses and security policies outgrow the default of 8 kB.
         max_line_size=LONGEST_HEAD_BYTES,

@@ -47,6 +47,8 @@ class Fetch(Protocol):
         """Raises `UpstreamError`, `StoreUnavailable`; also while the chunks are read."""
 
 
+LOOP_HEADER = "CDN-Loop"
+"""Whose requests these are, for whoever may have sent them (RFC 8586 §2)."""
 USER_AGENT = f"wheelkeep/{__version__}"
 LONGEST_HEAD_BYTES = 64 << 10
 """Of a status line, and of each header."""

@@ -149,9 +149,10 @@ class HttpUpstream:
         offline: bool = False,
         others: Iterable[str] = (),
         resolver: AbstractResolver | None = None,
+        mark: str = "",
     ) -> AsyncIterator[Self]:
         """The upstream with HTTP clients of its own. See `open_sessions`."""
-        async with open_sessions(index, telemetry, others, resolver) as sessions:
+        async with open_sessions(index, telemetry, others, resolver, mark) as sessions:
             yield cls(index, sessions, telemetry, offline)
 
     @property

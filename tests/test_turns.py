@@ -9,7 +9,8 @@ import fakeredis
 import pytest
 
 from proxy.storage import leases as leases_module
-from proxy.storage.leases import Lease, Leases, machine_name
+from proxy.storage.leases import Lease, Leases
+from proxy.storage.machine import machine_name
 from proxy.storage.redis_client import RedisClient
 from proxy.storage.turns import Turns
 from proxy.telemetry import Telemetry

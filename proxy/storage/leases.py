@@ -9,11 +9,7 @@ machines that know nothing of each other do the same thing twice at the worst.
 """
 
 import asyncio
-import hashlib
-import secrets
-import socket
 from contextlib import suppress
-from pathlib import Path
 
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError
@@ -76,19 +72,3 @@ class Leases:
                 return False
 
         return Lease(self._client, lock) if await self._client.ask(acquire) else None
-
-
-def machine_name(path: Path) -> str:
-    """The name of this machine, made up once and kept in that file. Raises `OSError`.
-
-    Whoever knows it may have what is kept here (`peers.py`).
-    """
-    if not path.exists():
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        draft.touch(0o600)
-        draft.write_text(secrets.token_hex(32))
-        with suppress(FileExistsError):  # another process was first
-            path.hardlink_to(draft)
-        draft.unlink()
-    # A folder that was copied to another machine must not make the two of them one.
-    return hashlib.sha256(f"{socket.gethostname()}\0{path.read_text()}".encode()).hexdigest()

@@ -21,6 +21,7 @@ from proxy.access_log import AccessLine, milliseconds
 from proxy.errors import (
     DigestMismatch,
     HiddenByPolicy,
+    LoopDetected,
     Offline,
     ProxyError,
     StoreUnavailable,
@@ -31,6 +32,7 @@ from proxy.journey import CACHE_NAME, Journey, Outcome
 from proxy.request_metrics import CACHED_ROUTES
 from proxy.telemetry import Telemetry
 from proxy.traces import RequestSpan
+from proxy.transport import LOOP_HEADER
 from proxy.web.tokens import Gate
 
 _LONGEST_REASON = 200
@@ -111,14 +113,19 @@ NOTE: web.RequestKey[Note] = web.RequestKey("note", Note)
 
 
 def access_middleware(
-    telemetry: Telemetry, gate: Gate
+    telemetry: Telemetry, gate: Gate, mark: str = ""
 ) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """The middleware; `telemetry` is told of every request, also of those `gate` turns away."""
+    """The middleware; `telemetry` is told of every request, also of those `gate` turns away.
+
+    `mark` is what our own requests to indexes carry.
+    """
 
     async def let_in(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         request[NOTE].token = gate.check(request)
+        if mark and any(mark in line for line in request.headers.getall(LOOP_HEADER, ())):
+            raise LoopDetected
         return await handler(request)
 
     async def answer(

@@ -37,7 +37,7 @@ _FRAMING = frozenset(
 # aiohttp takes the one for the other, as browsers and curl once sent it to proxies.
 _CONNECTION = ("connection", "proxy-connection")
 # What a ready answer knows nothing of.
-_UNREADY = frozenset({"range", "if-range", "if-match", "if-unmodified-since", "te"})
+_UNREADY = frozenset({"range", "if-range", "if-match", "if-unmodified-since", "te", "cdn-loop"})
 _ONCE = frozenset({"authorization", "host", "if-none-match", "user-agent", "x-request-id"})
 _TRACE = ("traceparent", "tracestate")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy.storage.leases import machine_name
+from proxy.storage.machine import machine_name
 from tests.e2e.machines import CONTENT, NAME, Machines, get, held_back, path_of
 from tests.fakes import HTML, FakeUpstream, eventually, with_ranges
 from tests.servers import RedisServer, Wheelkeep, free_port
