@@ -109,9 +109,9 @@ async def application(
     """
     async with AsyncExitStack() as stack:
         telemetry = await _telemetry(stack, settings.server, access_log)
-        # First, since certificates are loaded beside what follows.
         cache = settings.cache
         mark = await asyncio.to_thread(mark_of, cache.dir)
+        # First, since certificates are loaded beside what follows.
         upstreams = await _upstreams(stack, settings, telemetry, mark)
         blobs = DiskBlobs(cache.dir, cache.max_size)
         await asyncio.to_thread(blobs.prepare)

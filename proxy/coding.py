@@ -64,16 +64,17 @@ async def decoded(
     it came or decoded. `chunks` are left to their owner to close.
     """
     decoder = _decoder(content_encoding)
+    too_large = BrokenBody(f"its page is larger than {most_bytes} bytes")
     came = passed = 0
     async for chunk in chunks:
         came += len(chunk)
+        if came > most_bytes:
+            raise too_large
         for piece in decoder.decode(chunk) if decoder else (chunk,):
             passed += len(piece)
-            if max(came, passed) > most_bytes:
-                raise BrokenBody(f"its page is larger than {most_bytes} bytes")
+            if passed > most_bytes:
+                raise too_large
             yield piece
-        if came > most_bytes:
-            raise BrokenBody(f"its page is larger than {most_bytes} bytes")
     if decoder is not None and not decoder.is_at_end:
         raise BrokenBody(f"its body breaks off before the end of its {decoder.coding} does")
 

@@ -205,14 +205,10 @@ class HttpUpstream:
         accept: str,
         breaker: Breaker,
     ) -> Unchanged | NewPage:
-        async def ask(held: Validators | None = validators) -> Unchanged | NewPage:
-            async with self._get(url, held, accept) as response:
-                unchanged = self._checked(response, project, held)
-                if unchanged is None:
-                    pieces = self._read(response, LARGEST_PAGE_BYTES)
-                    return self._new_page(response, b"".join([one async for one in pieces]))
-            return unchanged if _is_about(unchanged, held) else await ask(None)
+        async def whole(response: aiohttp.ClientResponse) -> bytes:
+            return b"".join([piece async for piece in self._read(response, LARGEST_PAGE_BYTES)])
 
+        ask = partial(self._asked, url, project, validators, accept, whole)
         return await self._guarded(url, project, PAGE_DEADLINE_SECONDS, ask, breaker)
 
     async def project_list(
@@ -221,15 +217,12 @@ class HttpUpstream:
         """See `Upstream`."""
         url = str(self._url)
 
-        async def ask(held: Validators | None = validators) -> Unchanged | NewPage:
-            async with self._get(url, held) as response:
-                unchanged = self._checked(response, project, held)
-                if unchanged is None:
-                    with _our_disk(), into.open("wb") as file:
-                        await self._copy(response, file)
-                    return self._new_page(response, b"")
-            return unchanged if _is_about(unchanged, held) else await ask(None)
+        async def copied(response: aiohttp.ClientResponse) -> bytes:
+            with _our_disk(), into.open("wb") as file:
+                await self._copy(response, file)
+            return b""
 
+        ask = partial(self._asked, url, project, validators, ACCEPT, copied)
         breaker = self._breaker_of(url, "list")
         return await self._guarded(url, project, LIST_DEADLINE_SECONDS, ask, breaker)
 
@@ -294,6 +287,26 @@ class HttpUpstream:
                 )
 
     # --- one request ----------------------------------------------------------------------
+
+    async def _asked(
+        self,
+        url: str,
+        project: ProjectName,
+        validators: Validators | None,
+        accept: str,
+        take: Callable[[aiohttp.ClientResponse], Awaitable[bytes]],
+    ) -> Unchanged | NewPage:
+        """The page, whose body is what `take` makes of an answer that has one.
+
+        A 304 about another page than ours says nothing: then it is asked for as a whole.
+        """
+        async with self._get(url, validators, accept) as response:
+            unchanged = self._checked(response, project, validators)
+            if unchanged is None:
+                return self._new_page(response, await take(response))
+        if validators is None or unchanged.is_about(validators):
+            return unchanged
+        return await self._asked(url, project, None, accept, take)
 
     @asynccontextmanager
     async def _get(
@@ -503,10 +516,6 @@ def _new_breaker() -> Breaker:
 def _is_delimited(response: aiohttp.ClientResponse) -> bool:
     """Whether a connection that breaks off can be told from the end of the body."""
     return response.content_length is not None or "Transfer-Encoding" in response.headers
-
-
-def _is_about(unchanged: Unchanged, asked: Validators | None) -> bool:
-    return asked is None or unchanged.is_about(asked)
 
 
 def _passed(response: aiohttp.ClientResponse) -> tuple[Mapping[str, str], ...]:

@@ -105,6 +105,11 @@ class Note:
     is_begun: bool = False
     """Whether the head of an answer is out."""
 
+    @property
+    def said(self) -> dict[str, str]:
+        """What stands above each answer, for a head that leaves before the handler returns."""
+        return {"Cache-Status": self.journey.cache_status, "X-Request-Id": self.request_id}
+
 
 _GIVEN = frozenset({200, 206, 304})
 CLIENT_GONE = 499

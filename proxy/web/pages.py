@@ -211,8 +211,7 @@ class PageHandlers:
         headers = headers_at(self._now())
         if is_known(request.headers, etag):
             return not_modified(etag, headers)
-        headers["Cache-Status"] = listing.journey.cache_status
-        headers["X-Request-Id"] = note.request_id
+        headers |= note.said
         headers["ETag"] = f'"{etag}"'
         return await _send_list(request, listing.body(format, coding), headers)
 

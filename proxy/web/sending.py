@@ -49,10 +49,7 @@ async def send_file(
 
     `keep` is given the bytes of a small file that has passed through here as a whole.
     """
-    # Said here, since the head leaves before the handler returns.
-    note = request[NOTE]
-    said = {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
-    headers = {**headers, **said}
+    headers = {**headers, **request[NOTE].said}
     etag = download.sha256
     if etag is not None:
         headers["ETag"] = f'"{etag}"'
@@ -90,8 +87,7 @@ async def send_body(
     if len(body) <= _PIECE_BYTES:
         return web.Response(body=bytes(body), headers=headers)
     note = request[NOTE]
-    said = {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
-    response = web.StreamResponse(headers={**headers, **said})
+    response = web.StreamResponse(headers={**headers, **note.said})
     response.content_length = len(body)
     await response.prepare(request)
     if request.method != "HEAD":

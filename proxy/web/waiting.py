@@ -58,12 +58,8 @@ class Patience:
 
     def not_yet(self, request: web.Request) -> web.Response:
         """The answer to a client that has waited in vain."""
-        note = request[NOTE]
-        # Said here, since the head leaves before the handler returns.
-        said = {"Cache-Status": note.journey.cache_status, "X-Request-Id": note.request_id}
-        return web.Response(
-            status=202, headers={**self.headers, **said, "Cache-Control": "no-store"}
-        )
+        headers = {**self.headers, **request[NOTE].said, "Cache-Control": "no-store"}
+        return web.Response(status=202, headers=headers)
 
 
 class Openings:
