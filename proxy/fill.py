@@ -20,7 +20,7 @@ from proxy.errors import DiskFailed, ProxyError, StoreUnavailable, UpstreamError
 from proxy.simple.model import ProjectName
 from proxy.storage.blobs import Blob, BlobKey
 from proxy.traces import Place
-from proxy.transport import Fetch
+from proxy.transport import Fetch, FileStream
 
 READ_BYTES = 1 << 18
 LARGEST_FILE_BYTES = 64 << 30
@@ -63,6 +63,29 @@ class Wanted:
         """
         weaker = (self.url, repr(sorted(self.digests.items())))
         return (self.project, self.filename, *((self.sha256,) if self.sha256 else weaker))
+
+    @property
+    def largest_bytes(self) -> int:
+        """What may come of it."""
+        return self.size_bytes or self.most_bytes
+
+    def unsure_of(self, stream: FileStream) -> str | None:
+        """Why nobody could tell whether what comes is the file, whole; None where one can."""
+        if self.digests:
+            return None
+        if not stream.is_delimited:
+            return "with neither a hash nor a length, nobody can tell whether the file is whole"
+        if stream.is_html:
+            return "it sent an HTML page, and no hash says that this is the file"
+        return None
+
+    def wrong_size(self, announced_bytes: int | None, received_bytes: int) -> str | None:
+        """What is wrong with how much came, where so much was announced; None where nothing is."""
+        # The page's word on the size counts where there is no hash to hold the file against.
+        for announced in (announced_bytes, None if self.digests else self.size_bytes):
+            if announced not in (None, received_bytes):
+                return f"it announced {announced} bytes and sent {received_bytes}"
+        return None
 
     @property
     def key(self) -> BlobKey | None:

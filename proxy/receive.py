@@ -75,11 +75,9 @@ class Receiving:
             except UpstreamUnavailable:
                 if not self._can_go_on() or self._draft.size_bytes < before + _PROGRESS_BYTES:
                     raise
-        # The page's word on the size counts where there is no hash to hold the file against.
-        wanted, received = self._fill.wanted, self._draft.size_bytes
-        for announced in (self._fill.size_bytes, None if wanted.digests else wanted.size_bytes):
-            if announced not in (None, received):
-                raise self._malformed(f"it announced {announced} bytes and sent {received}")
+        fill = self._fill
+        if problem := fill.wanted.wrong_size(fill.size_bytes, self._draft.size_bytes):
+            raise self._malformed(problem)
 
     def _can_go_on(self) -> bool:
         """Whether anything could tell halves of two files from one."""
@@ -120,12 +118,8 @@ class Receiving:
 
     def _check(self, stream: FileStream) -> None:
         wanted, fill = self._fill.wanted, self._fill
-        if not (wanted.digests or stream.is_delimited):
-            raise self._malformed(
-                "with neither a hash nor a length, nobody can tell whether the file is whole"
-            )
-        if stream.is_html and not wanted.digests:
-            raise self._malformed("it sent an HTML page, and no hash says that this is the file")
+        if problem := wanted.unsure_of(stream):
+            raise self._malformed(problem)
         # Without hashes, what is here is joined to what comes only where that begins behind it
         # and is said to be of the same file (RFC 9110 §15.3.7).
         is_another = not wanted.digests and (
@@ -141,7 +135,7 @@ class Receiving:
 
     async def _append(self, data: bytes) -> None:
         wanted, draft = self._fill.wanted, self._draft
-        most = wanted.size_bytes or wanted.most_bytes
+        most = wanted.largest_bytes
         if draft.size_bytes + len(data) > most:
             raise self._malformed(f"it sends more than the {most} bytes that it may have")
         self._telemetry.fills.received(self._source.kind, len(data))

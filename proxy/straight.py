@@ -66,11 +66,12 @@ async def _rest(
     wanted: Wanted, index: str, stream: FileStream, begun: int
 ) -> AsyncGenerator[bytes, None]:
     """What comes behind the bytes that are here. Raises `UpstreamError`."""
-    # Without a hash, they may be of two files, and only a length says where the end is.
-    is_sure = bool(wanted.digests) or (begun == 0 and stream.is_delimited)
-    if not is_sure or stream.start > begun:
+    if problem := wanted.unsure_of(stream):
+        raise UpstreamMalformed(index, wanted.url, problem)
+    # Without a hash, what is here and what comes may be of two files.
+    if stream.start > begun or (begun and not wanted.digests):
         raise UpstreamMalformed(index, wanted.url, "the file cannot be joined to what is here")
-    skip, left = begun - stream.start, (wanted.size_bytes or wanted.most_bytes) - begun
+    skip, left = begun - stream.start, wanted.largest_bytes - begun
     async with aclosing(stream.chunks) as chunks:
         async for chunk in chunks:
             piece, skip = chunk[skip:], max(0, skip - len(chunk))
@@ -106,11 +107,8 @@ class _Check:
 
     def end(self, index: str, announced_bytes: int | None) -> None:
         """That was all. Raises `UpstreamMalformed`, `DigestMismatch`."""
-        wanted, received = self._wanted, self.size_bytes
-        for announced in (announced_bytes, None if wanted.digests else wanted.size_bytes):
-            if announced not in (None, received):
-                problem = f"it announced {announced} bytes and sent {received}"
-                raise UpstreamMalformed(index, wanted.url, problem)
+        if problem := self._wanted.wrong_size(announced_bytes, self.size_bytes):
+            raise UpstreamMalformed(index, self._wanted.url, problem)
         if (mismatch := self.problem()) is not None:
             raise mismatch
 

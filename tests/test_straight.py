@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.errors import DigestMismatch
+from proxy.errors import DigestMismatch, UpstreamMalformed
 from proxy.fill import WITHHELD_BYTES, Wanted
 from proxy.simple.model import ProjectName
 from proxy.straight import straight
@@ -56,6 +57,24 @@ async def given_out(index: Index, here: Path, position: int, stop: int | None) -
     with here.open("rb") as file:
         pieces = straight(wanted(), "pypi", index.fetch, file.fileno(), position, stop)
         return b"".join([piece async for piece in pieces])
+
+
+async def test_a_login_page_is_no_file(tmp_path: Path) -> None:
+    """Without a hash nobody could tell, here as little as where the disk takes it."""
+    here = tmp_path / "here"
+    here.touch()
+
+    @asynccontextmanager
+    async def fetch(
+        start: int = 0, stop: int | None = None, validator: str | None = None
+    ) -> AsyncIterator[FileStream]:
+        async with Index(CONTENT, 1000, knows_ranges=True).fetch(start) as stream:
+            yield replace(stream, is_html=True)
+
+    unhashed = replace(wanted(), digests={})
+    with pytest.raises(UpstreamMalformed, match="HTML"), here.open("rb") as file:
+        async for _ in straight(unhashed, "pypi", fetch, file.fileno(), 0, None):
+            pytest.fail("nothing of it is given out")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
