@@ -6,13 +6,13 @@ a request; the next one that asks once the disk is well begins as always.
 """
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from proxy.errors import DigestMismatch, UpstreamMalformed
+from proxy.errors import UpstreamMalformed
 from proxy.fill import READ_BYTES, WITHHELD_BYTES, Wanted
+from proxy.storage.hashing import Hashing
 from proxy.transport import Fetch, FileStream
 
 
@@ -27,7 +27,7 @@ async def straight(
     check = _Check(wanted)
     await asyncio.to_thread(check.read, descriptor)
     begun = check.size_bytes
-    if wanted.digests and check.problem() is None:
+    if check.is_whole:
         async with aclosing(_read(descriptor, position, stop)) as pieces:
             async for piece in pieces:  # all of it is there, and could not be given its name
                 yield piece
@@ -91,8 +91,13 @@ class _Check:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._running = {name: hashlib.new(name) for name in wanted.digests}
+        self._hashing = Hashing(wanted.digests)
         self.size_bytes = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has come: its digests say so."""
+        return self._hashing.is_whole(self._wanted.digests)
 
     def read(self, descriptor: int) -> None:
         """Add all that a file has. Blocking."""
@@ -101,22 +106,12 @@ class _Check:
 
     def add(self, data: bytes) -> None:
         """What comes next."""
-        for running in self._running.values():
-            running.update(data)
+        self._hashing.update(data)
         self.size_bytes += len(data)
 
     def end(self, index: str, announced_bytes: int | None) -> None:
         """That was all. Raises `UpstreamMalformed`, `DigestMismatch`."""
-        if problem := self._wanted.wrong_size(announced_bytes, self.size_bytes):
-            raise UpstreamMalformed(index, self._wanted.url, problem)
-        if (mismatch := self.problem()) is not None:
-            raise mismatch
-
-    def problem(self) -> DigestMismatch | None:
-        """Which digest is another; None where there is none to compare, or all are right."""
-        for name, running in self._running.items():
-            expected, actual = self._wanted.digests[name], running.hexdigest()
-            if actual != expected:
-                filename, url = self._wanted.filename, self._wanted.url
-                return DigestMismatch(filename, name, expected, actual, url)
-        return None
+        wanted = self._wanted
+        if problem := wanted.wrong_size(announced_bytes, self.size_bytes):
+            raise UpstreamMalformed(index, wanted.url, problem)
+        self._hashing.verify(wanted.filename, wanted.digests, wanted.url)

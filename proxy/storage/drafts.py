@@ -15,18 +15,18 @@ All methods are blocking.
 """
 
 import errno
-import hashlib
 import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.errors import DigestMismatch, DiskFailed
+from proxy.errors import DiskFailed
+from proxy.storage.hashing import Hashing
 from proxy.storage.locks import FileLock, closed_on_failure, is_at, lock, unlock
 
 _READ_BYTES = 1 << 20
@@ -36,11 +36,12 @@ _KEPT_AT_ONCE_BYTES = 8 << 20
 class Draft:
     """A file being written: hashed as it grows, then committed under a name or dropped."""
 
-    def __init__(self, held: FileLock, file_descriptor: int, path: Path) -> None:
+    def __init__(
+        self, held: FileLock, file_descriptor: int, path: Path, algorithms: Iterable[str]
+    ) -> None:
         self._held = held
         self.path = path
-        self._sha256 = hashlib.sha256()
-        self._others: dict[str, hashlib._Hash] = {}
+        self._hashing = Hashing(algorithms)
         self.fileno = file_descriptor
         self.size_bytes = 0
         self._begun_bytes = 0
@@ -78,8 +79,7 @@ class Draft:
     def _opened(cls, held: FileLock, path: Path, digests: Mapping[str, str]) -> "Draft":
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         with closed_on_failure(descriptor):
-            draft = cls(held, descriptor, path)
-            draft._others = {name: hashlib.new(name) for name in digests if name != "sha256"}
+            draft = cls(held, descriptor, path, digests)
             lock(descriptor, exclusive=False)  # whoever sweeps leaves it alone
             # Named again also where it is gone on with: a crash may have left half a line.
             draft.say(part=path.name)
@@ -123,28 +123,16 @@ class Draft:
             self._begun_bytes = there
 
     def _count(self, data: bytes) -> None:
-        self._sha256.update(data)
-        for running in self._others.values():
-            running.update(data)
+        self._hashing.update(data)
         self.size_bytes += len(data)
 
     def verify(self, filename: str, digests: Mapping[str, str], url: str) -> str:
         """The sha256 of what was written. Raises `DigestMismatch` where any digest differs."""
-        sha256 = self._sha256.hexdigest()
-        for algorithm, expected in digests.items():
-            running = self._others.get(algorithm)
-            actual = running.hexdigest() if running else sha256
-            if actual != expected:
-                raise DigestMismatch(filename, algorithm, expected, actual, url)
-        return sha256
+        return self._hashing.verify(filename, digests, url)
 
     def is_whole(self, digests: Mapping[str, str]) -> bool:
         """Whether what was written is all there is to come: its digests say so."""
-        try:
-            self.verify("", digests, "")
-        except DigestMismatch:
-            return False
-        return bool(digests)
+        return self._hashing.is_whole(digests)
 
     def say(self, **words: Any) -> None:
         """Tell the processes that follow; unheard, they look for themselves how it ended."""
