@@ -19,7 +19,7 @@ class Door(Protocol):
     """Where connections are accepted."""
 
     def shut(self) -> None:
-        """Accept nobody any more."""
+        """Accept those who wait, and nobody after them."""
 
 
 class Draining:
@@ -35,7 +35,7 @@ class Draining:
         self._has_begun = False
 
     async def begin(self, doors: Sequence[Door], protocols: web.Server) -> None:
-        """Accept nobody any more, and wait for what those who were accepted ask."""
+        """Accept nobody after those who wait by now, and wait for what they ask."""
         self._has_begun = True
         self._answers.close()  # they do not say it
         for door in doors:

@@ -181,28 +181,38 @@ class _Door:
             self._loop.add_reader(self._listening, self._accept)
 
     def shut(self) -> None:
-        """Accept nobody any more, also not after a pause. Who was accepted is still met."""
+        """Accept those who wait, and nobody after them: the kernel refuses who comes later.
+
+        Where another worker has the same socket, they come to that one.
+        """
+        if self._is_shut:
+            return
         self._is_shut = True
         self._loop.remove_reader(self._listening)
+        # Left open, it would go on taking connections, which its end would reset.
+        self._accept(_BACKLOG)
+        self._listening.close()
 
     def close(self) -> None:
         """Leave the socket, and those who were not met by now."""
         self.shut()
-        self._listening.close()
         for task in self._meeting:
             task.cancel()
 
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTED_AT_ONCE):
+    def _accept(self, most: int = _ACCEPTED_AT_ONCE) -> None:
+        for _ in range(most):
             try:
                 client, _address = self._listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except BlockingIOError:
                 return
+            except (InterruptedError, ConnectionAbortedError):
+                continue
             except OSError as problem:
                 # Nothing else can be wrong with a socket that listens.
                 self._log.warning("out of system resource", problem=problem.strerror)
-                self._loop.remove_reader(self._listening)
-                self._loop.call_later(_PAUSE_SECONDS, self.open)
+                if not self._is_shut:
+                    self._loop.remove_reader(self._listening)
+                    self._loop.call_later(_PAUSE_SECONDS, self.open)
                 return
             task = self._loop.create_task(self._meet(client))
             self._meeting.add(task)

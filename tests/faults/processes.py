@@ -56,11 +56,12 @@ class Kept:
         for project in projects or self.contents:
             begun = time.monotonic()
             status, page = await get(f"{server.index_url}{project}/")
-            assert (status, self.hashes[project].encode() in page) == (200, True), project
+            assert status == 200, (project, status, page)
+            assert self.hashes[project].encode() in page, (project, page)
             slowest = max(slowest, time.monotonic() - begun)
             begun = time.monotonic()
             status, content = await get(self.url(server, project))
-            assert (status, content[:200]) == (200, self.contents[project][:200]), project
+            assert status == 200, (project, status, content[:500])
             assert content == self.contents[project], project
             slowest = max(slowest, time.monotonic() - begun)
         return slowest

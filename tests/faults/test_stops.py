@@ -66,6 +66,42 @@ async def test_under_load(index: FakeUpstream, tmp_path: Path, workers: str) -> 
         assert not any(is_alive(pid) for pid in group)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_who_comes_late(index: FakeUpstream, tmp_path: Path, workers: str) -> None:
+    """While the last ones finish, who comes is answered or refused, and never let in and lost."""
+    kept = Kept.of(index, 1, 20_000)
+    sha256 = index.add("large", NAME, CONTENT)
+    gate = asyncio.Event()
+    index.handlers[index.path_of(NAME)] = gated(CONTENT, 1_000_000, gate)
+    flags = ("--index-url", index.url, "--workers", workers)
+    async with wheelkeep(tmp_path / "cache", *flags) as server:
+        await kept.are_had(server, "project0")
+        last = asyncio.ensure_future(get(f"{server.url}/files/large/{sha256}/{NAME}"))
+        await index.until_asked(index.path_of(NAME))
+
+        async def come() -> list[bytes]:
+            # With bare sockets: what is built upon them may try again by itself.
+            answers = []
+            while True:
+                try:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                except ConnectionRefusedError:
+                    return answers
+                writer.write(b"GET /simple/project0/ HTTP/1.1\r\nHost: x\r\n\r\n")
+                answers.append(await reader.readline())
+                writer.close()
+                await asyncio.sleep(0.02)
+
+        coming = asyncio.ensure_future(come())
+        await asyncio.sleep(0.1)
+        server.process.terminate()
+        answers = await asyncio.wait_for(coming, ENDS_WITHIN)
+        assert set(answers) == {b"HTTP/1.1 200 OK\r\n"}
+        gate.set()
+        assert await last == (200, CONTENT)
+        assert await asyncio.wait_for(server.process.wait(), ENDS_WITHIN) == 0
+
+
 async def redis_hangs(index: FakeUpstream, redis: RedisServer, server: Wheelkeep) -> None:
     redis.send(signal.SIGSTOP)
 
