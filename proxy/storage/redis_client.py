@@ -25,6 +25,8 @@ _MOST_AT_ONCE = 32
 """Questions of one process. Redis does one thing after the other: with a connection for each of a
 thousand requests that come at once it would do nothing but greet, and be taken for one that hangs.
 """
+_CLOSED = RuntimeError
+"""What uvloop raises where a connection has ended by the time something is to be sent."""
 
 Result = TypeVar("Result")
 
@@ -54,6 +56,7 @@ class RedisClient:
                 socket_connect_timeout=TIMEOUT_SECONDS,
                 # A connection that Redis closed while idle deserves a second try, at once.
                 retry=Retry(NoBackoff(), 1),
+                retry_on_error=[_CLOSED],
             )
         except ValueError:
             # What the library says quotes parts of the URL, and those may be of a password.
@@ -86,7 +89,7 @@ class RedisClient:
         except ResponseError as problem:
             # Redis is there and refuses (maxmemory, READONLY): reading may well go on.
             raise StoreUnavailable("Redis", _sentence(problem)) from problem
-        except (RedisError, OSError, TimeoutError) as problem:
+        except (RedisError, OSError, TimeoutError, _CLOSED) as problem:
             self._breaker.failed(time.monotonic(), _sentence(problem))
             raise StoreUnavailable("Redis", self._breaker.problem) from problem
         finally:

@@ -349,7 +349,7 @@ async def test_it_is_killed_and_comes_back_empty_again_and_again(
             return asked
 
         asking = [asyncio.ensure_future(ask(server)) for server in (one, two) * 4]
-        for _ in range(5):
+        for _ in range(12):
             await asyncio.sleep(chance.uniform(0.1, 0.6))
             redis.stop()
             await asyncio.sleep(chance.uniform(0, 0.4))

@@ -3,9 +3,12 @@
 import asyncio
 
 import fakeredis
+import pytest
+import uvloop
 
 from proxy.errors import StoreUnavailable
 from proxy.storage.redis_client import RedisClient
+from tests.servers import RedisServer
 
 
 async def test_whoever_waited_for_those_that_failed_is_turned_away_with_them() -> None:
@@ -61,3 +64,25 @@ async def test_whoever_tries_again_is_not_turned_away() -> None:
     assert not client.is_failing
     assert await client.ask(answer) == "here"
     await client.close()
+
+
+def test_a_connection_that_ends_under_the_hand_of_uvloop(redis: RedisServer) -> None:
+    """It has an error of its own for what is sent into one: another one is tried, and then told."""
+
+    async def questions() -> None:
+        client = RedisClient.connect(redis.url)
+        await client.check()
+        connection = await client.redis.connection_pool.get_connection()
+        writer = connection._writer
+        writer.transport.close()
+        await client.redis.connection_pool.release(connection)
+        await client.check()
+
+        async def send() -> None:
+            writer.writelines([b"PING\r\n"])
+
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await client.ask(send)
+        await client.close()
+
+    uvloop.run(questions())
