@@ -5,7 +5,8 @@ The store of one machine can tell, at the cost of a glance, that a page is as it
 machines cannot, so its records are looked at again after half a second. Either way, what one
 process learns or forgets reaches the others within that time.
 
-While the store is away, memory is all there is, and answers go on.
+While the store is away, memory is all there is, and answers go on. It is likewise where the store
+has lost what it had, as Redis may: only a purge takes a page from memory, too.
 """
 
 import math
@@ -19,7 +20,7 @@ from cachetools import LRUCache
 from proxy.errors import StoreUnavailable
 from proxy.freshness import CLOCK_TOLERANCE
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import PageRecord, PageStore
+from proxy.storage.pages import PageRecord, PageStore, was_forgotten
 from proxy.telemetry import Telemetry
 
 TRUST_SECONDS = 0.5
@@ -38,6 +39,8 @@ class Belief:
     until: float
     """By the monotonic clock."""
     is_unchanged: Callable[[], bool] | None
+    lost: PageRecord | None = None
+    """What the store had before, and has no more, although nobody had it forgotten."""
 
     def holds(self, monotonic: float) -> bool:
         """Whether a look at the store would find the same."""
@@ -119,8 +122,29 @@ class Beliefs:
         newer = self._held.get(key)
         if newer is not None and newer is not belief and newer.holds(time.monotonic()):
             return newer.record
-        self._believe(key, record, is_unchanged)
+        gone = None if belief is None or record is not None else belief.record or belief.lost
+        self._believe(key, record, is_unchanged).lost = await self._lost(key, gone)
         return record
+
+    async def recall_lost(self, key: Key) -> PageRecord | None:
+        """A record that the store has lost, for want of anything better.
+
+        One that was purged is none. Only a purge that the store has lost as well, before it was
+        looked at again, is not known of.
+        """
+        belief = self._held.get(key)
+        return await self._lost(key, belief.lost) if belief is not None else None
+
+    async def _lost(self, key: Key, gone: PageRecord | None) -> PageRecord | None:
+        """What is gone from the store, unless it was purged. An absence is no loss."""
+        if gone is None or gone.etag is None:
+            return None
+        try:
+            if await was_forgotten(self._store, *key, gone.stamp.fetched_at):
+                return None
+        except StoreUnavailable as problem:  # memory is all there is
+            self._telemetry.store_failed("pages", problem)
+        return gone
 
     def put(self, key: Key, record: PageRecord) -> Belief:
         """Believe a record that is about to be written to the store.

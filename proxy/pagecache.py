@@ -121,6 +121,7 @@ class PageCache(Generic[Content]):
             return await self.ask(upstream, project, refresh, impatient=stands_in)
         except Offline:
             # A remembered absence stands too: there is no outage to mistake for it.
+            record = record or await self._found_meanwhile(upstream, project)
             if record is None:
                 raise
         except (UpstreamError, DiskFailed) as problem:
@@ -134,10 +135,11 @@ class PageCache(Generic[Content]):
         return self._standing_in(upstream, record)
 
     async def _found_meanwhile(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
-        """A page that the store has by now, and that may stand in; it may have been away before."""
+        """A page that the store has by now, should have, or had, and that may stand in."""
         key = (upstream.name, project)
         self._beliefs.doubt_unless_watched(key)
         record = await self.recall(upstream, project) or self._keeping.owed(key, in_need=True)
+        record = record or await self._beliefs.recall_lost(key)
         if record is None or record.etag is None or record.source != upstream.index.url:
             return None
         return record if self.judge(record) in (Verdict.FRESH, Verdict.STALE) else None
@@ -371,12 +373,12 @@ class PageCache(Generic[Content]):
         if project is None:
             self._beliefs.forget_all()
             self._keeping.forget_all()
-            return await forget(self._store, None, ())
+            return await forget(self._store, None, (), self._now())
         deleted = 0
         for index in indexes:
             self._beliefs.forget((index, project))
             self._keeping.forget((index, project))
-            deleted += await forget(self._store, project, [index])
+            deleted += await forget(self._store, project, [index], self._now())
         return deleted
 
     async def close(self) -> None:

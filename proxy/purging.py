@@ -7,6 +7,7 @@ A cache may be purged beside a running server as well: it sees that its pages ha
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 
 from proxy.server_client import ServerAddress, ServerClient
@@ -50,13 +51,14 @@ async def purge_cache(cache: Cache, projects: Sequence[ProjectName] | None) -> l
 
     Raises `ConfigError`, `StoreUnavailable`.
     """
+    now = datetime.now(UTC)
     async with opened_pages(cache) as store:
         if projects is None:
-            return [PurgedProject(project=None, pages=await forget(store, None, ()))]
+            return [PurgedProject(project=None, pages=await forget(store, None, (), now))]
         indexes = await _indexes_with(store, projects)
         return [
             PurgedProject(
-                project=project, pages=await forget(store, project, sorted(indexes[project]))
+                project=project, pages=await forget(store, project, sorted(indexes[project]), now)
             )
             for project in projects
         ]

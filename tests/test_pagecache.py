@@ -33,6 +33,7 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: PageRecord | None = None
         self.bodies: dict[str, bytes | None] = {}
+        self.facts: dict[str, bytes] = {}
         self.is_away = False
         self.refuses = False
         self.looks = 0
@@ -57,6 +58,14 @@ class Shelf:
 
     async def delete(self, *_: str) -> bool:
         raise StoreUnavailable("shelf", "for the test")
+
+    async def fact(self, key: str) -> bytes | None:
+        if self.is_away:
+            raise StoreUnavailable("shelf", "for the test")
+        return self.facts.get(key)
+
+    async def write_fact(self, key: str, value: bytes) -> None:
+        self.facts[key] = value
 
 
 class WatchedShelf(Shelf):
@@ -393,6 +402,75 @@ async def test_a_store_that_comes_back_while_upstream_fails_has_the_answer(
         shelf.kept, shelf.is_away = kept, True
         with pytest.raises(UpstreamError):
             await cache.answer(upstream, ProjectName("attrs"), fail)
+
+
+class Emptied(Shelf):
+    """One from which a page may be deleted."""
+
+    async def delete(self, *_: str) -> bool:
+        was_there, self.kept = self.kept is not None, None
+        return was_there
+
+    async def clear(self) -> int:
+        return int(await self.delete())
+
+
+async def fail(_: PageRecord | None) -> Answer[str]:
+    raise UpstreamError("pypi", URL, "for the test")
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+async def test_what_the_store_has_lost_stands_in(
+    cache: PageCache[str], shelf: Shelf, upstream: Upstream, clock: Clock, looks: int
+) -> None:
+    """However often it was looked for since; no absence does, and nothing that is too old."""
+    shelf.kept = record(clock, "seen", 10)
+    await cache.recall(upstream, SIX)
+    shelf.kept = replace(shelf.kept, etag=None)
+    await cache.recall(upstream, ATTRS)
+    shelf.kept = None
+    for _ in range(looks):
+        assert await cache.recall(upstream, SIX) is None
+
+    assert (await cache.answer(upstream, SIX, fail)).record.etag == "seen"
+    with pytest.raises(UpstreamError):
+        await cache.answer(upstream, ATTRS, fail)
+    clock.advance(days=400)
+    with pytest.raises(UpstreamError):
+        await cache.answer(upstream, SIX, fail)
+
+
+@pytest.mark.parametrize("project", [SIX, None])
+@pytest.mark.parametrize("noted", [True, False])
+async def test_what_was_purged_elsewhere_does_not(
+    upstream: Upstream,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    project: ProjectName | None,
+    noted: bool,
+) -> None:
+    """Until it was fetched again; and a note of it that was damaged is one."""
+    monkeypatch.setattr("proxy.beliefs.TRUST_SECONDS", 0.0)
+    shelf = Emptied()
+    one, two = (cache_over(shelf, Turns(tmp_path, None, Telemetry()), clock) for _ in range(2))
+    shelf.kept = record(clock, "seen", 10)
+    for cache in (one, two):
+        await cache.recall(upstream, SIX)
+    clock.advance(minutes=1)
+    assert await one.forget(project, ["pypi"]) == 1
+    if not noted:
+        shelf.facts = dict.fromkeys(shelf.facts, b"\xff\x00")
+
+    for cache in (one, two):
+        with pytest.raises(UpstreamError):
+            await cache.answer(upstream, SIX, fail)
+    clock.advance(minutes=1)
+    shelf.kept = record(clock, "fetched again", 10)
+    await two.recall(upstream, SIX)
+    shelf.kept = None
+    if noted:
+        assert (await two.answer(upstream, SIX, fail)).record.etag == "fetched again"
 
 
 async def test_a_body_that_cannot_be_had_is_asked_for_until_it_is_there(

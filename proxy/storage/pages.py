@@ -13,15 +13,16 @@ nothing: what is fresh is the business of `freshness.py`.
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, Self
 
 import msgspec
 
-from proxy.freshness import Stamp
+from proxy.freshness import CLOCK_TOLERANCE, Stamp
 from proxy.simple.model import ProjectName
 
 _ABSENCE_KEPT = timedelta(hours=1)
+_ALL_PURGED = "purged:"
 SEARCH_SECONDS = 2.0
 """What a search may take."""
 ROOT_LIST = ProjectName("/")
@@ -181,11 +182,48 @@ class PageStore(Protocol):
         """Let go of connections."""
 
 
-async def forget(store: PageStore, project: ProjectName | None, indexes: Iterable[str]) -> int:
+async def forget(
+    store: PageStore, project: ProjectName | None, indexes: Iterable[str], now: datetime
+) -> int:
     """Forget a project's pages of those indexes, or all pages (None); say how many there were.
 
-    Raises `StoreUnavailable`: what could not be deleted must not count as gone.
+    That it was done is noted, for whoever still has one in memory. Raises `StoreUnavailable`: what
+    could not be deleted must not count as gone.
     """
+    moment = now.isoformat().encode()
     if project is None:
-        return await store.clear()
-    return sum([await store.delete(index, project) for index in indexes])
+        deleted = await store.clear()
+        await store.write_fact(_ALL_PURGED, moment)
+        return deleted
+    deleted = 0
+    for index in indexes:
+        deleted += await store.delete(index, project)
+        await store.write_fact(_purged_key(index, project), moment)
+    return deleted
+
+
+async def was_forgotten(
+    store: PageStore, index: str, project: ProjectName, since: datetime
+) -> bool:
+    """Whether somebody has had the page forgotten since then, also on another machine.
+
+    If not, a store that does not have it any more has lost it: a Redis that evicts, or came back
+    empty. Raises `StoreUnavailable`.
+    """
+    for key in (_purged_key(index, project), _ALL_PURGED):
+        noted = await store.fact(key)
+        if noted is not None and _moment(noted) + CLOCK_TOLERANCE > since:
+            return True
+    return False
+
+
+def _moment(noted: bytes) -> datetime:
+    try:
+        return datetime.fromisoformat(noted.decode()).astimezone(UTC)
+    except ValueError:  # damaged: it may have been just now
+        return datetime.now(UTC)
+
+
+def _purged_key(index: str, project: ProjectName) -> str:
+    """The key of the fact when the project was purged, with what is kept below its name."""
+    return f"purged:{index}:{project.partition('/')[0]}"

@@ -128,11 +128,10 @@ async def test_answers_go_on(
         await fault(redis, client)
         assert await kept.are_had(server) < LONGEST_SECONDS
         await is_looked_at(server)
-        if fault is not evicts:  # what has left Redis is gone, as far as anybody can tell
-            await a_moment(1.2)  # in which what could not be written is tried again
-            index.down_with = 503
-            assert await kept.are_had(server) < LONGEST_SECONDS
-            index.down_with = None
+        await a_moment(1.2)  # in which what could not be written is tried again
+        index.down_with = 503
+        assert await kept.are_had(server) < LONGEST_SECONDS
+        index.down_with = None
         index.add("project1", "project1-2.0.tar.gz")
         async with (
             aiohttp.ClientSession() as session,
@@ -358,6 +357,32 @@ async def test_it_is_killed_and_comes_back_empty_again_and_again(
         assert min(await asyncio.gather(*asking)) > 0
         await is_shared(redis, one)
         await is_shared(redis, two)
+
+
+@pytest.mark.parametrize("purged", ["project1", ""])
+async def test_it_loses_what_it_had_while_the_index_is_down(
+    index: FakeUpstream, kept: Kept, redis: RedisServer, tmp_path: Path, purged: str
+) -> None:
+    """Pages go on from memory; what was purged, on another machine too, is gone from there."""
+    flags = ("--index-url", index.url, "--redis", redis.url)
+    async with (
+        wheelkeep(tmp_path / "one", *flags) as one,
+        wheelkeep(tmp_path / "two", *flags) as two,
+        told(redis) as client,
+        aiohttp.ClientSession() as session,
+    ):
+        for server in (one, two):
+            await kept.are_had(server)
+        index.down_with = 503
+        await client.flushall()
+        for server in (one, two) * 2:
+            assert await kept.are_had(server) < LONGEST_SECONDS
+        async with session.delete(f"{one.url}/cache/{purged}") as answer:
+            assert answer.status == 200
+        for server in (one, two):
+            for project in kept.contents:
+                status, _ = await get(f"{server.index_url}{project}/")
+                assert status == (502 if purged in ("", project) else 200), project
 
 
 async def test_a_port_where_no_redis_is(index: FakeUpstream, kept: Kept, tmp_path: Path) -> None:
