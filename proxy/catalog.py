@@ -469,6 +469,7 @@ class Catalog:
                 charset=page.charset,
                 url=page.url,
                 project=project,
+                is_delimited=page.is_delimited,
             )
 
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from itertools import accumulate
 from typing import IO, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit
@@ -49,6 +49,11 @@ MOST_FILES = 150_000
 _LONGEST_TEXT = 4096
 """Of an anchor: longer ones are no name of a file, and no digests."""
 _LISTING_TITLE = re.compile(r"\blinks for\b|\bsimple index\b", re.IGNORECASE)
+_HTML_START = re.compile(rb"<html[\s>]", re.IGNORECASE)
+_HTML_END = re.compile(rb"</html[\s>]", re.IGNORECASE)
+_ANCHOR_START = re.compile(rb"<a[\s>]", re.IGNORECASE)
+_ENDS_BYTES = 1 << 16
+"""How much of a page is looked at to see where it begins and where it ends."""
 # Decimal keeps a number that we only pass on as it was written; a float would round it.
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -58,19 +63,26 @@ class MalformedPage(ValueError):
 
 
 def parse_project(
-    body: bytes, *, content_type: str, charset: str | None, url: str, project: ProjectName
+    body: bytes,
+    *,
+    content_type: str,
+    charset: str | None,
+    url: str,
+    project: ProjectName,
+    is_delimited: bool = True,
 ) -> Project:
     """Read a project page.
 
     `content_type` is the bare media type; `url` the page's address after redirects, against
-    which relative links resolve. Raises `MalformedPage`.
+    which relative links resolve. `is_delimited`: whether what carried it told where it ends; JSON
+    tells by itself. Raises `MalformedPage`.
     """
     if content_type in JSON_TYPES:
         page = _from_json(body, url)
         check_name(page.document.get("name"), project)
         return page
     if content_type in HTML_TYPES:
-        return _from_html(body, charset, url, project)
+        return _from_html(body, charset, url, project, is_delimited=is_delimited)
     raise MalformedPage(f"its Content-Type is {content_type or 'missing'}")
 
 
@@ -289,11 +301,15 @@ class PageTarget:
             self._anchor = None
 
 
-def read_html(page: IO[bytes], target: PageTarget, charset: str | None) -> None:
+def read_html(
+    page: IO[bytes], target: PageTarget, charset: str | None, *, is_delimited: bool = True
+) -> None:
     """Have what stands in a page reported to `target`; an unknown charset is taken for UTF-8.
 
-    It is read in pieces, none of which is kept. Raises `MalformedPage`.
+    It is read in pieces, none of which is kept. `is_delimited`: whether what carried the page told
+    where it ends, and not only stopped. Raises `MalformedPage`, for one that is cut as well.
     """
+    _check_end(page, is_delimited)
     from lxml import etree  # noqa: PLC0415 - most indexes answer in JSON
 
     anything: Any = target  # the stubs ask for targets that they cannot describe
@@ -310,7 +326,24 @@ def read_html(page: IO[bytes], target: PageTarget, charset: str | None) -> None:
         raise MalformedPage(f"its HTML cannot be read: {problem}") from None
 
 
-def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName) -> Project:
+def _check_end(page: IO[bytes], is_delimited: bool) -> None:
+    """Nothing else than its end tells that a page of HTML is whole. Sloppy ones leave that out."""
+    is_document = _HTML_START.search(page.read(_ENDS_BYTES)) is not None
+    page.seek(max(0, page.seek(0, SEEK_END) - _ENDS_BYTES))
+    end = page.read()
+    page.seek(0)
+    last = end[end.rfind(b"<") :] if b"<" in end else b""
+    if last and b">" not in last:
+        raise MalformedPage("it ends in the middle of a tag")
+    if is_document and _ANCHOR_START.match(last):
+        raise MalformedPage("it ends in the middle of a link")
+    if is_document and not is_delimited and not _HTML_END.search(end):
+        raise MalformedPage("it stops before its end")
+
+
+def _from_html(
+    body: bytes, charset: str | None, url: str, project: ProjectName, *, is_delimited: bool
+) -> Project:
     anchors: list[Anchor] = []
 
     def note(anchor: Anchor) -> None:
@@ -318,7 +351,7 @@ def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName)
         anchors.append(anchor)
 
     target = PageTarget(note)
-    read_html(BytesIO(body), target, charset)
+    read_html(BytesIO(body), target, charset, is_delimited=is_delimited)
     check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
     base_url = _absolute(target.base_href or "", url) or url
     entries = [entry for anchor in anchors if (entry := _entry(anchor, base_url))]

@@ -237,3 +237,22 @@ async def test_framing(
     if name in OTHER_BYTES:
         kinds = [kind for kind in kinds if kind.is_vouched_for]
     await meet(proxy, upstream, kinds, FAULTS[name])
+
+
+@pytest.mark.parametrize("fields", [(), ("Connection: close",)])
+async def test_a_page_of_html_that_just_stops(
+    proxy: TestClient, upstream: ScriptedUpstream, without_pauses: None, fields: tuple[str, ...]
+) -> None:
+    """The index closes, and said no length: only the page itself tells that it is whole."""
+    page = stock(upstream)["HTML page"]
+    ends = [0, 1, 40, page.right.index(b"</a>") + 4, page.right.rindex(b"</html>")]
+    for end in ends:
+        upstream.scripts[page.path] = says(
+            typed(page, *fields) + page.right[:end], then_closes=True
+        )
+        given = await page.ask(proxy)
+        assert given.status == 502, (end, given)
+        upstream.scripts[page.path] = says(typed(page, *fields) + page.right, then_closes=True)
+        assert page.is_right((await page.ask(proxy)).body or b"")
+        async with proxy.delete("/cache/html"):
+            pass

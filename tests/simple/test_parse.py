@@ -320,3 +320,49 @@ def test_unclosed_anchors_and_unknown_charsets(charset: str) -> None:
     body = '<a href=six-1.0.tar.gz>six-1.0.tar.gz<br><a href="six-2.0.tar.gz">six-2.0.tar.gz'
 
     assert len(parse(body, charset=charset).files) == 2
+
+
+WHOLE = (
+    b"<!DOCTYPE html><html><head><title>Links for six</title></head><body>"
+    b'<a href="six-1.0.tar.gz">six-1.0.tar.gz</a>\n'
+    b'<a href="six-2.0.tar.gz" data-requires-python=">=3.8">six-2.0.tar.gz</a>\n'
+    b"</body></html>\n"
+)
+
+
+def read(body: bytes, *, is_delimited: bool) -> Project:
+    return parse_project(
+        body,
+        content_type="text/html",
+        charset=None,
+        url=URL,
+        project=ProjectName("six"),
+        is_delimited=is_delimited,
+    )
+
+
+def test_html_that_was_cut_is_no_shorter_page() -> None:
+    """Where it may have ended by itself, only what carried it could have told."""
+    end = WHOLE.index(b"</html>") + len(b"</html>")
+    for count in range(end):
+        with pytest.raises(MalformedPage):
+            read(WHOLE[:count], is_delimited=False)
+    assert len(read(WHOLE[:end], is_delimited=False).files) == 2
+    first = WHOLE.index(b"<a ")
+    for count in range(first + 1, end):
+        try:
+            found = read(WHOLE[:count], is_delimited=True)
+        except MalformedPage:
+            continue
+        # Between two elements, and nowhere in one.
+        assert WHOLE[:count].rstrip().endswith((b"</a>", b"</body>")), WHOLE[:count]
+        assert len(found.files) == WHOLE[:count].count(b"</a>")
+
+
+@pytest.mark.parametrize("end", [b"", b"</body>", b"<br>", b"<!-- in 3 ms -->"])
+def test_sloppy_ends(end: bytes) -> None:
+    """A page that says how long it is may leave out what HTML lets it leave out."""
+    body = WHOLE.replace(b"</body></html>", end)
+
+    assert len(read(body, is_delimited=True).files) == 2
+    assert len(read(body[body.index(b"<a ") :], is_delimited=False).files) == 2
