@@ -140,7 +140,8 @@ def _head(title: str, meta: Iterable[tuple[str, str]]) -> list[str]:
 
 def _escaped(text: str) -> str:
     # HTML has no way to write a NUL or a lone surrogate.
-    return escape(text.replace("\0", "\ufffd")).encode(errors="replace").decode()
+    escaped = escape(text.replace("\0", "\ufffd")).replace("\r", "&#13;")
+    return escaped.encode(errors="replace").decode()
 
 
 def render_list_head(format: Format, others: Mapping[str, Any]) -> bytes:

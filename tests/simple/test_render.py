@@ -16,7 +16,7 @@ from proxy.simple.render import View, render_project
 NAME = ProjectName("six")
 SHA256 = "a" * 64
 URL = "https://index.example/simple/six/"
-NASTY = "\"><script>alert(1)</script>&amp;'<!--"
+NASTY = "\"><script>alert(1)</script>&amp;'\r\n\r<!--"
 
 
 def project(*files: dict[str, object], **document: object) -> Project:
@@ -72,6 +72,7 @@ def test_html_survives_hostile_text() -> None:
     back = reparse(body, Format.HTML)
 
     assert b"<script" not in body
+    assert b"\r" not in body
     before, after = page.files[0], back.files[0]
     assert before.yanked == after.yanked
     assert before.requires_python == after.requires_python
