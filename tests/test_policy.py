@@ -11,7 +11,7 @@ from proxy.rules import Rule
 from proxy.settings import PYPI, Index
 from proxy.settings import Policy as Settings
 from proxy.simple.model import File, Project, ProjectName
-from proxy.simple.versions import joined, version_of, without_files
+from proxy.simple.versions import is_of, joined, version_of, without_files
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 REQUESTS = ProjectName("requests")
@@ -298,6 +298,19 @@ def test_versions_go_with_their_last_file() -> None:
     assert without_files(whole, [0, 1]).document["versions"] == ["2.0.0", "3.0", "2004d"]
     assert without_files(whole, [2, 3]).document["versions"] == ["1", "3.0"]
     assert without_files(whole, []) is whole
+
+
+def test_a_version_of_more_digits_than_python_reads() -> None:
+    """It is none: what it stands beside is shown and hidden as ever."""
+    endless = "1" * 5_000
+    names = ("a-1.0.tar.gz", f"a-{endless}.tar.gz", f"a-{endless}.egg", f"a-{endless}.tgz")
+    names = (*names, f"a-{endless}-py3-none-any.whl")
+    files = tuple(File({"filename": name, "url": ""}) for name in names)
+    whole = Project(document={"versions": ["1.0", endless]}, files=files)
+
+    assert without_files(whole, [0]).document["versions"] == [endless]
+    assert [version_of(name) for name in names[1:]] == [None] * 4
+    assert not is_of(endless, names[1])
 
 
 def test_pages_of_the_same_project_are_joined() -> None:

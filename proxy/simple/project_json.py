@@ -11,12 +11,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from packaging.version import InvalidVersion, Version
 
 from proxy.simple.model import File, Project, ProjectName, is_plain_filename
 from proxy.simple.parse import MalformedPage, check_name, decode_json
 from proxy.simple.render import link_to
-from proxy.simple.versions import version_of
+from proxy.simple.versions import read_version, version_of
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -42,7 +41,7 @@ def newest_of(body: bytes, shown: Project) -> str | None:
     Its own where that has a file that is shown, else the newest that has, and no pre-release
     where there is another. None where the document is about a version that may be told.
     """
-    about = _version(decode_json(body)["info"].get("version"))
+    about = read_version(str(decode_json(body)["info"].get("version")))
     versions = {found for file in shown.files if (found := version_of(file.filename)) is not None}
     if about is None or about in versions or not versions:
         return None
@@ -96,13 +95,6 @@ def _shown(entries: object, files: Mapping[str, Collection[str | None]]) -> list
         return sha256 is None or None in known or sha256 in known
 
     return [one for one in entries if isinstance(one, dict) and is_shown(one)]
-
-
-def _version(text: object) -> Version | None:
-    try:
-        return Version(str(text))
-    except InvalidVersion:
-        return None
 
 
 def check_project_json(body: bytes) -> dict[str, Any]:

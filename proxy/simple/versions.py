@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
     canonicalize_name,
     parse_sdist_filename,
     parse_wheel_filename,
 )
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.rules import Kind
 from proxy.simple.model import INDEX_KEY, File, Project
@@ -21,18 +19,23 @@ from proxy.simple.model import INDEX_KEY, File, Project
 _SDIST = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
 
 
+def read_version(text: str) -> Version | None:
+    """The version that somebody wrote; None where it is none."""
+    try:
+        return Version(text)
+    except ValueError:  # not only `InvalidVersion`: Python reads no number of 5,000 digits
+        return None
+
+
 def version_of(filename: str) -> Version | None:
     """The version in the name of a wheel, a source distribution or an egg."""
-    try:
-        if (found := distribution_of(filename)) is not None:
-            return found[1]
-        if filename.endswith((".tar.bz2", ".tgz", ".tar.xz")):
-            stem = re.sub(r"\.(tar\.\w+|tgz)\Z", "", filename)
-            return Version(stem.rpartition("-")[2])
-        if filename.endswith(".egg"):
-            return Version(filename.split("-")[1])
-    except (InvalidVersion, IndexError):
-        pass
+    if (found := distribution_of(filename)) is not None:
+        return found[1]
+    if filename.endswith((".tar.bz2", ".tgz", ".tar.xz")):
+        stem = re.sub(r"\.(tar\.\w+|tgz)\Z", "", filename)
+        return read_version(stem.rpartition("-")[2])
+    if filename.endswith(".egg"):
+        return read_version("".join(filename.split("-")[1:2]))
     return None
 
 
@@ -51,10 +54,7 @@ def version_for(project: str, filename: str) -> Version | None:
     stem = filename[: -len(suffix)]
     for dash in re.finditer("-", stem):
         if canonicalize_name(stem[: dash.start()]) == project:
-            try:
-                return Version(stem[dash.end() :])
-            except InvalidVersion:
-                return None
+            return read_version(stem[dash.end() :])
     return None
 
 
@@ -64,16 +64,14 @@ def distribution_of(filename: str) -> tuple[str, Version] | None:
         if filename.endswith(".whl"):
             return parse_wheel_filename(filename)[:2]
         return parse_sdist_filename(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename):
+    except ValueError:  # both of their own kinds, and that of a number of too many digits
         return None
 
 
 def is_of(version: str, filename: str) -> bool:
     """Whether the name of the file tells that version, however it is written."""
-    try:
-        return version_of(filename) == Version(version)
-    except InvalidVersion:
-        return False
+    wanted = read_version(version)
+    return wanted is not None and version_of(filename) == wanted
 
 
 def versions_of(files: Iterable[File]) -> list[str]:
@@ -142,9 +140,8 @@ def _left(versions: list[object], gone: Iterable[File], shown: Iterable[File]) -
     gone_oddities = [name for name, version in gone_names.items() if version is None]
 
     def is_gone(version: object) -> bool:
-        try:
-            parsed = Version(str(version))
-        except InvalidVersion:
+        parsed = read_version(str(version))
+        if parsed is None:
             return _is_named(version, gone_names) and not _is_named(version, shown_names)
         if parsed in still_there:
             return False

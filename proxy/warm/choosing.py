@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.lockfiles import LockedFile, LockedRequirement, Reason, Target, fitting
 from proxy.rules import Kind
 from proxy.simple.model import File, ProjectName
-from proxy.simple.versions import kind_of, version_for
+from proxy.simple.versions import kind_of, read_version, version_for
 from proxy.warm.results import Passed
 
 
@@ -241,10 +241,8 @@ class _Choice:
         return "the index has no version of it that is admitted"
 
     def _has_version(self, file: File, version: str) -> bool:
-        try:
-            return version_for(self._project, file.filename) == Version(version)
-        except InvalidVersion:
-            return False
+        wanted = read_version(version)
+        return wanted is not None and version_for(self._project, file.filename) == wanted
 
 
 def _admitted(required: LockedRequirement, versions: Mapping[Version, object]) -> Iterator[Version]:
