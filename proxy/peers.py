@@ -25,6 +25,7 @@ import aiohttp
 from yarl import URL
 
 from proxy.breaker import Breaker
+from proxy.connections import Connector
 from proxy.errors import FileGone, StoreUnavailable
 from proxy.storage.blobs import BlobKey
 from proxy.transport import USER_AGENT, Fetch, FileStream, byte_range, content_range
@@ -186,6 +187,7 @@ def _names_its_server(url: URL) -> bool:
 def new_peer_session() -> aiohttp.ClientSession:
     """The HTTP client between machines: no proxy stands between them."""
     return aiohttp.ClientSession(
+        connector=Connector(),
         headers={"User-Agent": USER_AGENT},
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),

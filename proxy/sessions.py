@@ -13,11 +13,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 from cachetools import LRUCache
 from yarl import URL
 
+from proxy.connections import PER_HOST, Connector
 from proxy.credentials import Credentials
 from proxy.errors import ConfigError, UpstreamError
 from proxy.reach import GuardingResolver, Reach
@@ -121,10 +120,6 @@ def proxy_for(url: URL, setting: str) -> URL | None:
 
 
 _REMEMBERED_ORIGINS = 256
-_CONNECTIONS = 64
-"""To each host, of each client."""
-_TRIED_CONNECTIONS = _CONNECTIONS + 1
-"""All that are kept, and a new one."""
 
 
 class _ProxyChoice:
@@ -167,28 +162,6 @@ class _TraceHeaders:
         return await send(request)
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Gives out no connection on which something came that nobody had asked for.
-
-    It would be taken for the answer to the next question, whatever that is: a page would be kept
-    under the name of another project.
-    """
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the library's signature
-    ) -> Connection:
-        """See `BaseConnector`."""
-        for _ in range(_TRIED_CONNECTIONS):
-            connection = await super().connect(req, traces, timeout)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
-            connection.close()
-        raise aiohttp.ClientConnectionError("it speaks before it is asked")
-
-
 def _new_session(
     resolver: AbstractResolver,
     steps: tuple[aiohttp.ClientMiddlewareType, ...],
@@ -197,7 +170,7 @@ def _new_session(
     own = {LOOP_HEADER: mark} if mark else {}
     return aiohttp.ClientSession(
         # Without a bound over all hosts: one that is slow must not keep the others waiting.
-        connector=_Connector(limit=0, limit_per_host=_CONNECTIONS, resolver=resolver),
+        connector=Connector(limit=0, limit_per_host=PER_HOST, resolver=resolver),
         headers={"User-Agent": USER_AGENT, **own},
         cookie_jar=aiohttp.DummyCookieJar(),
         # Signed addresses and security policies outgrow the default of 8 kB.

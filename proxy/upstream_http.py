@@ -421,10 +421,19 @@ class HttpUpstream:
             await asyncio.to_thread(file.write, chunk)
 
     async def _counted(
-        self, response: aiohttp.ClientResponse, largest_buffer: int = 0
+        self,
+        response: aiohttp.ClientResponse,
+        largest_buffer: int = 0,
+        silence_seconds: float | None = None,
     ) -> AsyncGenerator[bytes, None]:
         received = 0
-        while chunk := await response.content.readany():
+        while True:
+            # Chunks may have endless heads, and bodies endless trailers: then bytes come on the
+            # connection, and none of them are of the body.
+            async with asyncio.timeout(silence_seconds):
+                chunk = await response.content.readany()
+            if not chunk:
+                return
             self._telemetry.upstream.sent(self.name, len(chunk))
             yield chunk
             received += len(chunk)
@@ -435,7 +444,7 @@ class HttpUpstream:
     ) -> AsyncGenerator[bytes, None]:
         """A file's bytes."""
         received = 0
-        async with aclosing(self._counted(response, _FILE_BUFFER)) as chunks:
+        async with aclosing(self._counted(response, _FILE_BUFFER, SILENCE_SECONDS)) as chunks:
             async for chunk in chunks:
                 yield chunk
                 received += len(chunk)

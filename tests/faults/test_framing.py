@@ -1,11 +1,14 @@
 """Answers that are not framed as HTTP says, or barely: nothing wrong is taken for whole."""
 
+import asyncio
+
 import pytest
 from aiohttp.test_utils import TestClient
 
+from tests.fakes import a_moment
 from tests.faults.kinds import Kind, stock
 from tests.faults.meeting import Fault, meet, rightly
-from tests.faults.scripted import ScriptedUpstream, chunked, head, says
+from tests.faults.scripted import Line, Script, ScriptedUpstream, chunked, head, says
 
 CHUNKS = "Transfer-Encoding: chunked"
 
@@ -256,3 +259,87 @@ async def test_a_page_of_html_that_just_stops(
         assert page.is_right((await page.ask(proxy)).body or b"")
         async with proxy.delete("/cache/html"):
             pass
+
+
+# --- what goes wrong while somebody reads -------------------------------------------------
+
+
+def meanwhile(*pieces: bytes, again: bytes = b"") -> Fault:
+    """The head and the first chunk; a moment later these pieces; then the last one for ever."""
+
+    def fault(kind: Kind) -> Script:
+        async def script(line: Line) -> None:
+            await line.send(typed(kind, CHUNKS) + chunked(kind.right[:20], is_ended=False))
+            for piece in pieces:
+                await a_moment(0.1)
+                await line.send(piece)
+            while again:
+                await a_moment(0.1)
+                await line.send(again)
+            await line.silence()
+
+        return script
+
+    return fault
+
+
+BREAKS = {
+    "no size of a chunk": meanwhile(b"zz\r\n"),
+    "too long a trailer": meanwhile(b"0\r\nX: " + b"a" * 70_000),
+    "too many trailers": meanwhile(b"0\r\n" + b"X: a\r\n" * 1_000),
+}
+ENDLESS = {
+    "the extension of a chunk": meanwhile(b"5;a=", again=b"aaaa"),
+    "a trailer": meanwhile(b"0\r\nX: ", again=b"a"),
+    "trailers": meanwhile(b"0\r\n", again=b"X: a\r\n"),
+}
+
+
+@pytest.mark.parametrize("fault", BREAKS.values(), ids=BREAKS)
+async def test_framing_that_breaks_while_somebody_reads(
+    proxy: TestClient, upstream: ScriptedUpstream, without_pauses: None, fault: Fault
+) -> None:
+    """Nobody waits for what will not come."""
+    async with asyncio.timeout(90):
+        await meet(proxy, upstream, stock(upstream).values(), fault)
+
+
+@pytest.mark.parametrize("fault", ENDLESS.values(), ids=ENDLESS)
+async def test_framing_without_end(
+    proxy: TestClient,
+    upstream: ScriptedUpstream,
+    without_pauses: None,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+) -> None:
+    """Bytes that are none of the file's are as good as silence."""
+    monkeypatch.setattr("proxy.upstream_http.SILENCE_SECONDS", 0.5)
+    kinds = [kind for kind in stock(upstream).values() if kind.path.startswith("/packages/")]
+    async with asyncio.timeout(90):
+        await meet(proxy, upstream, kinds, fault)
+
+
+async def test_interim_answers_without_end(
+    proxy: TestClient, upstream: ScriptedUpstream, without_pauses: None
+) -> None:
+    """They end the connection, ahead of any deadline: to read them all keeps everybody waiting."""
+
+    async def script(line: Line) -> None:
+        while True:
+            await line.send(head(status="102 Processing") * 1_000)
+
+    first = await meet(proxy, upstream, stock(upstream).values(), lambda _: script)
+    assert "interim" in first["JSON page"].text
+
+
+async def test_a_few_interim_answers_are_as_good_as_none(
+    proxy: TestClient, upstream: ScriptedUpstream
+) -> None:
+    """Early hints, above all."""
+    hints = head("Link: </style.css>", status="103 Early Hints") * 10
+    for given in (
+        await meet(
+            proxy, upstream, stock(upstream).values(), lambda kind: says(hints + rightly(kind))
+        )
+    ).values():
+        assert given.status == 200
