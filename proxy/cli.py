@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ COMMANDS = {
     "completion": "Have a shell complete what is typed.",
 }
 """As `--help` lists them, which loads none of them."""
+_STANDARD_ERROR = 2
 _EPILOG = """
 Start with:
   wheelkeep serve                       PyPI on http://127.0.0.1:3141/simple/
@@ -107,6 +109,7 @@ class Commands(click.Group):
 
     def main(self, *arguments: Any, **keywords: Any) -> Any:
         """See `click.Command`."""
+        _open_what_is_closed()
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A terminal may not have all letters, and a path may be no text at all.
             sys.stdout.reconfigure(errors="replace")
@@ -124,6 +127,18 @@ class Commands(click.Group):
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that whoever started us has closed.
+
+    A socket or a database would get their numbers, and with them what is meant for people.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - until we end
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
 def _tell_of_no_retries() -> None:

@@ -4,13 +4,13 @@ import logging
 import os
 import re
 import sys
-from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.access_log import AccessLog, LogForMachines, LogForPeople
+from proxy.log_stream import LogStream
 from proxy.words import printable, size_in_words
 
 _FIRST_ERROR = 400
@@ -25,7 +25,7 @@ def set_up_logging() -> AccessLog:
     Returns where requests are to be logged.
     """
     for_people = sys.stderr.isatty()
-    stream = cast(TextIO, _ForgivingStream(sys.stderr))
+    stream = cast(TextIO, LogStream(sys.stderr, _tell_lost))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -58,7 +58,7 @@ def set_up_logging() -> AccessLog:
         cache_logger_on_first_use=True,
     )
     # What libraries report goes the same way, from warnings on.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -97,21 +97,8 @@ def _in_words(
     return seen
 
 
-class _ForgivingStream:
-    """A log that cannot be written (a full disk, a reader that is gone) must not cost answers."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """What cannot be written is lost."""
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        """See `io.TextIOBase`."""
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+def _tell_lost(lines: int) -> None:
+    structlog.get_logger("wheelkeep").warning("lines of this log were lost", lines=lines)
 
 
 def _without_traceback_of_bad_requests(record: logging.LogRecord) -> bool:

@@ -1,14 +1,16 @@
 """Limits of the system: descriptors, threads and memory that run out, and are there again."""
 
 import asyncio
+import os
 import resource
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.fakes import FakeUpstream, eventually, in_pieces
 from tests.faults.processes import Kept, descriptors_of, get, is_looked_at
-from tests.servers import wheelkeep
+from tests.servers import children_of, wheelkeep
 
 
 def limit(pid: int, kind: int, count: int) -> None:
@@ -105,3 +107,18 @@ async def test_memory_that_runs_out(index: FakeUpstream, tmp_path: Path) -> None
         await kept.are_had(server)
         limit(pid, resource.RLIMIT_AS, -1)
         assert (await get(f"{server.index_url}huge/"))[0] == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_standard_streams_that_are_closed(
+    index: FakeUpstream, tmp_path: Path, workers: str
+) -> None:
+    """No socket and no file of the cache gets their numbers, and with them what is to be said."""
+    kept = Kept.of(index, 3, 50_000)
+    closing = ("sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-')
+    flags = ("--index-url", index.url, "--workers", workers)
+    async with wheelkeep(tmp_path / "cache", *flags, inside=closing) as server:
+        await kept.are_had(server, *kept.contents)
+        for pid in (server.process.pid, *children_of(server.process.pid)):
+            assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {os.devnull}
+    assert server.process.returncode == 0
