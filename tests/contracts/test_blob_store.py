@@ -127,6 +127,24 @@ def test_every_digest_that_is_given_is_verified(store: DiskBlobs, algorithm: str
     draft.close()
 
 
+@pytest.mark.parametrize("wrong", ["sha256", "sha512", "md5"])
+def test_no_digest_stands_in_for_another(store: DiskBlobs, wrong: str) -> None:
+    """Of several that an index gives, each must be right: one that fits excuses no other."""
+    algorithms = ("md5", "sha256", "sha512")
+    digests = {name: hashlib.new(name, b"content").hexdigest() for name in algorithms}
+    expected = digests | {wrong: hashlib.new(wrong, b"other").hexdigest()}
+    draft = store.draft("name", expected)
+    assert draft is not None
+    draft.write(b"content")
+
+    assert draft.is_whole(digests)
+    assert not draft.is_whole(expected)
+    with pytest.raises(DigestMismatch) as mismatch:
+        draft.verify(NAME, expected, "u")
+    assert mismatch.value.expected == expected[wrong]
+    draft.close()
+
+
 def test_parts_of_a_crash_go_and_parts_in_use_stay(store: DiskBlobs, tmp_path: Path) -> None:
     """Parts that no process has locked are removed at the next start."""
     for left_over in ("alone.1.part", "pair.2.part", "pair.fill"):
