@@ -240,11 +240,14 @@ def first_then(first: Handler, then: Handler) -> Handler:
     return handler
 
 
-def with_ranges(content: bytes, *, etag: str = "") -> Handler:
+def with_ranges(
+    content: bytes, *, etag: str = "", headers: dict[str, str] | None = None
+) -> Handler:
     """Serve a file as a web server does: whole, or the range that is asked for."""
+    said = (headers or {}) | ({"ETag": etag} if etag else {})
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        headers = {"ETag": etag} if etag else {}
+        headers = dict(said)
         asked = request.http_range
         if asked.start is None and asked.stop is None:
             return web.Response(body=content, headers=headers)

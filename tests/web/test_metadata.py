@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -12,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from proxy.catalog import Catalog
 from proxy.simple.model import Project
 from tests.conftest import MakeProxy
-from tests.fakes import HTML, JSON, FakeUpstream, eventually, with_ranges
+from tests.fakes import HTML, JSON, FakeUpstream, a_moment, eventually, with_ranges
 from tests.servers import S3Server
 from tests.wheels import metadata, wheel
 
@@ -283,6 +284,23 @@ async def test_a_wheel_that_came_whole_for_its_metadata_is_kept(
     asked = len(ranges(upstream))
     assert await (await proxy.get(f"/files/six/{sha256}/{NAME}")).read() == content
     assert len(ranges(upstream)) == asked
+
+
+async def test_a_wheel_that_is_another_is_not_named_by_its_metadata(
+    proxy: TestClient, upstream: FakeUpstream
+) -> None:
+    """It came whole, and its md5 does not fit: the page must not give its sha256 for right."""
+    content = wheel("six", "1.0", ["attrs"])
+    add(upstream, content, hashes={"md5": "0" * 32})
+    assert (await proxy.get(f"/files/six/-/{NAME}.metadata")).status == 200
+    page = await proxy.get("/simple/six/", headers={"Accept": JSON})
+    await a_moment(0.5)  # in which a page learns what was found out
+
+    again = await proxy.get("/simple/six/", headers={"Accept": JSON})
+    assert (await page.json())["files"][0]["hashes"] == {"md5": "0" * 32}
+    assert (await again.json())["files"][0]["hashes"] == {"md5": "0" * 32}
+    with pytest.raises(aiohttp.ClientError):
+        await (await proxy.get(f"/files/six/-/{NAME}", raise_for_status=True)).read()
 
 
 async def test_wheels_without_a_sha256_are_read_once_for_all_workers(
