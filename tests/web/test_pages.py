@@ -562,6 +562,22 @@ async def test_an_index_that_fails_lets_no_other_answer(
     assert other_upstream.requests == []
 
 
+async def test_an_absence_of_before_is_no_word_on_an_index_that_fails(
+    make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream, clock: Clock
+) -> None:
+    """It did not have the project a while ago, and may have it by now: nobody else answers."""
+    other_upstream.add("six", "six-99.0.tar.gz")
+    proxy = await make_proxy(index=two(upstream, other_upstream))
+    assert "six-99.0" in await (await get(proxy)).text()
+    upstream.down_with = 500
+    assert "six-99.0" in await (await get(proxy)).text(), "it was asked just now"
+    clock.advance(seconds=61)
+    answer = await get(proxy)
+
+    assert answer.status == 502
+    assert "corp" in await answer.text()
+
+
 async def test_patterns_say_which_index_may_answer(
     make_proxy: MakeProxy, upstream: FakeUpstream, other_upstream: FakeUpstream
 ) -> None:
