@@ -8,6 +8,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import stamina
 import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -130,6 +131,15 @@ async def canned() -> AsyncIterator[CannedServer]:
     await server.start()
     yield server
     await server.stop()
+
+
+@pytest.fixture
+def pauses() -> Iterator[list[float]]:
+    """How many seconds are to pass before each further try."""
+    seconds: list[float] = []
+    stamina.instrumentation.set_on_retry_hooks([lambda retry: seconds.append(retry.wait_for)])
+    yield seconds
+    stamina.instrumentation.set_on_retry_hooks(None)
 
 
 @pytest.fixture

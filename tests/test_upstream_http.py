@@ -220,6 +220,19 @@ async def test_retry_after_is_respected(
     assert upstream.count(PAGE) == asked
 
 
+async def test_what_failed_at_one_moment_is_not_tried_again_at_one(
+    index: HttpUpstream, upstream: FakeUpstream, pauses: list[float]
+) -> None:
+    """Or an index that is back for a moment would be met by all at once."""
+    upstream.down_with = 503
+    names = [ProjectName(f"project{number}") for number in range(5)]
+    await asyncio.gather(*(index.page(name) for name in names), return_exceptions=True)
+
+    assert len(pauses) == 10
+    assert len(set(pauses)) == 10
+    assert max(pauses) < 1
+
+
 async def test_the_rest_of_a_file(index: HttpUpstream, upstream: FakeUpstream) -> None:
     """From byte 4 on; a server that knows no ranges begins anew, and the stream says so."""
     url = upstream.root + FILE

@@ -168,6 +168,7 @@ async def test_a_line_that_trickles(
     """A byte now and then keeps nobody waiting for ever."""
     async with behind_a_bad_line(index, redis, tmp_path) as (server, line):
         await kept.are_had(server, "project0")
+        await a_moment(1)  # after which its record, which is long, is read once more
         line.piece_bytes, line.delay_seconds = 1, 0.3
         assert await kept.are_had(server) < LONGEST_SECONDS
         line.piece_bytes, line.delay_seconds = 1 << 16, 0

@@ -172,6 +172,23 @@ async def test_what_breaks_off_is_asked_for_from_there(
     await eventually(partial(nothing_is_left, tmp_path))
 
 
+async def test_what_broke_off_at_one_moment_is_not_asked_for_again_at_one(
+    proxy: TestClient, upstream: FakeUpstream, pauses: list[float]
+) -> None:
+    """All files of an index break off when it is restarted."""
+    links = []
+    for number in range(5):
+        name = f"six-{number}.0.tar.gz"
+        links.append(link(upstream.add("six", name, CONTENT), name))
+        broken = cut_after(CONTENT, 200_000)
+        upstream.handlers[upstream.path_of(name)] = serving_ranges(CONTENT, broken)
+    answers = await asyncio.gather(*map(proxy.get, links))
+    contents = await asyncio.gather(*(answer.read() for answer in answers))
+
+    assert contents == [CONTENT] * 5
+    assert len(pauses) == len(set(pauses)) == 5
+
+
 async def test_a_server_without_ranges_sends_all_again(
     proxy: TestClient, upstream: FakeUpstream
 ) -> None:
