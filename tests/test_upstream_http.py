@@ -145,8 +145,9 @@ async def test_all_tries_together_have_a_deadline(
     monkeypatch.setattr("proxy.upstream_http.PAGE_DEADLINE_SECONDS", 0.2)
     upstream.gate = asyncio.Event()
 
-    with pytest.raises(UpstreamTimeout, match="no answer"):
-        await index.page(SIX)
+    async with asyncio.timeout(5):
+        with pytest.raises(UpstreamTimeout, match="no answer"):
+            await index.page(SIX)
     upstream.gate.set()
 
 

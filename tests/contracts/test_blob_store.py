@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,49 @@ def test_without_a_hash_the_latest_is_found(store: DiskBlobs) -> None:
     os.utime(store.path(old), (1, 1))
 
     assert found(store) == new
+
+
+def test_what_has_a_name_outlives_a_power_cut(
+    store: DiskBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are on the disk before it is called so, and then its folders are."""
+    done: list[tuple[str, Path]] = []
+    sync, rename = os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        done.append(("synced", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        sync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.extend((("was called", path), ("is called", target)))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    path = store.path(keep(store, b"content"))
+
+    named = done.index(("is called", path))
+    (part,) = [path for what, path in done if what == "was called"]
+    assert ("synced", part) in done[:named]
+    assert ("synced", tmp_path / "blobs") in done[:named]
+    assert ("synced", tmp_path / "blobs" / SIX) in done[:named]
+    assert ("synced", path.parent) in done[named:]
+
+
+def test_no_row_is_lost_whose_blob_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is on the disk when it counts as written (SQLite's `synchronous`: 2 is FULL)."""
+    connect, made = sqlite3.connect, []
+
+    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        made.append(connect(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    keep(opened(tmp_path, ROOM), b"content")
+
+    assert [one.execute("PRAGMA synchronous").fetchone() for one in made] == [(2,)]
 
 
 def test_a_draft_has_no_name(store: DiskBlobs, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import fakeredis
 import pytest
@@ -210,6 +211,25 @@ async def test_sqlite_survives_a_restart_and_drops_unused_bodies(tmp_path: Path)
     assert await store.record("pypi", SIX) == record("new")
     assert await store.body("new") == b"new"
     assert await store.body("old") is None
+    await store.close()
+
+
+async def test_sqlite_is_not_damaged_by_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log of writes is synced before it goes into the file (`synchronous`: 1 is NORMAL)."""
+    connect, made = sqlite3.connect, []
+
+    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        made.append(connect(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    store = await SqlitePages.open(tmp_path / "pages.sqlite", KEEP)
+    await store.write("pypi", SIX, record("e1"), b"body")
+
+    assert made[-1].execute("PRAGMA synchronous").fetchone() == (1,)
+    assert made[-1].execute("PRAGMA journal_mode").fetchone() == ("wal",)
     await store.close()
 
 

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
+from proxy.errors import DiskFailed
 from proxy.fill import WITHHELD_BYTES
 from proxy.storage.blobs import Blob, DiskBlobs
 from tests.conftest import MakeProxy
@@ -304,6 +305,23 @@ async def test_a_disk_that_cannot_be_written(
     assert await (await proxy.get(link(sha256))).read() == CONTENT
     upstream.down_with = 500
     assert await (await proxy.get(link(sha256))).read() == CONTENT
+
+
+async def test_a_disk_that_cannot_tell_what_it_has(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept and cannot be read is had from its index."""
+    sha256 = upstream.add("six", NAME, CONTENT)
+    await (await proxy.get(link(sha256))).read()
+
+    def broken(*_: object) -> None:
+        raise DiskFailed("Input/output error")
+
+    monkeypatch.setattr(DiskBlobs, "find", broken)
+    answer = await proxy.get(link(sha256))
+
+    assert (answer.status, await answer.read()) == (200, CONTENT)
+    assert upstream.count(upstream.path_of(NAME)) == 2
 
 
 @pytest.mark.parametrize(
