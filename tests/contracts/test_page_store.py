@@ -454,3 +454,21 @@ async def test_what_was_not_written_changes_nothing(tmp_path: Path) -> None:
     assert is_unchanged()
     assert await store.record("pypi", SIX) is None
     await store.close()
+
+
+async def test_a_page_is_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A body whose record could not follow is gone, and the page of before is as it was."""
+    path = tmp_path / "pages.sqlite"
+    store = await SqlitePages.open(path, KEEP)
+    await store.write("pypi", SIX, record("old"), b"old")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TRIGGER refuses BEFORE INSERT ON pages BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    with pytest.raises(StoreUnavailable, match="no"):
+        await store.write("pypi", SIX, record("new"), b"new")
+
+    assert await store.body("new") is None
+    assert await store.record("pypi", SIX) == record("old")
+    assert await store.body("old") == b"old"
+    await store.close()
