@@ -421,6 +421,18 @@ async def test_redis_that_is_away_is_said_to_be_and_comes_back() -> None:
         server.stop()
 
 
+async def test_redis_keeps_no_record_whose_body_it_refused(redis: RedisServer) -> None:
+    """Or it would be looked for in vain for as long as the page is fresh."""
+    client = RedisClient.connect(redis.url)
+    store = RedisPages(client, KEEP)
+    await client.redis.execute_command("ACL", "SETUSER", "default", "resetkeys", "~page:*")
+    with pytest.raises(StoreUnavailable):
+        await store.write("pypi", SIX, record("e1"), b"body")
+
+    assert await store.record("pypi", SIX) is None
+    await store.close()
+
+
 async def test_redis_that_is_full_still_reads() -> None:
     """A write refused for want of memory is no reason to turn readers away."""
     server = RedisServer("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
