@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from proxy.reach import is_named, plain_host
+from proxy.reach import is_named, origin_of, plain_host
 from proxy.settings import Index
 from proxy.telemetry import Telemetry
 from proxy.watched import WatchedFile
@@ -53,7 +53,7 @@ class Credentials:
             known = self._configured()
             if known is None:
                 known = await self._from_netrc(request.url)
-            elif request.url.origin() != self._url.origin():
+            elif origin_of(request.url) != origin_of(self._url):
                 known = None
             if known is not None:
                 request.headers["Authorization"] = aiohttp.encode_basic_auth(*known)

@@ -90,6 +90,14 @@ def plain_host(host: str) -> str:
     return host
 
 
+def origin_of(url: URL) -> tuple[str, str, int | None]:
+    """Scheme, host and port (RFC 6454 §4), to be compared.
+
+    Those of the library differ where one URL names the port that goes without saying.
+    """
+    return url.scheme, plain_host(url.raw_host or ""), url.port
+
+
 def is_named(host: str, patterns: Iterable[str]) -> bool:
     """Whether the host of a URL matches one of `index.link_hosts`."""
     return any(fnmatchcase(plain_host(host), plain_host(pattern)) for pattern in patterns)

@@ -19,7 +19,7 @@ from yarl import URL
 from proxy.connections import PER_HOST, Connector
 from proxy.credentials import Credentials
 from proxy.errors import ConfigError, UpstreamError
-from proxy.reach import GuardingResolver, Reach
+from proxy.reach import GuardingResolver, Reach, origin_of
 from proxy.settings import Index
 from proxy.telemetry import Telemetry
 from proxy.traces import Traces
@@ -151,13 +151,13 @@ class _TraceHeaders:
     """Tells an index which trace a question is of, and no other host that it leads to."""
 
     def __init__(self, index: Index, traces: Traces) -> None:
-        self._origin = URL(index.url).origin()
+        self._origin = origin_of(URL(index.url))
         self._traces = traces
 
     async def tell(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        if request.url.origin() == self._origin:
+        if origin_of(request.url) == self._origin:
             request.headers.update(self._traces.headers())
         return await send(request)
 

@@ -4,6 +4,8 @@ import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -115,6 +117,35 @@ async def test_the_configured_go_to_the_indexs_own_origin(world: World) -> None:
         ("index.example", ""),
         ("index.example", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_told"),
+    [
+        ("https://index.example/files/six", True),
+        ("https://index.example:443/", True),
+        ("https://INDEX.example/", True),
+        ("https://index.example./", True),
+        ("http://index.example/", False),
+        ("http://index.example:443/", False),
+        ("https://index.example:8443/", False),
+        ("https://index.example.evil.example/", False),
+        ("https://evil.example/index.example/", False),
+    ],
+)
+async def test_which_origin_is_the_indexs_own(url: str, is_told: bool) -> None:
+    """Of a secure index nothing leaves in the clear, to whichever port."""
+    index = Index.model_validate(
+        {"name": "pypi", "url": "https://index.example/simple/", **CONFIGURED}
+    )
+    request: Any = SimpleNamespace(url=URL(url), headers={})
+
+    async def send(_: object) -> Any:
+        return None
+
+    await Credentials(index, Telemetry()).identify(request, send)
+
+    assert ("Authorization" in request.headers) == is_told
 
 
 async def test_a_password_that_is_rotated(

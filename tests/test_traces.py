@@ -194,6 +194,20 @@ async def test_an_index_is_told_where_that_is_configured(
     assert asked.headers.get("tracestate") == ("a=b" if told else None)
 
 
+async def test_the_hosts_that_an_index_leads_to_are_told_nothing(
+    make_traced: MakeTraced, upstream: FakeUpstream, other_upstream: FakeUpstream
+) -> None:
+    """Its files lie with somebody else, as a rule."""
+    sha256 = other_upstream.add("six", "six-1.0.tar.gz")
+    path = other_upstream.path_of("six-1.0.tar.gz")
+    upstream.add("six", "six-1.0.tar.gz", url=other_upstream.root + path)
+    client = await make_traced(traceparent=True)
+    await client.get(f"/files/six/{sha256}/six-1.0.tar.gz", headers={"traceparent": CLIENTS})
+
+    assert ["traceparent" in asked.headers for asked in upstream.requests] == [True]
+    assert ["traceparent" in asked.headers for asked in other_upstream.requests] == [False]
+
+
 @pytest.mark.parametrize("what", ["page", "file"])
 async def test_who_joins_is_linked(
     make_traced: MakeTraced,

@@ -138,6 +138,20 @@ async def test_a_page_that_grows_when_unpacked_is_bounded(
         await index.page(SIX)
 
 
+@pytest.mark.parametrize(("size", "is_taken"), [(50_000, True), (100_000, False)])
+async def test_the_head_of_an_answer_is_bounded(
+    index: HttpUpstream, upstream: FakeUpstream, size: int, is_taken: bool
+) -> None:
+    """Signed addresses and security policies are long, and not as long as one likes."""
+    url = upstream.root + FILE
+    upstream.handlers[FILE] = answering(b"file", Content_Security_Policy="x" * size)
+    if is_taken:
+        assert await received(index, url) == b"file"
+    else:
+        with pytest.raises(UpstreamError):
+            await received(index, url)
+
+
 async def test_all_tries_together_have_a_deadline(
     index: HttpUpstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,16 +1,20 @@
 """Many questions that are all different fill no memory, whatever it is in that they differ."""
 
 import gc
+import sys
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
 
 from proxy.app import READY_ANSWERS
+from proxy.catalog import _FILES_PER_SELECTION
 from proxy.simple.negotiate import Format
 from tests.attacks.conftest import PAGE, WHEEL, server_of
 from tests.attacks.verdicts import verdict
+from tests.conftest import MakeProxy
 from tests.fakes import FakeUpstream
 from tests.raw import get
 
@@ -94,6 +98,53 @@ async def test_what_has_an_answer_ready_is_bounded(proxy: TestClient, six: str) 
         await _ask(proxy, get(target))
 
     assert before == set(answers._answers) == {PAGE, six}
+
+
+TABLES: dict[str, tuple[int, str, Callable[[Any], int]]] = {
+    "proxy.beliefs._RECORDS_IN_MEMORY": (3, "proxy.pagecache.Beliefs", lambda it: len(it._held)),
+    "proxy.catalog._CONTENTS_BYTES": (
+        6000,
+        "proxy.app.Catalog",
+        lambda it: sum(size for size, _ in it._contents.values()),
+    ),
+    "proxy.catalog._SELECTED_FILES": (
+        3 * _FILES_PER_SELECTION,
+        "proxy.app.Catalog",
+        lambda it: len(it._selections) * _FILES_PER_SELECTION,
+    ),
+    "proxy.sightings._MOST_IN_MEMORY": (3, "proxy.app.Sightings", lambda it: len(it._known)),
+    "proxy.web.answers._MOST_TARGETS": (3, "proxy.app.ReadyAnswers", lambda it: len(it._answers)),
+    "proxy.web.answers._MOST_REPLIES": (3, "proxy.app.ReadyAnswers", lambda it: len(it._replies)),
+}
+"""What bounds it, whose table it is, and how much is in it."""
+
+
+@pytest.mark.parametrize("bound", TABLES)
+async def test_hardly_anything_is_remembered_where_that_is_the_bound(
+    make_proxy: MakeProxy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """And each project still has the page that is its own."""
+    most, place, held_in = TABLES[bound]
+    module, name = place.rsplit(".", 1)
+    made, make = [], getattr(sys.modules[module], name)
+
+    def noted(*arguments: Any) -> Any:
+        made.append(make(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(place, noted)
+    monkeypatch.setattr(bound, most)
+    proxy = await make_proxy(policy={"min_age": "1s"})
+    projects = [f"project{number}" for number in range(12)]
+    for project in projects:
+        upstream.add(project, f"{project}-1.0.tar.gz", hashes={})
+    for _ in range(3):
+        for project in projects:
+            why = await (await proxy.get(f"/why/{project}?format=json")).text()
+            assert f'"{project}-1.0.tar.gz"' in why
+            assert (await proxy.get(f"/simple/{project}/")).status == 200
+
+    assert 0 < max(map(held_in, made)) <= most
 
 
 async def test_labels_of_metrics_are_bounded(proxy: TestClient, six: str) -> None:

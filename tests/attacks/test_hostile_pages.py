@@ -64,7 +64,7 @@ BOMBS = {
     "files of next to nothing": (JSON, "b'{\"files\":[' + b'{},' * 20_000_000 + b'0]}'"),
     "many anchors": (HTML, _HEADED + "b'<a href=a>' * 6_000_000"),
     "open anchors": (HTML, _HEADED + "b'<a href=a-1.zip>' * 2_000_000"),
-    "many meta tags": (HTML, _HEADED + "b'<meta name=a>' * 1_000_000"),
+    "many meta tags": (HTML, _HEADED + "b'<meta name=a>' * 4_500_000"),
     "a fragment of many parts": (
         HTML,
         _HEADED + "b'<a href=\"a-1.zip#' + b'a=b&' * 2_000_000 + b'\">'",

@@ -6,9 +6,24 @@ import fakeredis
 import pytest
 import uvloop
 
-from proxy.errors import StoreUnavailable
+from proxy.errors import ConfigError, StoreUnavailable
 from proxy.storage.redis_client import RedisClient
 from tests.servers import RedisServer
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://me:secret@redis:port/0",
+        "redis://me:sec/ret@redis/0",
+        "redis://me:secret@redis/?db=a",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_not_told(url: str) -> None:
+    """It may hold a password, also where none is looked for."""
+    with pytest.raises(ConfigError, match=r"cache\.redis") as refused:
+        RedisClient.connect(url)
+    assert "sec" not in str(refused.value)
 
 
 async def test_whoever_waited_for_those_that_failed_is_turned_away_with_them() -> None:

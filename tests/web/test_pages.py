@@ -359,6 +359,7 @@ async def test_a_slow_upstream_is_not_waited_for_where_there_is_a_page(
         return "six-2.0" in await (await get(proxy)).text()
 
     await eventually(is_new)
+    assert upstream.count("/simple/six/") == 2
 
 
 async def test_offline_asks_nobody(
@@ -612,6 +613,20 @@ async def test_credentials_go_to_their_index_alone(
     assert all("Authorization" in request.headers for request in upstream.requests)
     assert other_upstream.requests
     assert not any("Authorization" in request.headers for request in other_upstream.requests)
+
+
+async def test_no_cookie_of_an_index_is_kept(make_proxy: MakeProxy, upstream: FakeUpstream) -> None:
+    """It would tell the index which questions are of one cache, and those after a redirect, too."""
+    for project in ("six", "attrs"):
+        upstream.add(project, f"{project}-1.0.tar.gz")
+    upstream.page_headers["Set-Cookie"] = "session=theirs; Path=/"
+    by_name = upstream.url.replace("127.0.0.1", "localhost")  # to a number none is ever sent back
+    proxy = await make_proxy(index=[{"name": "pypi", "url": by_name}])
+    for project in ("six", "attrs"):
+        assert (await get(proxy, f"/simple/{project}/")).status == 200
+
+    assert len(upstream.requests) == 2
+    assert not any("Cookie" in request.headers for request in upstream.requests)
 
 
 async def test_an_index_that_moved_is_asked_anew(

@@ -71,6 +71,9 @@ async def test_a_young_file_is_on_no_page(
         assert (await page(proxy))["versions"] == ["1.0", "2.0"]
 
 
+ENDS = ("", ".metadata", ".asc")
+
+
 async def test_the_link_of_a_young_file_is_forbidden(
     make_proxy: MakeProxy, clock: Clock, upstream: FakeUpstream
 ) -> None:
@@ -79,7 +82,7 @@ async def test_the_link_of_a_young_file_is_forbidden(
     sha256 = upstream.add("six", name, wheel("six", "2.0"), **{"upload-time": UPLOADED})
     proxy = await make_proxy(policy={"min_age": "7d"})
 
-    for end in ("", ".metadata", ".asc"):
+    for end in ENDS:
         for key in (sha256, "-"):
             answer = await proxy.get(f"/files/six/{key}/{name}{end}")
             text = await answer.text()
@@ -109,6 +112,39 @@ async def test_a_kept_file_is_forbidden_as_well(
     upstream.down_with = 503
     assert (await proxy.delete("/cache/six")).status == 200
     assert (await proxy.get(f"/files/six/{young}/{YOUNG}")).status == 403, "no page to be had"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"Range": "bytes=0-9"},
+        {"Range": "bytes=9-0"},
+        {"If-None-Match": '"{sha256}"'},
+        {"If-None-Match": "*"},
+        {"If-Range": '"{sha256}"', "Range": "bytes=-1"},
+        {"Prefer": "wait=1"},
+    ],
+    ids=str,
+)
+async def test_a_kept_file_is_forbidden_however_it_is_asked_for(
+    make_proxy: MakeProxy, upstream: FakeUpstream, method: str, asked: dict[str, str]
+) -> None:
+    """Nobody hears that it is here, nor that he has the right one, by any link to it."""
+    name, content = "six-2.0-py3-none-any.whl", wheel("six", "2.0")
+    sha256 = upstream.add("six", name, content, **{"upload-time": UPLOADED, "gpg-sig": True})
+    upstream.files[upstream.path_of(name) + ".asc"] = b"signature"
+    paths = [f"/files/six/{key}/{name}{end}" for key in (sha256, "-") for end in ENDS]
+    before = await make_proxy()
+    for path in paths:
+        assert (await before.get(path)).status == 200
+    proxy = await make_proxy(policy={"min_age": "7d"})
+    headers = {key: value.format(sha256=sha256) for key, value in asked.items()}
+    for path in (*paths, *(f"{path}?index=pypi" for path in paths)):
+        answer = await proxy.request(method, path, headers=headers)
+        assert answer.status == 403, path
+        assert not {"ETag", "Content-Range"} & set(answer.headers)
 
 
 async def test_a_page_is_fresh_until_its_next_file_comes_of_age(
