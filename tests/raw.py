@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp.test_utils import TestClient
@@ -63,9 +63,13 @@ class Connection:
             return Raw(status, headers, await self.reader.readexactly(length))
 
     async def rest(self) -> bytes:
-        """What comes until the server closes."""
+        """What comes until the server closes, be it with something that it has not read."""
+        came = b""
         async with asyncio.timeout(10):
-            return await self.reader.read()
+            with suppress(ConnectionResetError):
+                while piece := await self.reader.read(1 << 16):
+                    came += piece
+        return came
 
 
 @asynccontextmanager
