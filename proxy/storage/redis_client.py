@@ -13,7 +13,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import LockError, RedisError, ResponseError
+from redis.exceptions import AskError, LockError, MovedError, RedisError, ResponseError
 
 from proxy.breaker import Breaker
 from proxy.errors import ConfigError, StoreUnavailable
@@ -114,4 +114,9 @@ class RedisClient:
 
 
 def _sentence(problem: BaseException) -> str:
-    return str(problem) or type(problem).__name__
+    """What Redis said, in one line, without what it was sent."""
+    if isinstance(problem, MovedError | AskError):  # the library keeps but a slot and an address
+        return "it is a node of a cluster, and refers to another: name a Redis that stands alone"
+    # It quotes commands that it does not know, and AUTH may be one.
+    said, _, _ = str(problem).partition(", with args beginning with")
+    return " ".join(said.split()) or type(problem).__name__

@@ -1,6 +1,8 @@
 """Questions to Redis: some at a time, and none where the last ones failed."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import fakeredis
 import pytest
@@ -101,3 +103,50 @@ def test_a_connection_that_ends_under_the_hand_of_uvloop(redis: RedisServer) -> 
         await client.close()
 
     uvloop.run(questions())
+
+
+@asynccontextmanager
+async def redis_that_says(reply: bytes) -> AsyncIterator[str]:
+    """The address of one that answers every command so (RESP: an error reply)."""
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            for _ in range(int(line[1:])):
+                size = int((await reader.readline())[1:])
+                await reader.readexactly(size + 2)
+            writer.write(b"-" + reply + b"\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(met, "127.0.0.1", 0)
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (b"MOVED 1234 10.0.0.7:6379", "node of a cluster"),
+        (b"ASK 1234 10.0.0.7:6379", "node of a cluster"),
+        (b"READONLY You can't write against a read only replica.", "read only replica"),
+        (b"LOADING Redis is loading the dataset in memory", "loading"),
+        (b"NOAUTH Authentication required.", "Authentication required"),
+        (b"NOPERM this user has no permissions to run 'get'", "no permissions"),
+        (b"OOM command not allowed when used memory > 'maxmemory'.", "maxmemory"),
+        (b"MISCONF Errors writing to the AOF file", "AOF"),
+        (b"BUSY Redis is busy running a script.", "busy"),
+        (b"CLUSTERDOWN The cluster is down", "cluster is down"),
+        (b"ERR unknown command 'AUTH', with args beginning with: 'hunter2'", "unknown command"),
+        (b"", "ResponseError"),
+    ],
+    ids=lambda value: value.split(b" ")[0].decode() if isinstance(value, bytes) else "",
+)
+async def test_each_refusal_is_told_in_words(reply: bytes, words: str) -> None:
+    """What it said, and nothing of what it was sent: that may have been a password."""
+    async with redis_that_says(reply) as address:
+        client = RedisClient.connect(f"redis://:hunter2@{address}/0")
+        with pytest.raises(StoreUnavailable) as told:
+            await client.check()
+        await client.close()
+
+    assert words in str(told.value)
+    assert "hunter2" not in str(told.value)
