@@ -35,7 +35,7 @@ from proxy.errors import (
     UpstreamError,
     UpstreamFileMissing,
 )
-from proxy.fill import Download, Fill, Wanted
+from proxy.fill import Download, Fill, PastDisk, Wanted
 from proxy.fleet import Fleet, Search
 from proxy.parts import Parts
 from proxy.receive import Receiving, Source
@@ -116,8 +116,10 @@ class Downloads:
         """
         try:
             # Without a sha256, what is kept under the name may be another file, or another index's.
-            if _name(wanted) not in self._fills and (kept := await self.on_disk(wanted)):
-                return kept
+            if _name(wanted) not in self._fills:
+                kept = await self.on_disk(wanted, _past_disk(wanted, upstream))
+                if kept is not None:
+                    return kept
         except DiskFailed as problem:
             self._telemetry.store_failed("blobs", problem)  # the index may still have it
         try:
@@ -133,12 +135,15 @@ class Downloads:
                 raise
             return instead
 
-    async def on_disk(self, wanted: Wanted) -> Download | None:
-        """The file, if it is here by now. Raises `StoreUnavailable`."""
+    async def on_disk(self, wanted: Wanted, past_disk: PastDisk | None = None) -> Download | None:
+        """The file, if it is here by now. Raises `StoreUnavailable`.
+
+        `past_disk` is another way to it, where it can be found and not be read.
+        """
         if wanted.sha256 is None:
             return None
         kept = await self._recent.find(wanted.project, wanted.filename, wanted.sha256)
-        return None if kept is None else Download(kept)
+        return None if kept is None else Download(kept, past_disk=past_disk)
 
     async def elsewhere(self, wanted: Wanted, upstream: Upstream) -> Fetch:
         """Where to ask for parts of a file that is not on disk."""
@@ -190,10 +195,7 @@ class Downloads:
         if joined:
             self._telemetry.traces.joined(fill.begun_in)
         with fill.held():
-            past_disk = None
-            if upstream is not None:
-                fetch = partial(upstream.file, wanted.url)
-                past_disk = partial(straight, wanted, upstream.name, fetch)
+            past_disk = None if upstream is None else _past_disk(wanted, upstream)
             try:
                 await fill.until_readable(0)
             except DiskFailed:
@@ -448,6 +450,10 @@ def _failure(wanted: Wanted, problem: str, index: str, status: int) -> ProxyErro
     if status == UpstreamFileMissing.status:
         return UpstreamFileMissing(index, wanted.url, problem)
     return FillFailed(index, wanted.url, problem, status)
+
+
+def _past_disk(wanted: Wanted, upstream: Upstream) -> PastDisk:
+    return partial(straight, wanted, upstream.name, partial(upstream.file, wanted.url))
 
 
 def _name(wanted: Wanted) -> str:

@@ -338,12 +338,15 @@ class Download:
             if piece := self._fill.in_memory(start, stop):
                 return piece
             stop = min(stop, self._fill.written_bytes)
-        if self._data is not None:
-            data = self._data[start:stop]
-        else:
-            data = await asyncio.to_thread(os.pread, self.fileno, stop - start, start)
+        try:
+            if self._data is not None:
+                data = self._data[start:stop]
+            else:
+                data = await asyncio.to_thread(os.pread, self.fileno, stop - start, start)
+        except OSError as problem:
+            raise DiskFailed(str(problem)) from problem
         if not data:
-            raise StoreUnavailable("blob store", "a kept file is shorter than it was")
+            raise DiskFailed("a kept file is shorter than it was")
         return data
 
     async def _readable(self, position: int) -> int:

@@ -1,6 +1,6 @@
-"""A file that our own disk cannot take, from its index straight to one client.
+"""A file that our own disk cannot take, or give, from its index straight to one client.
 
-What is on disk of it by then counts: it is hashed, and the rest is asked for from there on. As
+What can be read of it by then counts: it is hashed, and the rest is asked for from there on. As
 everywhere, the end is withheld until the whole is verified. Nothing is kept, so each client costs
 a request; the next one that asks once the disk is well begins as always.
 """
@@ -8,9 +8,9 @@ a request; the next one that asks once the disk is well begins as always.
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
-from proxy.errors import UpstreamMalformed
+from proxy.errors import DiskFailed, UpstreamMalformed
 from proxy.fill import READ_BYTES, WITHHELD_BYTES, Wanted
 from proxy.storage.hashing import Hashing
 from proxy.transport import Fetch, FileStream
@@ -22,10 +22,11 @@ async def straight(
     """The bytes from `position` up to before `stop` (None: the end).
 
     `descriptor` has the beginning of the file, or nothing. Raises `UpstreamError`,
-    `DigestMismatch`.
+    `DigestMismatch`, `DiskFailed`.
     """
     check = _Check(wanted)
-    await asyncio.to_thread(check.read, descriptor)
+    # Not more: what lies between there and the reader is held in memory.
+    await asyncio.to_thread(check.read, descriptor, position + WITHHELD_BYTES)
     begun = check.size_bytes
     if check.is_whole:
         async with aclosing(_read(descriptor, position, stop)) as pieces:
@@ -34,7 +35,7 @@ async def straight(
         return
     # What is on disk of what is withheld from readers, who stand before it.
     held_at = min(position, begun)
-    held = bytearray(await asyncio.to_thread(os.pread, descriptor, begun - held_at, held_at))
+    held = bytearray(await asyncio.to_thread(_part, descriptor, begun - held_at, held_at))
     async with fetch(begun) as stream, aclosing(_rest(wanted, index, stream, begun)) as pieces:
         async for piece in pieces:
             check.add(piece)
@@ -55,11 +56,19 @@ async def _read(descriptor: int, start: int, stop: int | None) -> AsyncGenerator
     position = start
     while stop is None or position < stop:
         count = READ_BYTES if stop is None else min(READ_BYTES, stop - position)
-        piece = await asyncio.to_thread(os.pread, descriptor, count, position)
+        piece = await asyncio.to_thread(_part, descriptor, count, position)
         if not piece:
             return
         position += len(piece)
         yield piece
+
+
+def _part(descriptor: int, count: int, start: int) -> bytes:
+    """What could be read just now."""
+    try:
+        return os.pread(descriptor, count, start)
+    except OSError as problem:
+        raise DiskFailed(str(problem)) from problem
 
 
 async def _rest(
@@ -99,10 +108,13 @@ class _Check:
         """Whether all of it has come: its digests say so."""
         return self._hashing.is_whole(self._wanted.digests)
 
-    def read(self, descriptor: int) -> None:
-        """Add all that a file has. Blocking."""
-        while data := os.pread(descriptor, READ_BYTES, self.size_bytes):
-            self.add(data)
+    def read(self, descriptor: int, most: int) -> None:
+        """Add what can be read of a file, up to so many bytes. Blocking."""
+        with suppress(OSError):
+            while data := os.pread(
+                descriptor, min(READ_BYTES, most - self.size_bytes), self.size_bytes
+            ):
+                self.add(data)
 
     def add(self, data: bytes) -> None:
         """What comes next."""

@@ -13,6 +13,8 @@ _CHUNK_BYTES = 2 << 20
 """What one connection may have before others get their turn."""
 _PATIENCE_TURNS = 3
 _NOT_BY_KERNEL = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_OF_THE_DISK = (errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA)
+"""What no socket says: the file cannot be read there."""
 
 
 async def is_flushed(transport: asyncio.WriteTransport) -> bool:
@@ -27,9 +29,9 @@ async def is_flushed(transport: asyncio.WriteTransport) -> bool:
 async def send(transport: asyncio.Transport, descriptor: int, start: int, stop: int) -> int | None:
     """Send a part of an open file; how many bytes there were to be had of it.
 
-    None where its file system does not know how, and nothing is sent. For transports that are
-    flushed and do not encrypt. Raises `OSError`, which is a `ConnectionError` where the client is
-    gone.
+    None where its file system does not know how, and nothing is sent. Fewer than asked for where
+    the file is shorter, or cannot be read. For transports that are flushed and do not encrypt.
+    Raises `OSError`, which is a `ConnectionError` where the client is gone.
     """
     sending = _Sending(transport.get_extra_info("socket").fileno(), descriptor, start, stop)
     try:
@@ -71,6 +73,8 @@ class _Sending:
         except OSError as problem:
             if problem.errno in _NOT_BY_KERNEL and self._position == self._start:
                 self.over.set_result(None)
+            elif problem.errno in _OF_THE_DISK:
+                self.over.set_result(self._position - self._start)
             else:
                 self.over.set_exception(problem)
         if self.over.done() or self._is_waiting:

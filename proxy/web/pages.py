@@ -268,18 +268,17 @@ async def _send_list(
     response = web.StreamResponse(headers=headers)
     response.content_length = body.size_bytes
     await response.prepare(request)
-    is_sent = request.method == "HEAD" or await sent_by_kernel(
-        request, body.descriptor, 0, body.size_bytes
-    )
-    if not is_sent:
-        await _copy(request, body, response)
+    if request.method != "HEAD":
+        sent_bytes = await sent_by_kernel(request, body.descriptor, 0, body.size_bytes)
+        await _copy(request, body, response, sent_bytes)
     await response.write_eof()
     return response
 
 
-async def _copy(request: web.Request, body: OpenFile, response: web.StreamResponse) -> None:
-    """Send it through this process: where it is to be encrypted, say."""
-    at = 0
+async def _copy(
+    request: web.Request, body: OpenFile, response: web.StreamResponse, at: int
+) -> None:
+    """Send what is left through this process: where it is to be encrypted, say."""
     while piece := await asyncio.to_thread(os.pread, body.descriptor, _PIECE_BYTES, at):
         await response.write(piece)
         at += len(piece)

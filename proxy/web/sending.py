@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from proxy.errors import ProxyError, StoreUnavailable
+from proxy.errors import ProxyError
 from proxy.fill import Download
 from proxy.journey import Journey, Outcome
 from proxy.telemetry import Telemetry
@@ -116,8 +116,11 @@ async def _stream(
             await response.write_eof()
             return response
         is_whole = download.is_complete and stop is not None and not download.is_in_memory
-        if not (is_whole and await sent_by_kernel(request, download.fileno, start, stop)):
-            async with aclosing(download.read(start, stop)) as pieces:
+        at = start
+        if is_whole:
+            at += await sent_by_kernel(request, download.fileno, start, stop)
+        if at != stop:
+            async with aclosing(download.read(at, stop)) as pieces:
                 async for piece in pieces:
                     await response.write(piece)
                     request[NOTE].sent_bytes += len(piece)
@@ -140,25 +143,19 @@ async def _stream(
 
 async def sent_by_kernel(
     request: web.Request, file_descriptor: int, start: int, stop: int | None
-) -> bool:
-    """Send a part of a complete file without its bytes passing through here.
+) -> int:
+    """Send a part of a complete file without its bytes passing through here; how many were sent.
 
-    False where that cannot be, and nothing is sent: what is encrypted passes through here, and not
-    every file system knows how.
+    None are where that cannot be: what is encrypted passes through here, and not every file system
+    knows how. Not all are where the file is shorter, or cannot be read.
     """
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client is gone")
     if stop is None or transport.get_extra_info("sslcontext") is not None:
-        return False
-    if stop == start:
-        return True
-    if not await kernel.is_flushed(transport):
-        return False
-    sent_bytes = await kernel.send(transport, file_descriptor, start, stop)
-    if sent_bytes is None:
-        return False
+        return 0
+    if stop == start or not await kernel.is_flushed(transport):
+        return 0
+    sent_bytes = await kernel.send(transport, file_descriptor, start, stop) or 0
     request[NOTE].sent_bytes = sent_bytes
-    if sent_bytes != stop - start:
-        raise StoreUnavailable("blob store", "a kept file is shorter than it was")
-    return True
+    return sent_bytes
