@@ -8,6 +8,7 @@ What cannot be written at all, to a full disk say, is lost.
 import os
 import select
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
@@ -18,11 +19,15 @@ _AT_ONCE_BYTES = select.PIPE_BUF
 
 
 class LogStream:
-    """Writes to a stream, and neither waits nor fails. `tell_lost` is told how many lines were."""
+    """Writes to a stream, from any thread, and neither waits nor fails.
 
-    def __init__(self, stream: TextIO, tell_lost: Callable[[int], None]) -> None:
+    `of_lost` makes the line that tells how many were lost.
+    """
+
+    def __init__(self, stream: TextIO, of_lost: Callable[[int], str]) -> None:
         self._stream = stream
-        self._tell_lost = tell_lost
+        self._of_lost = of_lost
+        self._lock = threading.Lock()
         self._waiting = bytearray()
         self._lost = 0
         self._poll: select.poll | None = None
@@ -38,15 +43,16 @@ class LogStream:
             with suppress(OSError, ValueError):
                 self._stream.write(text)
             return
-        self._drain(self._poll)
-        if len(self._waiting) > _MOST_WAITING_BYTES:
-            self._lost += text.count("\n")
-            return
-        self._waiting += text.encode(errors="backslashreplace")
-        self._drain(self._poll)
-        if self._lost and not self._waiting:
-            lost, self._lost = self._lost, 0
-            self._tell_lost(lost)
+        with self._lock:
+            self._drain(self._poll)
+            if len(self._waiting) > _MOST_WAITING_BYTES:
+                self._lost += text.count("\n")
+                return
+            if self._lost and not self._waiting:
+                self._add(self._of_lost(self._lost))
+                self._lost = 0
+            self._add(text)
+            self._drain(self._poll)
 
     def flush(self) -> None:
         """See `io.TextIOBase`."""
@@ -54,7 +60,11 @@ class LogStream:
             with suppress(OSError, ValueError):
                 self._stream.flush()
         else:
-            self._drain(self._poll)
+            with self._lock:
+                self._drain(self._poll)
+
+    def _add(self, text: str) -> None:
+        self._waiting += text.encode(errors="backslashreplace")
 
     def _drain(self, poll: select.poll) -> None:
         try:

@@ -25,7 +25,6 @@ def set_up_logging() -> AccessLog:
     Returns where requests are to be logged.
     """
     for_people = sys.stderr.isatty()
-    stream = cast(TextIO, LogStream(sys.stderr, _tell_lost))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -51,6 +50,15 @@ def set_up_logging() -> AccessLog:
             structlog.processors.JSONRenderer(),
         ]
     )
+
+    def of_lost(lines: int) -> str:
+        # Not by a logger: it holds what lets one thread write at a time.
+        said: Any = {"event": "lines of this log were lost", "lines": lines}
+        for processor in (*shared, *renderers):
+            said = processor(None, "warning", said)
+        return f"{said}\n"
+
+    stream = cast(TextIO, LogStream(sys.stderr, of_lost))
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -95,10 +103,6 @@ def _in_words(
         seen["event"] = f"{outcome} {duration:>11} {size:>9} {asked}"
         seen.pop("project", None)  # the path has it
     return seen
-
-
-def _tell_lost(lines: int) -> None:
-    structlog.get_logger("wheelkeep").warning("lines of this log were lost", lines=lines)
 
 
 def _without_traceback_of_bad_requests(record: logging.LogRecord) -> bool:
