@@ -469,7 +469,6 @@ class Catalog:
                 charset=page.charset,
                 url=page.url,
                 project=project,
-                is_delimited=page.is_delimited,
             )
 
         try:

@@ -69,11 +69,6 @@ class NewPage(_Said):
     charset: str | None
     url: str
 
-    @property
-    def is_delimited(self) -> bool:
-        """Whether upstream said where it ends (RFC 9112 §6.3), and did not only close."""
-        return "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
-
 
 class Upstream(Protocol):
     """One configured index."""

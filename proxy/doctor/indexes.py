@@ -143,7 +143,6 @@ def _judged(name: str, index: Index, asked: _Asked) -> list[Finding]:
             charset=page.charset,
             url=page.url,
             project=asked.project,
-            is_delimited=page.is_delimited,
         )
     except MalformedPage as wrong:
         what = f"{index.url} answers what is no page of the Simple API: {wrong}"

@@ -50,7 +50,6 @@ _LONGEST_TEXT = 4096
 """Of an anchor: longer ones are no name of a file, and no digests."""
 _LISTING_TITLE = re.compile(r"\blinks for\b|\bsimple index\b", re.IGNORECASE)
 _HTML_START = re.compile(rb"<html[\s>]", re.IGNORECASE)
-_HTML_END = re.compile(rb"</html[\s>]", re.IGNORECASE)
 _ANCHOR_START = re.compile(rb"<a[\s>]", re.IGNORECASE)
 _ENDS_BYTES = 1 << 16
 """How much of a page is looked at to see where it begins and where it ends."""
@@ -63,26 +62,19 @@ class MalformedPage(ValueError):
 
 
 def parse_project(
-    body: bytes,
-    *,
-    content_type: str,
-    charset: str | None,
-    url: str,
-    project: ProjectName,
-    is_delimited: bool = True,
+    body: bytes, *, content_type: str, charset: str | None, url: str, project: ProjectName
 ) -> Project:
     """Read a project page.
 
     `content_type` is the bare media type; `url` the page's address after redirects, against
-    which relative links resolve. `is_delimited`: whether what carried it told where it ends; JSON
-    tells by itself. Raises `MalformedPage`.
+    which relative links resolve. Raises `MalformedPage`.
     """
     if content_type in JSON_TYPES:
         page = _from_json(body, url)
         check_name(page.document.get("name"), project)
         return page
     if content_type in HTML_TYPES:
-        return _from_html(body, charset, url, project, is_delimited=is_delimited)
+        return _from_html(body, charset, url, project)
     raise MalformedPage(f"its Content-Type is {content_type or 'missing'}")
 
 
@@ -301,15 +293,12 @@ class PageTarget:
             self._anchor = None
 
 
-def read_html(
-    page: IO[bytes], target: PageTarget, charset: str | None, *, is_delimited: bool = True
-) -> None:
+def read_html(page: IO[bytes], target: PageTarget, charset: str | None) -> None:
     """Have what stands in a page reported to `target`; an unknown charset is taken for UTF-8.
 
-    It is read in pieces, none of which is kept. `is_delimited`: whether what carried the page told
-    where it ends, and not only stopped. Raises `MalformedPage`, for one that is cut as well.
+    It is read in pieces, none of which is kept. Raises `MalformedPage`.
     """
-    _check_end(page, is_delimited)
+    _check_end(page)
     from lxml import etree  # noqa: PLC0415 - most indexes answer in JSON
 
     anything: Any = target  # the stubs ask for targets that they cannot describe
@@ -326,8 +315,11 @@ def read_html(
         raise MalformedPage(f"its HTML cannot be read: {problem}") from None
 
 
-def _check_end(page: IO[bytes], is_delimited: bool) -> None:
-    """Nothing else than its end tells that a page of HTML is whole. Sloppy ones leave that out."""
+def _check_end(page: IO[bytes]) -> None:
+    """A page that was cut, by a wrong Content-Length say, ends in most cases in what it tells of.
+
+    Sloppy pages are whole without the tag that ends them, and pieces of HTML without closing links.
+    """
     is_document = _HTML_START.search(page.read(_ENDS_BYTES)) is not None
     page.seek(max(0, page.seek(0, SEEK_END) - _ENDS_BYTES))
     end = page.read()
@@ -337,13 +329,9 @@ def _check_end(page: IO[bytes], is_delimited: bool) -> None:
         raise MalformedPage("it ends in the middle of a tag")
     if is_document and _ANCHOR_START.match(last):
         raise MalformedPage("it ends in the middle of a link")
-    if is_document and not is_delimited and not _HTML_END.search(end):
-        raise MalformedPage("it stops before its end")
 
 
-def _from_html(
-    body: bytes, charset: str | None, url: str, project: ProjectName, *, is_delimited: bool
-) -> Project:
+def _from_html(body: bytes, charset: str | None, url: str, project: ProjectName) -> Project:
     anchors: list[Anchor] = []
 
     def note(anchor: Anchor) -> None:
@@ -351,7 +339,7 @@ def _from_html(
         anchors.append(anchor)
 
     target = PageTarget(note)
-    read_html(BytesIO(body), target, charset, is_delimited=is_delimited)
+    read_html(BytesIO(body), target, charset)
     check_version({"api-version": target.value("pypi:repository-version") or "1.0"})
     base_url = _absolute(target.base_href or "", url) or url
     entries = [entry for anchor in anchors if (entry := _entry(anchor, base_url))]
