@@ -130,7 +130,7 @@ async def test_a_page_that_grows_when_unpacked_is_bounded(
     index: HttpUpstream, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten megabytes in ten kilobytes: given up once it is past the bound."""
-    monkeypatch.setattr("proxy.upstream_http.LARGEST_PAGE_BYTES", 1 << 20)
+    monkeypatch.setattr("proxy.bodies.LARGEST_PAGE_BYTES", 1 << 20)
     bomb = gzip.compress(b" " * (10 << 20))
     upstream.handlers[PAGE] = answering(bomb, Content_Type=JSON, Content_Encoding="gzip")
 

@@ -242,25 +242,6 @@ async def test_framing(
     await meet(proxy, upstream, kinds, FAULTS[name])
 
 
-@pytest.mark.parametrize("fields", [(), ("Connection: close",)])
-async def test_a_page_of_html_that_just_stops(
-    proxy: TestClient, upstream: ScriptedUpstream, without_pauses: None, fields: tuple[str, ...]
-) -> None:
-    """The index closes, and said no length: only the page itself tells that it is whole."""
-    page = stock(upstream)["HTML page"]
-    ends = [0, 1, 40, page.right.index(b"</a>") + 4, page.right.rindex(b"</html>")]
-    for end in ends:
-        upstream.scripts[page.path] = says(
-            typed(page, *fields) + page.right[:end], then_closes=True
-        )
-        given = await page.ask(proxy)
-        assert given.status == 502, (end, given)
-        upstream.scripts[page.path] = says(typed(page, *fields) + page.right, then_closes=True)
-        assert page.is_right((await page.ask(proxy)).body or b"")
-        async with proxy.delete("/cache/html"):
-            pass
-
-
 # --- what goes wrong while somebody reads -------------------------------------------------
 
 
@@ -313,7 +294,7 @@ async def test_framing_without_end(
     fault: Fault,
 ) -> None:
     """Bytes that are none of the file's are as good as silence."""
-    monkeypatch.setattr("proxy.upstream_http.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("proxy.bodies.SILENCE_SECONDS", 0.5)
     kinds = [kind for kind in stock(upstream).values() if kind.path.startswith("/packages/")]
     async with asyncio.timeout(90):
         await meet(proxy, upstream, kinds, fault)
