@@ -25,6 +25,7 @@ from proxy.errors import ConfigError, PortTaken
 from proxy.scoreboard import Cell
 from proxy.settings import Policy, Server, Settings
 from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
+from proxy.web.connections import ConnectionRunner
 from proxy.web.hotpath import HotRunner, missing_names
 
 _Result = TypeVar("_Result")
@@ -128,15 +129,17 @@ def runner_of(app: web.Application, server: Server, **options: Any) -> web.AppRu
 
     With an aiohttp that these do not fit, wheelkeep is slower, and answers.
     """
-    missing = missing_names() if server.hot_path else []
-    if missing:
+    missing = missing_names()
+    if missing and server.hot_path:
         structlog.get_logger("wheelkeep").warning(
             "server.hot_path is off: it does not fit this aiohttp",
             version=aiohttp.__version__,
             missing=missing,
         )
-    if missing or not server.hot_path:
+    if missing:
         return web.AppRunner(app, **options)
+    if not server.hot_path:
+        return ConnectionRunner(app, **options)
     return HotRunner(app, app[READY_ANSWERS], **options)
 
 

@@ -8,8 +8,9 @@ Three rules keep the two from getting in each other's way:
 
 1. An answer is written here only while aiohttp is idle: it has answered all that it was given, and
    waits for more. Pipelined requests are answered in their order.
-2. aiohttp is given whole heads, one at a time, as long as it is clear where a request ends. A head
-   that has not come as a whole yet is held back.
+2. aiohttp is given whole heads as long as it is clear where a request ends: all that are here, and
+   it takes up no more of them at once than it should. A head that has not come as a whole yet is
+   held back.
 3. Where that is not clear (a body, an upgrade, anything unusual), the connection is aiohttp's from
    there on.
 
@@ -25,6 +26,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.web.answers import ReadyAnswers
+from proxy.web.connections import Connection, ConnectionServer
 from proxy.web.heads import END, LONGEST_HEAD_BYTES, may_become_one, read_head
 from proxy.web.memory import Line, MemoryFile
 
@@ -49,7 +51,7 @@ def missing_names() -> list[str]:
     return [name for name in _INNER_NAMES if not hasattr(RequestHandler, name)]
 
 
-class HotProtocol(RequestHandler):
+class HotProtocol(Connection):
     """One connection of a client."""
 
     __slots__ = (
@@ -92,11 +94,12 @@ class HotProtocol(RequestHandler):
             if not self._is_answered(head):
                 if self.transport is None or self.transport.is_closing():
                     return  # the client is gone: what was just written has told
-                if len(head) > LONGEST_HEAD_BYTES or read_head(head) is None:
+                end = _end_of_plain_heads(data, at)
+                if end == at:
                     self._is_foreign = True
                     super().data_received(data[at:])
                     return
-                super().data_received(head)
+                super().data_received(data[at:end])
             at = end
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -120,7 +123,7 @@ class HotProtocol(RequestHandler):
         """What was asked is answered: after the last one, a half-closed connection ends."""
         super().log_access(*answered)
         self._answered_count += 1
-        if self._is_half_closed and not self._messages:
+        if self._is_half_closed and not self._messages and not self._buffer_paused:
             self.close()
 
     def _hold(self, beginning: bytes) -> None:
@@ -181,11 +184,20 @@ class HotProtocol(RequestHandler):
         return self._client
 
 
-class HotServer(web.Server):
-    """The server that was made of an application, but for how it meets a connection."""
+def _end_of_plain_heads(data: bytes, at: int) -> int:
+    """Where the heads end that begin there and leave no doubt."""
+    while (end := data.find(END, at) + len(END)) >= len(END):
+        if end - at > LONGEST_HEAD_BYTES or read_head(data[at:end]) is None:
+            break
+        at = end
+    return at
+
+
+class HotServer(ConnectionServer):
+    """Likewise, with ready answers."""
 
     def __init__(self, answers: ReadyAnswers, made: web.Server) -> None:
-        self.__dict__.update(made.__dict__)
+        super().__init__(made)
         self._answers = answers
 
     def __call__(self) -> RequestHandler:

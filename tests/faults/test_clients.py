@@ -128,6 +128,38 @@ async def test_slow_requests(index: FakeUpstream, tmp_path: Path, is_hot: str) -
         await holds_no_more(server.process.pid, before)
 
 
+ENDLESS = {
+    "a line": (b"GET /", b"a" * 65_536),
+    "a head": (b"GET / HTTP/1.1\r\n", b"X: a\r\n" * 5_000),
+    "what no upgrade is for": (request("x:1", method="CONNECT"), os.urandom(65_536)),
+}
+
+
+@pytest.mark.parametrize("is_hot", ["true", "false"])
+@pytest.mark.parametrize("kind", ENDLESS)
+async def test_what_follows_a_bad_request_takes_no_memory(
+    index: FakeUpstream, tmp_path: Path, is_hot: str, kind: str
+) -> None:
+    """Many may send it, and none of them stops."""
+    first, further = ENDLESS[kind]
+    flags = ("--index-url", index.url)
+    hot = {"WHEELKEEP_SERVER__HOT_PATH": is_hot}
+    async with wheelkeep(tmp_path / "cache", *flags, **hot) as server:
+
+        async def send() -> None:
+            async with rude(server) as client:
+                await client.send(first)
+                for _ in range(200):
+                    await client.send(further)
+                    if client.is_dropped():
+                        return
+
+        before = memory_of(server.process.pid)
+        async with asyncio.timeout(120):
+            await asyncio.gather(*[send() for _ in range(60)])
+        assert memory_of(server.process.pid) - before < 120 << 20
+
+
 def large_page(index: FakeUpstream) -> bytes:
     """A page of some MB; its end, as it is in our own JSON."""
     index.pages["many"] = {

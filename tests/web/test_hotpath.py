@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import json
 import re
+from collections import deque
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -535,11 +536,33 @@ def test_a_client_that_is_gone_when_its_ready_answer_is_written() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RequestHandler, "data_received", lambda _, data: given.append(data))
         protocol = Leaving.__new__(Leaving)
-        protocol._held, protocol._is_foreign = b"", False
+        protocol._held, protocol._is_foreign, protocol._is_unreadable = b"", False, False
+        protocol._messages = deque()
         protocol.transport = transport = Mock(is_closing=Mock(return_value=False))
-        protocol.data_received(unready + ready + unready)
+        protocol.data_received(ready + unready + ready + unready)
 
-    assert given == [unready]
+    assert given == []
+
+
+async def test_pipelined_requests_are_handed_on_in_one_piece(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiohttp takes up a few of them at once: one by one, it would have to take thousands."""
+    given: list[bytes] = []
+    hand_on = RequestHandler.data_received
+    monkeypatch.setattr(
+        RequestHandler,
+        "data_received",
+        lambda self, data: (given.append(data), hand_on(self, data)),
+    )
+    crowd = get("/healthz") * 500
+    async with connection(proxy) as client:
+        await client.send(crowd)
+        for _ in range(500):
+            assert (await client.answer()).status == 200
+
+    assert max(map(len, given)) > 40 * len(get("/healthz"))
+    assert len([data for data in given if data]) < 50
 
 
 async def test_an_aiohttp_that_it_does_not_fit_answers_all_the_same(
