@@ -61,9 +61,8 @@ def weigh(problem: Problem, events: Sequence[Event]) -> Weight:
 def _weigh_failure(problem: Problem, events: Sequence[Event]) -> Weight:
     if problem.seen_at is None:
         return Weight.UPSTREAM
-    if problem.kind == PAGE:
-        # Files are on disk. Pages are in Redis, and in the memory of the worker that had them
-        # for as long as Redis is away: one that is back, and empty, has the last word.
+    if problem.kind == PAGE and not problem.is_same_connection:
+        # Files are on disk. Pages are in Redis, and in the memory of the workers that had them.
         for away, back, was_emptied in redis_absences(events):
             noticed = back + _REDIS_NOTICED_SECONDS
             if was_emptied and problem.seen_at <= noticed and back <= problem.ended:
@@ -71,7 +70,7 @@ def _weigh_failure(problem: Problem, events: Sequence[Event]) -> Weight:
             is_now = away <= problem.ended and problem.begun <= noticed
             # What was seen meanwhile could not be written down.
             was_then = away <= problem.seen_at <= noticed
-            if not problem.is_same_connection and (is_now or was_then):
+            if is_now or was_then:
                 return Weight.REDIS
     return Weight.BROKEN
 

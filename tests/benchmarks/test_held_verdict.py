@@ -40,7 +40,7 @@ def test_a_page_that_redis_had_is_not_at_hand_while_redis_is_away() -> None:
 def test_what_redis_has_forgotten_is_not_at_hand_until_it_was_seen_again() -> None:
     forgotten = replace(FAILED, seen_at=AT - 60)
     assert weigh(forgotten, REDIS_EMPTIED) is Weight.REDIS
-    assert weigh(replace(forgotten, is_same_connection=True), REDIS_EMPTIED) is Weight.REDIS
+    assert weigh(replace(forgotten, is_same_connection=True), REDIS_EMPTIED) is Weight.BROKEN
     assert weigh(replace(FAILED, seen_at=AT - 20), REDIS_EMPTIED) is Weight.BROKEN
     assert redis_absences(REDIS_EMPTIED) == [(AT - 50, AT - 40, True)]
 
