@@ -304,6 +304,7 @@ async def test_redirects_that_lead_nowhere(
 
     with pytest.raises(UpstreamError):
         await index.page(SIX)
+    assert upstream.count(PAGE) <= 10
 
 
 async def test_no_failure_tells_a_secret(index: HttpUpstream, upstream: FakeUpstream) -> None:

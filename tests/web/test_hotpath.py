@@ -21,7 +21,7 @@ from proxy.web.answers import ReadyAnswers
 from proxy.web.hotpath import HotProtocol
 from proxy.web.tokens import hash_of
 from tests.conftest import MakeProxy
-from tests.fakes import Clock, FakeUpstream
+from tests.fakes import Clock, FakeUpstream, a_moment
 from tests.raw import connection, get
 
 JSON = "Accept: application/vnd.pypi.simple.v1+json"
@@ -139,6 +139,25 @@ async def test_pipelined_requests_are_answered_in_their_order(both: Both) -> Non
 
     assert [answer.status for answer in answers] == [200, 200, 200, 200, 404, 200]
     assert [b"six" in answer.body for answer in answers] == [True, False, True, True, False, True]
+
+
+async def test_what_is_ready_waits_for_what_was_asked_before(
+    both: Both, upstream: FakeUpstream
+) -> None:
+    """Also when it is asked for while aiohttp is at work, and has nothing else to do."""
+    upstream.add("attrs", "attrs-1.0.tar.gz")
+    ready = get("/simple/six/", JSON)
+    await both.warm(ready)
+    upstream.gate = asyncio.Event()
+    async with connection(both.hot) as client:
+        await client.send(get("/simple/attrs/", JSON))
+        await upstream.until_asked("/simple/attrs/")
+        await client.send(ready)
+        await a_moment()
+        upstream.gate.set()
+        first, second = await client.answer(), await client.answer()
+
+    assert (b"attrs-1.0" in first.body, b"six" in second.body) == (True, True)
 
 
 PAGE = "/simple/six/"
