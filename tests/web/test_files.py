@@ -452,6 +452,22 @@ async def test_core_metadata_and_signature_beside_the_file(
         assert await (await proxy.get(link(sha256) + beside)).read() == content
 
 
+async def test_what_stands_beside_a_file_is_small(
+    proxy: TestClient, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody says how large a signature is, and none is as large as a file may be."""
+    monkeypatch.setattr("proxy.web.files._LARGEST_BESIDE_BYTES", 100_000)
+    sha256 = upstream.add("six", NAME, CONTENT, **{"gpg-sig": True})
+    upstream.files[upstream.path_of(NAME) + ".asc"] = CONTENT
+    answer = await proxy.get(link(sha256, f"{NAME}.asc"))
+    if answer.status == 200:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    else:
+        assert answer.status == 502
+    assert kept(tmp_path) == []
+
+
 async def test_wrong_metadata_is_refused(
     proxy: TestClient, upstream: FakeUpstream, tmp_path: Path
 ) -> None:
