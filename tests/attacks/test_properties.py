@@ -155,7 +155,7 @@ def test_a_path_leads_to_a_file_of_that_name_or_nowhere(segments: list[str]) -> 
     targets.file_target(f"/files/{'/'.join(segments)}")
 
 
-@given(st.text(max_size=20) | st.from_regex(r"\A[A-Za-z0-9._-]{1,12}\Z"))
+@given(st.text(max_size=20) | st.from_regex(r"\A[A-Za-z0-9._-]{1,12}[\s\0]?\Z"))
 def test_a_normal_name_is_normal(name: str) -> None:
     """And of harmless characters."""
     normal = normalize(name)

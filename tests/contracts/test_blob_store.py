@@ -204,7 +204,7 @@ def test_parts_of_a_crash_go_and_parts_in_use_stay(store: DiskBlobs, tmp_path: P
     assert parts(tmp_path) == []
 
 
-@pytest.mark.parametrize("filename", ["..", "a/b", "a\0b", ""])
+@pytest.mark.parametrize("filename", ["..", "a/b", "a\\b", "a\0b", ""])
 def test_no_name_leads_out_of_the_store(store: DiskBlobs, filename: str) -> None:
     """The store checks names once more, whoever checked them before."""
     with pytest.raises(ValueError, match="not a blob's key"):

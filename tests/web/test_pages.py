@@ -145,6 +145,8 @@ async def test_redirects_are_relative_and_keep_the_query(
         "/simple/..%2f..%2fetc/",
         "/simple/%00/",
         "/simple/a%0d%0ab/",
+        "/simple/six%0A/",
+        "/simple/Six%0A/",
         "/simple/-six-/",
         "/simple/s%C3%AFx/",
     ],
