@@ -308,8 +308,8 @@ async def test_keys_that_another_program_wrote(
 
 
 async def test_a_redis_that_is_loading(index: FakeUpstream, kept: Kept, tmp_path: Path) -> None:
-    """What it reads from its disk at the start takes it seconds, in which it says so."""
-    slowly = ("--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024")
+    """What it reads from its disk at the start takes it a minute, in which it says so."""
+    slowly = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
     redis = RedisServer("--dir", str(tmp_path), "--enable-debug-command", "yes", *slowly)
     await redis.start()
     try:
@@ -322,6 +322,8 @@ async def test_a_redis_that_is_loading(index: FakeUpstream, kept: Kept, tmp_path
         async with wheelkeep(tmp_path / "cache", *flags) as server:
             assert await kept.are_had(server) < LONGEST_SECONDS
             assert "loading the dataset" in (await is_looked_at(server))["/readyz"].decode()
+            async with told(redis) as client:
+                await client.config_set("key-load-delay", 0)
             await is_shared(redis, server)
         assert "Traceback" not in server.log.read_text()
     finally:
