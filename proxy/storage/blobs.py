@@ -28,6 +28,7 @@ from proxy.storage.drafts import Draft, Followed
 from proxy.storage.eviction import Eviction, is_left_over
 from proxy.storage.ledger import Ledger, Row, Totals
 from proxy.storage.locks import FileLock, closed_on_failure, lock, sweep
+from proxy.storage.sqlite_file import is_passing
 
 _WALKED_AT_ONCE = 1000
 _REMEMBERED_SECONDS = 3.0
@@ -102,10 +103,18 @@ class DiskBlobs:
         try:
             self._blobs.mkdir(parents=True, exist_ok=True)
             self.check_writable()
-            self._ledger.totals()
+            self._open_ledger()
         except (OSError, StoreUnavailable) as problem:
             reason = problem.strerror if isinstance(problem, OSError) else problem.problem
             raise ConfigError(f"cache.dir: {self._blobs.parent} cannot be used: {reason}") from None
+
+    def _open_ledger(self) -> None:
+        try:
+            self._ledger.totals()
+        except StoreUnavailable as problem:
+            # Who holds it will let go. Until then what is kept is served, and no more is kept.
+            if not is_passing(problem.__cause__):
+                raise
 
     def sweep_parts(self, older_than_seconds: float = 0.0) -> None:
         """Remove what crashes left of files that were being fetched.

@@ -20,6 +20,7 @@ import stamina
 
 from proxy.errors import StoreUnavailable
 from proxy.storage.locks import FileLock
+from proxy.storage.sqlite_file import is_worth_another_try, number_of, set_aside
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blobs (
@@ -195,7 +196,7 @@ class Ledger:
         with self._turn:
             try:
                 # Another process may have begun the file anew, or somebody emptied the cache.
-                if self._connection is not None and _id_of(self._path) != self._file_id:
+                if self._connection is not None and number_of(self._path) != self._file_id:
                     self._drop()
                 if self._connection is None:
                     self._connection = self._connect()
@@ -209,7 +210,9 @@ class Ledger:
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        there = _id_of(self._path)
+        there = number_of(self._path)
+        if self._path.is_dir():  # which somebody else may need
+            set_aside(self._path, there, "the blob ledger cannot be used (it is a folder)")
         try:
             connection = self._new_connection()
         except sqlite3.Error as problem:
@@ -217,7 +220,7 @@ class Ledger:
                 raise
             self._begin_anew(there)
             connection = self._new_connection()
-        self._file_id = _id_of(self._path)
+        self._file_id = number_of(self._path)
         return connection
 
     def _begin_anew(self, damaged: int | None) -> None:
@@ -227,14 +230,14 @@ class Ledger:
             return  # another process is at it
         try:
             # Or another was: then what is there is the new one.
-            if _id_of(self._path) == damaged:
+            if number_of(self._path) == damaged:
                 for suffix in ("-wal", "-shm", ""):
                     self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         finally:
             held.release()
 
     # Processes that start together are in each other's way for a moment.
-    @stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_BUSY_SECONDS, wait_max=0.2)
+    @stamina.retry(on=is_worth_another_try, attempts=50, timeout=_BUSY_SECONDS, wait_max=0.2)
     def _new_connection(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -271,10 +274,3 @@ def _values(row: Row) -> tuple[str, int, float, float]:
 def _is_damage(problem: Exception) -> bool:
     """Whether the file is no database, or no longer: what else goes wrong has its own class."""
     return type(problem) is sqlite3.DatabaseError
-
-
-def _id_of(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return None

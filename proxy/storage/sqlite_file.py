@@ -3,14 +3,18 @@
 WAL mode lets several processes read while one writes. Each question is one job for a thread: one
 for reading, one for writing and one for what may take a while, each with a connection of its own.
 So a reader never waits for a writer, and a transaction costs one hop between threads.
+
+A file that turns out to be damaged is set aside, also in the middle of its use, and begun anew;
+the other processes see by its number that it is another, and open it again.
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -18,31 +22,55 @@ from urllib.parse import quote
 import stamina
 
 from proxy.errors import StoreUnavailable
+from proxy.storage.locks import FileLock
 
 _OPENING_SECONDS = 5.0
 _BUSY_SECONDS = 1.0
 """How long something waits to be written while another process holds the file, at the most."""
+_MOST_BEGINNINGS = 20
+_LOOK_SECONDS = 0.05
+_PRIMARY = 0xFF
+"""Of SQLite's result codes: what the error is, without what it was in particular."""
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_LASTING = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
+)
+# What libraries report is logged the same way; commands have no other log.
+_log = logging.getLogger("wheelkeep")
 
 Result = TypeVar("Result")
+_Begin = Callable[[Path, str], sqlite3.Connection]
 
 
 class SqliteFile:
     """The file at `path`, called `store` where it fails. Make one with `open`."""
 
-    def __init__(self, path: Path, store: str) -> None:
+    def __init__(self, path: Path, store: str, schema: str) -> None:
         self.path = path
         self._store = store
-        self._reading, self._writing, self._aside = (_Connection(path, store) for _ in range(3))
+        self._reading, self._writing, self._aside = (
+            _Connection(path, store, schema) for _ in range(3)
+        )
         self._turn_to_write = asyncio.Lock()
 
     @classmethod
     async def open(cls, path: Path, store: str, schema: str) -> "SqliteFile":
         """Open or make the file, with its tables.
 
-        A file that is no database is set aside, never overwritten. Raises `StoreUnavailable`.
+        What is no database of ours is set aside, never overwritten. One that another process holds
+        is opened once it lets go. Raises `StoreUnavailable`.
         """
-        await asyncio.to_thread(_prepare, path, store, schema)
-        return cls(path, store)
+        file = cls(path, store, schema)
+        try:
+            with file._as_ours():
+                await file._reading.open()
+        except StoreUnavailable as problem:
+            if not is_passing(problem.__cause__):
+                await file.close()
+                raise
+            _log.warning("the %s is not open yet: %s", store, problem.problem)
+        return file
 
     async def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """What `work` reads. Raises `StoreUnavailable`."""
@@ -84,10 +112,10 @@ class SqliteFile:
 
     @contextmanager
     def _as_ours(self) -> Iterator[None]:
-        """Turn sqlite3's errors into `StoreUnavailable`."""
+        """Turn sqlite3's errors into `StoreUnavailable`, and those of the folder."""
         try:
             yield
-        except sqlite3.Error as problem:
+        except (sqlite3.Error, OSError) as problem:
             raise StoreUnavailable(self._store, f"{self.path}: {problem}") from problem
 
 
@@ -112,57 +140,160 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def is_damage(problem: BaseException | None) -> bool:
+    """Whether SQLite found the file to be no database, or no longer."""
+    return _code_of(problem) in _DAMAGED
+
+
+def is_passing(problem: BaseException | None) -> bool:
+    """Whether it only says that another process holds the file just now."""
+    return _code_of(problem) in _PASSING
+
+
+def is_worth_another_try(problem: Exception) -> bool:
+    """Whether the same may go well in a moment, while processes start that open one file."""
+    return isinstance(problem, sqlite3.OperationalError) and _code_of(problem) not in _LASTING
+
+
+def number_of(path: Path) -> int | None:
+    """By which one file at that path is told from the next."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def set_aside(path: Path, number: int | None, what: str) -> None:
+    """Give the file with that number another name, so that it can be begun anew. Blocking.
+
+    `what` it is, and why it cannot be used. Other processes may be about to do the same. Raises
+    `OSError`.
+    """
+    held = FileLock.take(path.with_name(f"{path.name}.lock"))
+    if held is None:
+        time.sleep(_LOOK_SECONDS)
+        return
+    try:
+        if number is None or number_of(path) != number:
+            return  # another was first: what is there is the new one
+        aside = f"{path.name}.damaged-{int(time.time())}"
+        # First the log of writes, which another database must not find there.
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+        _log.warning("%s: begun anew, and what was there is called %s", what, aside)
+    finally:
+        held.release()
+
+
 class _Connection:
     """A connection to the file, and the thread that it lives in."""
 
-    def __init__(self, path: Path, store: str) -> None:
+    def __init__(self, path: Path, store: str, schema: str) -> None:
         self._path = path
+        self._store = store
+        self._schema = schema
         self._thread = ThreadPoolExecutor(1, store)
         self._connection: sqlite3.Connection | None = None
+        self._number: int | None = None
+
+    async def open(self) -> None:
+        """Open it now, with the patience of a start. Raises sqlite3's errors, and `OSError`."""
+        await self._in_thread(lambda: self._opened(_with_tables_at_start))
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """The result of the work, which once begun goes on to its end. Raises sqlite3's errors."""
 
         def job() -> Result:
-            if self._connection is None:
-                self._connection = _opened(self._path)
-            return work(self._connection)
+            connection = self._opened(_with_tables)
+            try:
+                return work(connection)
+            except sqlite3.Error as problem:
+                if is_damage(problem):
+                    self._drop()
+                    self._set_aside(self._number, problem)
+                raise
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        return await self._in_thread(job)
 
     async def close(self) -> None:
-        def job() -> None:
-            if self._connection is not None:
-                self._connection.close()
-
-        await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        await self._in_thread(self._drop)
         self._thread.shutdown(wait=False)
 
+    async def _in_thread(self, job: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
-def _prepare(path: Path, store: str, schema: str) -> None:
-    """Make the tables. A file that is no database is set aside. Raises `StoreUnavailable`."""
+    def _opened(self, begin: _Begin) -> sqlite3.Connection:
+        # Another process may have begun the file anew, or somebody emptied the cache.
+        if self._connection is not None and number_of(self._path) != self._number:
+            self._drop()
+        if self._connection is None:
+            self._connection = self._begun(begin)
+        return self._connection
+
+    def _begun(self, begin: _Begin) -> sqlite3.Connection:
+        """A connection to the file with its tables."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for left in reversed(range(_MOST_BEGINNINGS)):
+            self._number = number_of(self._path)
+            try:
+                if self._path.is_dir():
+                    raise IsADirectoryError("it is a folder")
+                connection = begin(self._path, self._schema)
+            except (sqlite3.Error, IsADirectoryError) as problem:
+                if not (left and _is_not_ours(problem)):
+                    raise
+                self._set_aside(self._number, problem)
+            else:
+                self._number = number_of(self._path)
+                return connection
+        raise AssertionError("the last try raises")
+
+    def _set_aside(self, number: int | None, problem: Exception) -> None:
+        set_aside(self._path, number, f"the {self._store} cannot be used ({problem})")
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _with_tables(path: Path, schema: str) -> sqlite3.Connection:
+    # Each is used by one thread at a time, and closed by whichever comes last.
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
     try:
-        _with_tables(path, schema)
-    except sqlite3.DatabaseError as problem:
-        if isinstance(problem, sqlite3.OperationalError):
-            raise StoreUnavailable(store, f"{path}: {problem}") from problem
-        path.rename(path.with_name(f"{path.name}.damaged-{int(time.time())}"))
-        _with_tables(path, schema)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # With WAL, NORMAL can lose the last commits at a power cut and never the rest.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        # A version that does not fit this one counts its tables.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version:
+            raise _OtherVersion(f"its tables have version {version}")
+        connection.executescript(schema)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 # Processes that start together are in each other's way for a moment.
-@stamina.retry(on=sqlite3.OperationalError, attempts=50, timeout=_OPENING_SECONDS, wait_max=0.2)
-def _with_tables(path: Path, schema: str) -> None:
-    with closing(_opened(path, _OPENING_SECONDS)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(schema)
+_with_tables_at_start = stamina.retry(
+    on=is_worth_another_try, attempts=50, timeout=_OPENING_SECONDS, wait_max=0.2
+)(_with_tables)
 
 
-def _opened(path: Path, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
-    # Each is used by one thread at a time, and closed by whichever comes last.
-    connection = sqlite3.connect(
-        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-    )
-    # With WAL, NORMAL can lose the last commits at a power cut and never the rest.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
+class _OtherVersion(sqlite3.DatabaseError):
+    """The tables are of a wheelkeep whose tables are others."""
+
+
+def _is_not_ours(problem: Exception) -> bool:
+    """Whether the file is another thing than what belongs there."""
+    is_other = isinstance(problem, _OtherVersion | IsADirectoryError)
+    return is_other or is_damage(problem) or "no such column" in str(problem)
+
+
+def _code_of(problem: BaseException | None) -> int | None:
+    code = getattr(problem, "sqlite_errorcode", None)
+    return code & _PRIMARY if code is not None else None
