@@ -111,7 +111,7 @@ class HotProtocol(Connection):
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says what it means
         """The client will send no more; it may still want what it asked for."""
         is_encrypted = self.ssl_context is not None
-        if self._is_foreign or is_encrypted or self._force_close or self._close:
+        if is_encrypted or self._force_close or self._close:
             return False
         # Not whether aiohttp waits already: what is answered is not answered once more, and nobody
         # would come by to close the connection.
