@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import aiohttp
@@ -34,6 +34,8 @@ GRACE_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 75.0
 _BACKLOG = 1024
 _ACCEPTED_AT_ONCE = 64
+_UNREAD_SECONDS = 120
+"""How long a client may take nothing of an answer that it asked for."""
 _PAUSE_SECONDS = 1.0
 """How long nobody is accepted after descriptors have run out."""
 _THREADS = 64
@@ -223,6 +225,7 @@ class _Door:
 
     async def _meet(self, client: socket.socket) -> None:
         client.setblocking(False)
+        _allow_no_standstill(client)
         try:
             await self._loop.connect_accepted_socket(
                 self._protocols,
@@ -236,6 +239,16 @@ class _Door:
         except BaseException:
             client.close()
             raise
+
+
+def _allow_no_standstill(client: socket.socket) -> None:
+    """Have the kernel end the connection of one who reads nothing for too long, or is gone.
+
+    It would hold its files and its memory for as long as it likes; one who reads slowly may go on.
+    """
+    if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux
+        with suppress(OSError):
+            client.setsockopt(socket.IPPROTO_TCP, option, _UNREAD_SECONDS * 1000)
 
 
 def listen(host: str, port: int, count: int = 1) -> list[list[socket.socket]]:

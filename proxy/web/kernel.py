@@ -15,6 +15,8 @@ _PATIENCE_TURNS = 3
 _NOT_BY_KERNEL = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _OF_THE_DISK = (errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA)
 """What no socket says: the file cannot be read there."""
+_OF_THE_LINE = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+"""What Python has no `ConnectionError` for."""
 
 
 async def is_flushed(transport: asyncio.WriteTransport) -> bool:
@@ -75,6 +77,8 @@ class _Sending:
                 self.over.set_result(None)
             elif problem.errno in _OF_THE_DISK:
                 self.over.set_result(self._position - self._start)
+            elif problem.errno in _OF_THE_LINE:
+                self.over.set_exception(ConnectionAbortedError(problem.errno, problem.strerror))
             else:
                 self.over.set_exception(problem)
         if self.over.done() or self._is_waiting:

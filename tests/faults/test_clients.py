@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.certificates import Authority
-from tests.fakes import JSON, FakeUpstream, in_pieces
+from tests.fakes import JSON, FakeUpstream, eventually, in_pieces
 from tests.faults.processes import Kept, descriptors_of, get, holds_no_more, memory_of
 from tests.servers import Wheelkeep, wheelkeep
 
@@ -27,6 +27,7 @@ import proxy.cli
 import proxy.commands.serve
 
 proxy.server._KEEP_ALIVE_SECONDS = 2
+proxy.server._UNREAD_SECONDS = 3
 proxy.server.GRACE_SECONDS = 3
 proxy.cli.main()
 """
@@ -294,3 +295,56 @@ async def test_questions_whose_answers_nobody_reads(index: FakeUpstream, tmp_pat
                         await client.send(request(path, f"Accept: {JSON}") * 300)
                 assert (await get(f"{server.url}/healthz"))[0] == 200
                 assert memory_of(pid) - before < 50_000_000, path
+
+
+async def test_answers_that_nobody_reads(index: FakeUpstream, tmp_path: Path) -> None:
+    """Who takes nothing for long enough is let go of, with all that was held for it. Who reads
+    slowly goes on."""
+    path = large_file(index)
+    kept = Kept.of(index, 1, 20_000_000)
+    cache = tmp_path / "cache"
+    async with wheelkeep(cache, "--index-url", index.url, program=QUICK) as server:
+        await kept.are_had(server)
+        question = request(kept.url(server, "project0").removeprefix(server.url))
+        async with rude(server) as silent, rude(server) as early, rude(server) as slow:
+            await silent.send(question)
+            await early.send(request(path))
+            await slow.send(question)
+
+            async def are_let_go_of() -> bool:
+                slow.sip(50_000)
+                return server.log.read_text().count('"status":499') == 2
+
+            await eventually(are_let_go_of)
+            assert not slow.is_dropped()
+    assert "Traceback" not in server.log.read_text()
+
+
+HALF_CLOSED = {
+    "plain": request("/simple/project0/"),
+    "the last": request("/simple/project0/", "Connection: close"),
+    "HTTP/1.0": b"GET /simple/project0/ HTTP/1.0\r\n\r\n",
+    "odd": request("/simple/project0/?", "Expect: 100-continue"),
+    "with a body": request("/simple/project0/", "Content-Length: 3", method="POST") + b"abc",
+    "no HTTP": b"\x00\x01\r\n\r\n",
+    "two": request("/simple/project0/") + request("/simple/project0/?"),
+}
+
+
+async def test_who_asks_and_says_no_more(index: FakeUpstream, tmp_path: Path) -> None:
+    """A client that closes its side behind the request has its answer, cold and warm, and then
+    the connection ends."""
+    kept = Kept.of(index, 1, 1000)
+    async with wheelkeep(tmp_path / "cache", "--index-url", index.url) as server:
+        for name, question in HALF_CLOSED.items():
+            for _ in ("cold", "warm"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(question)
+                writer.write_eof()
+                async with asyncio.timeout(60):
+                    said = await reader.read(-1)
+                writer.close()
+                assert said.startswith(b"HTTP/1."), name
+                if question.startswith(b"GET"):
+                    assert said.count(b"</html>") == question.count(b"GET"), name
+        await kept.are_had(server)
