@@ -10,7 +10,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from proxy.app import application
+from proxy.settings import load
 from tests.fakes import FakeUpstream, eventually, gated, in_pieces
 from tests.faults.processes import Kept, get, is_alive
 from tests.servers import RedisServer, Wheelkeep, children_of, wheelkeep
@@ -100,6 +103,31 @@ async def test_who_comes_late(index: FakeUpstream, tmp_path: Path, workers: str)
         gate.set()
         assert await last == (200, CONTENT)
         assert await asyncio.wait_for(server.process.wait(), ENDS_WITHIN) == 0
+
+
+async def test_what_is_under_way_ends_with_it(index: FakeUpstream, tmp_path: Path) -> None:
+    """A question and a fill whose clients are gone end before what they stand on is closed."""
+    sha256 = index.add("large", NAME, CONTENT)
+    index.handlers[index.path_of(NAME)] = gated(CONTENT, 1_000_000, asyncio.Event())
+    indexes = [{"name": "pypi", "url": index.url}]
+    settings = load(flags={"cache": {"dir": str(tmp_path / "cache")}, "index": indexes})
+
+    def under_way() -> set[str]:
+        names = {task.get_name() for task in asyncio.all_tasks()}
+        return {name for name in names if name.startswith(("fill", "flight"))}
+
+    async with application(settings) as app:
+        async with TestClient(TestServer(app)) as client:
+            file = asyncio.ensure_future(client.get(f"/files/large/{sha256}/{NAME}"))
+            await index.until_asked(index.path_of(NAME))
+            index.gate = asyncio.Event()
+            page = asyncio.ensure_future(client.get("/simple/other/"))
+            await index.until_asked("/simple/other/")
+            for task in (file, page):
+                task.cancel()
+            await asyncio.gather(file, page, return_exceptions=True)
+        assert len(under_way()) == 2
+    assert not under_way()
 
 
 async def redis_hangs(index: FakeUpstream, redis: RedisServer, server: Wheelkeep) -> None:
