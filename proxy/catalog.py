@@ -145,17 +145,19 @@ class Catalog:
         index: str | None = None,
         *,
         look_again: bool = False,
+        gone: str | None = None,
     ) -> Listed:
         """The file that a link names. `sha256` None: whatever file has that name.
 
-        `look_again`: ask upstream where a page that is fresh does not list that sha256.
+        `look_again`: ask upstream where a page that is fresh does not list that sha256. `gone`: a
+        URL where the file is no more; ask likewise where it is listed there.
         Raises `FileNotListed`, `HiddenByPolicy`, `ProjectNotFound`, `UpstreamError`.
         """
         if (refusal := self.policy.refuses(project)) is not None:
             raise refusal.refusal(filename)
         if sha256 is None:
             return self._by_name(await self.page(project, index), filename)
-        return await self._by_sha256(project, filename, sha256, index, look_again=look_again)
+        return await self._by_sha256(project, filename, sha256, index, look_again, gone)
 
     async def _by_sha256(
         self,
@@ -163,8 +165,8 @@ class Catalog:
         filename: str,
         sha256: str,
         index: str | None,
-        *,
         look_again: bool,
+        gone: str | None,
     ) -> Listed:
         # Another index's own view may link to the file, so all are looked at: the sha256
         # leaves no doubt which file is meant. A bare name does leave one.
@@ -183,7 +185,8 @@ class Catalog:
                 raise
             is_known = True
             file, hidden = part.find(filename, sha256)
-            if look_again and file is None and hidden is None:
+            is_nowhere = look_again and file is None and hidden is None
+            if is_nowhere or (file is not None and file.url == gone):
                 part = await self._newer_part(upstream, project, part)
                 file, hidden = part.find(filename, sha256)
             await part.kept()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -161,10 +161,14 @@ class FileHandlers:
         except UpstreamFileMissing:
             if beside == _SIGNATURE:
                 raise FileNotListed(project, filename) from None
-            if beside != SUFFIX or not listed.file.filename.endswith(".whl"):
+            if beside == SUFFIX and listed.file.filename.endswith(".whl"):
+                # An index that passes on another's claim, and not the metadata itself.
+                return await self._answer_metadata(request, project, listed)
+            gone = listed.file.url
+            listed, _ = await self._listed(project, sha256, filename, index, gone=gone)
+            if listed.file.url == gone:
                 raise
-            # An index that passes on another's claim, and not the metadata itself.
-            return await self._answer_metadata(request, project, listed)
+            download = await self._download(project, listed, beside)
         # A signature's bytes are named by nothing in its link.
         is_named = sha256 is not None and beside != _SIGNATURE
         return _Found(download, listed.index, listed.standing if is_named else None, is_named)
@@ -195,15 +199,17 @@ class FileHandlers:
         sha256: str | None,
         filename: str,
         index: str | None,
-        *,
-        look_again: bool = False,
+        **again: Any,
     ) -> tuple[Listed, str]:
-        """The listed file, and what is asked for beside it: "", ".metadata" or ".asc"."""
+        """The listed file, and what is asked for beside it: "", ".metadata" or ".asc".
+
+        `again` is what `Catalog.file` should ask upstream for once more.
+        """
         for beside in (SUFFIX, _SIGNATURE):
             stem = filename.removesuffix(beside)
             if stem == filename:
                 continue
-            listed = await self._catalog.file(project, stem, sha256, index, look_again=look_again)
+            listed = await self._catalog.file(project, stem, sha256, index, **again)
             file = listed.file
             # What a page has claimed is never "not found", also where it could not be made.
             is_claimed = file.core_metadata is not None or file.made_metadata is not None
@@ -211,7 +217,7 @@ class FileHandlers:
             if not offered:
                 raise FileNotListed(project, filename)
             return listed, beside
-        listed = await self._catalog.file(project, filename, sha256, index, look_again=look_again)
+        listed = await self._catalog.file(project, filename, sha256, index, **again)
         return listed, ""
 
     async def _kept(

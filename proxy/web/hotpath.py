@@ -55,12 +55,10 @@ class HotProtocol(Connection):
     """One connection of a client."""
 
     __slots__ = (
-        "_answered_count",
         "_answers",
         "_client",
         "_held",
         "_is_foreign",
-        "_is_half_closed",
         "_line",
     )
 
@@ -69,9 +67,6 @@ class HotProtocol(Connection):
         self._answers = answers
         self._held = b""
         self._is_foreign = False
-        self._is_half_closed = False
-        self._answered_count = 0
-        """Requests that aiohttp was given and has answered."""
         self._client: str | None = None
         self._line: Line | None = None
 
@@ -107,24 +102,6 @@ class HotProtocol(Connection):
         if self._line is not None:
             self._line.close()
         super().connection_lost(exc)
-
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says what it means
-        """The client will send no more; it may still want what it asked for."""
-        is_encrypted = self.ssl_context is not None
-        if is_encrypted or self._force_close or self._close:
-            return False
-        # Not whether aiohttp waits already: what is answered is not answered once more, and nobody
-        # would come by to close the connection.
-        has_work = self._answered_count < self._request_count
-        self._is_half_closed = has_work
-        return has_work
-
-    def log_access(self, *answered: Any) -> None:
-        """What was asked is answered: after the last one, a half-closed connection ends."""
-        super().log_access(*answered)
-        self._answered_count += 1
-        if self._is_half_closed and not self._messages and not self._buffer_paused:
-            self.close()
 
     def _hold(self, beginning: bytes) -> None:
         """Wait for the rest of a head, where this may become one."""

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import itertools
 import json
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -51,6 +52,10 @@ class Line:
         """Close as a server does that died."""
         self._writer.transport.abort()
 
+    def drop(self) -> None:
+        """End the connection below TLS, whose own end is missing then (RFC 8446 §6.1)."""
+        self._writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+
     async def silence(self) -> None:
         """Say nothing until the client goes or the test ends."""
         await asyncio.Event().wait()
@@ -76,11 +81,11 @@ class ScriptedUpstream:
         self.at_second_request: Script | None = None
         self._server: asyncio.Server | None = None
         self._lines: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._tls: ssl.SSLContext | None = None
+        self.tls: ssl.SSLContext | None = None
         self._scheme, self._port = "http", 0
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+        self.tls = tls
         self._scheme = "https" if tls else "http"
         self._server = await asyncio.start_server(self._met, "127.0.0.1", self._port, ssl=tls)
         self._port = self._server.sockets[0].getsockname()[1]
@@ -92,9 +97,9 @@ class ScriptedUpstream:
             task.cancel()
         await asyncio.gather(*self._lines, return_exceptions=True)
 
-    async def restart(self) -> None:
-        """Listen again, on the port of before."""
-        await self.start(self._tls)
+    async def restart(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listen again, on the port of before; with another certificate, where one is given."""
+        await self.start(tls or self.tls)
 
     def hang_up_all(self) -> None:
         """Close all connections, as a server does that has waited long enough."""

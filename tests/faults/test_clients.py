@@ -331,11 +331,15 @@ HALF_CLOSED = {
 }
 
 
-async def test_who_asks_and_says_no_more(index: FakeUpstream, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hot_path", ["true", "false"])
+async def test_who_asks_and_says_no_more(
+    index: FakeUpstream, tmp_path: Path, hot_path: str
+) -> None:
     """A client that closes its side behind the request has its answer, cold and warm, and then
     the connection ends."""
     kept = Kept.of(index, 1, 1000)
-    async with wheelkeep(tmp_path / "cache", "--index-url", index.url) as server:
+    way = {"WHEELKEEP_SERVER__HOT_PATH": hot_path}
+    async with wheelkeep(tmp_path / "cache", "--index-url", index.url, **way) as server:
         for name, question in HALF_CLOSED.items():
             for _ in ("cold", "warm"):
                 reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
