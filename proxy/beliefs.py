@@ -135,6 +135,11 @@ class Beliefs:
         belief = self._held.get(key)
         return await self._lost(key, belief.lost) if belief is not None else None
 
+    def is_lost(self, key: Key, record: PageRecord) -> bool:
+        """Whether it is that record which the store has lost."""
+        belief = self._held.get(key)
+        return belief is not None and belief.lost == record
+
     async def _lost(self, key: Key, gone: PageRecord | None) -> PageRecord | None:
         """What is gone from the store, unless it was purged. An absence is no loss."""
         if gone is None or gone.etag is None:

@@ -327,6 +327,10 @@ class Catalog:
             raise ProjectNotFound(project)
         if content is None:
             raise StoreUnavailable("page store", f"it lost the page of {project} just now")
+        if self._cache.is_lost(upstream, project, answer.record):
+            _, body = await self._named(content)
+            packed = await asyncio.to_thread(pack, body)
+            self._cache.give_back(upstream, project, answer.record, packed)
         part = await self._judged(upstream, project, answer.record, content, answer.journey)
         return replace(part, kept=answer.kept)
 

@@ -17,13 +17,13 @@ from cachetools import LRUCache
 
 from proxy.beliefs import Belief, Beliefs, Key
 from proxy.errors import StoreUnavailable
-from proxy.storage.pages import PageRecord, PageStore
+from proxy.storage.pages import PageRecord, PageStore, was_forgotten
 from proxy.telemetry import Telemetry
 
 _OWED_BYTES = 32 << 20
 _OVERHEAD_BYTES = 1 << 10
 _AGAIN_SECONDS = 0.5
-_SELDOM_SECONDS = 4.0
+_SELDOM_SECONDS = 2.0
 """Until what is owed is tried again, the first time and after many."""
 
 _Debt = tuple[PageRecord, bytes | None]
@@ -99,7 +99,8 @@ class Keeping:
             task.cancel()
         await asyncio.gather(*self._tasks, *paying, return_exceptions=True)
 
-    def _owe(self, key: Key, record: PageRecord, body: bytes | None) -> None:
+    def owe(self, key: Key, record: PageRecord, body: bytes | None) -> None:
+        """Write a record as soon as that can be, and nothing newer is known, and no purge."""
         earlier = self._owed.pop(key, None)
         if body is None and earlier is not None and earlier[0].etag == record.etag:
             body = earlier[1]  # upstream has said that it is the same
@@ -117,11 +118,13 @@ class Keeping:
             for key, debt in list(self._owed.items()):
                 try:
                     known = await self._store.record(*key)
+                    fetched_at = debt[0].stamp.fetched_at
+                    is_forgotten = await was_forgotten(self._store, *key, fetched_at)
                 except StoreUnavailable:
                     break  # that is known, and was counted
                 is_newer = known is None or known.stamp.fetched_at < debt[0].stamp.fetched_at
-                # Else it was deleted meanwhile, or something newer is owed.
-                if is_newer and self._owed.get(key) is debt:
+                # Else it was deleted here meanwhile, or something newer is owed.
+                if is_newer and not is_forgotten and self._owed.get(key) is debt:
                     try:
                         await self._store.write(*key, *debt)
                     except StoreUnavailable:
@@ -144,7 +147,7 @@ class Keeping:
             self._owed.pop(key, None)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
-            self._owe(key, record, body)
+            self.owe(key, record, body)
 
     def _has_written(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._under_way.get(key) is task:

@@ -368,6 +368,17 @@ class PageCache(Generic[Content]):
         """Keep a record, and its body where that is new. A store that is away is no failure."""
         await self._keeping.write((upstream.name, project), record, body)
 
+    def is_lost(self, upstream: Upstream, project: ProjectName, record: PageRecord) -> bool:
+        """Whether the store had that record and has lost it, and is not owed it by now."""
+        key = (upstream.name, project)
+        return self._beliefs.is_lost(key, record) and self._keeping.owed(key, in_need=True) is None
+
+    def give_back(
+        self, upstream: Upstream, project: ProjectName, record: PageRecord, body: bytes
+    ) -> None:
+        """Have the store keep what it has lost, behind the answer: others may need it."""
+        self._keeping.owe((upstream.name, project), record, body)
+
     async def forget(self, project: ProjectName | None, indexes: list[str]) -> int:
         """Forget the project's pages, or all; say how many. Raises `StoreUnavailable`."""
         if project is None:

@@ -10,10 +10,12 @@ from benchmarks.steady import Point, trend
 
 _NOTICED_SECONDS = 1.0
 """How far from the moment of a kill its consequences may be: signals and clocks take time."""
+_CROSSED_SECONDS = 0.5
+"""For so long a worker believes what it knows of a page without a look at the store."""
 _RENEWAL_SECONDS = 40.0
 """How long workers that were asked to finish may take: a connection that rests may end then."""
-_REDIS_NOTICED_SECONDS = 6.0
-"""How long after Redis is back workers may not ask it yet."""
+_REDIS_NOTICED_SECONDS = 9.0
+"""How long after Redis is back workers may not ask it yet, nor have given it what they owe."""
 _SHARE = 0.1
 _FULL_SINCE = 2 / 3
 """From when on what wheelkeep remembers is full: most projects are asked for now and then only."""
@@ -62,6 +64,8 @@ def _weigh_failure(problem: Problem, events: Sequence[Event]) -> Weight:
     if problem.seen_at is None:
         return Weight.UPSTREAM
     if problem.kind == PAGE and not problem.is_same_connection:
+        if abs(problem.ended - problem.seen_at) < _CROSSED_SECONDS:
+            return Weight.UPSTREAM  # the good answer was just on its way from another worker
         # Files are on disk. Pages are in Redis, and in the memory of the workers that had them.
         for away, back, was_emptied in redis_absences(events):
             noticed = back + _REDIS_NOTICED_SECONDS

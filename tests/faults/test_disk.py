@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.fakes import FakeUpstream, eventually, gated
-from tests.faults.processes import Kept, get, is_looked_at
+from tests.faults.processes import Kept, get, is_alive, is_looked_at
 from tests.servers import children_of, wheelkeep
 
 SMALL = 12_000_000
@@ -108,6 +108,35 @@ async def test_a_disk_that_takes_nothing(
         index.down_with = 503
         await kept.are_had(server)
         assert b"blob store" in (await get(f"{server.url}/"))[1]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_stop_while_it_is_full(index: FakeUpstream, small_disk: Path, workers: str) -> None:
+    """Whoever is being served is served to the end; what was kept before is there at the start."""
+    kept = Kept.of(index, 2, 300_000)
+    content, gate = os.urandom(3_000_000), asyncio.Event()
+    sha256 = index.add("large", "large-1.0.tar.gz", content)
+    path = index.path_of("large-1.0.tar.gz")
+    index.handlers[path] = gated(content, 1_000_000, gate)
+    cache = small_disk / "cache"
+    flags = ("--index-url", index.url, "--workers", workers)
+    async with wheelkeep(cache, *flags) as server:
+        await kept.are_had(server, "project0")
+        mend = fills(small_disk, ())
+        last = asyncio.ensure_future(get(f"{server.url}/files/large/{sha256}/large-1.0.tar.gz"))
+        await index.until_asked(path)
+        await kept.are_had(server, "project1")
+        group = [server.process.pid, *children_of(server.process.pid)]
+        server.process.terminate()
+        await asyncio.sleep(0.5)
+        gate.set()
+        assert await last == (200, content)
+        assert await asyncio.wait_for(server.process.wait(), 60) == 0
+        assert not any(is_alive(pid) for pid in group)
+    index.down_with = 503
+    async with wheelkeep(cache, *flags) as server:
+        await kept.are_had(server, "project0")
+    mend()
 
 
 async def test_a_disk_that_fills_in_the_middle_of_a_file(

@@ -378,8 +378,19 @@ async def test_it_loses_what_it_had_while_the_index_is_down(
             await kept.are_had(server)
         index.down_with = 503
         await client.flushall()
+        await a_moment(1)  # after which each page is looked up again
         for server in (one, two) * 2:
             assert await kept.are_had(server) < LONGEST_SECONDS
+
+        async def is_given_back() -> bool:
+            keys = await client.keys("page:pypi:*"), await client.keys("body:*")
+            return [len(found) for found in keys] == [len(kept.contents)] * 2
+
+        await eventually(is_given_back)
+        # One that has nothing of it in memory has it from there.
+        async with wheelkeep(tmp_path / "three", *flags) as other:
+            for project in kept.contents:
+                assert (await get(f"{other.index_url}{project}/"))[0] == 200
         async with session.delete(f"{one.url}/cache/{purged}") as answer:
             assert answer.status == 200
         for server in (one, two):
