@@ -25,7 +25,7 @@ import aiohttp
 from yarl import URL
 
 from proxy.breaker import Breaker
-from proxy.connections import Connector
+from proxy.connector import Connector
 from proxy.errors import FileGone, StoreUnavailable
 from proxy.storage.blobs import BlobKey
 from proxy.transport import USER_AGENT, Fetch, FileStream, byte_range, content_range

@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractResolver
 from cachetools import LRUCache
 from yarl import URL
 
-from proxy.connections import PER_HOST, Connector
+from proxy.connector import PER_HOST, Connector
 from proxy.credentials import Credentials
 from proxy.errors import ConfigError, UpstreamError
 from proxy.reach import GuardingResolver, Reach, origin_of
