@@ -123,7 +123,9 @@ class Beliefs:
         if newer is not None and newer is not belief and newer.holds(time.monotonic()):
             return newer.record
         gone = None if belief is None or record is not None else belief.record or belief.lost
-        self._believe(key, record, is_unchanged).lost = await self._lost(key, gone)
+        # Believed before that is looked up: meanwhile something newer may come in.
+        believed = self._believe(key, record, is_unchanged)
+        believed.lost = await self._lost(key, gone)
         return record
 
     async def recall_lost(self, key: Key) -> PageRecord | None:
