@@ -44,6 +44,8 @@ _INNER_NAMES = (
     "_waiter",
 )
 """What this module knows of aiohttp's protocol, and aiohttp has promised to nobody."""
+_MOST_IN_A_ROW = 64
+"""Answers to one client; one that sends thousands at once must not keep all others waiting."""
 
 
 def missing_names() -> list[str]:
@@ -57,6 +59,7 @@ class HotProtocol(Connection):
     __slots__ = (
         "_answers",
         "_client",
+        "_has_stepped_back",
         "_held",
         "_is_foreign",
         "_line",
@@ -66,6 +69,8 @@ class HotProtocol(Connection):
         super().__init__(manager, **options)
         self._answers = answers
         self._held = b""
+        self._has_stepped_back = False
+        """Whether what is held waits for others, and not for the rest of a head."""
         self._is_foreign = False
         self._client: str | None = None
         self._line: Line | None = None
@@ -79,14 +84,19 @@ class HotProtocol(Connection):
             data, self._held = self._held + data, b""
         elif self._is_answered(data):  # nearly always it is one head, and a whole one
             return
-        at = 0
+        at = answered = 0
         while at < len(data):
             end = data.find(END, at) + len(END)
             if end < len(END):
                 self._hold(data[at:])
                 return
             head = data[at:end]
-            if not self._is_answered(head):
+            if self._is_answered(head):
+                answered += 1
+                if answered == _MOST_IN_A_ROW and end < len(data):
+                    self._let_others_go_first(data[end:])
+                    return
+            else:
                 if self.transport is None or self.transport.is_closing():
                     return  # the client is gone: what was just written has told
                 end = _end_of_plain_heads(data, at)
@@ -102,6 +112,22 @@ class HotProtocol(Connection):
         if self._line is not None:
             self._line.close()
         super().connection_lost(exc)
+
+    def _let_others_go_first(self, rest: bytes) -> None:
+        """Come back to it when other connections had their turn; no more is read until then."""
+        self._held = rest
+        self._has_stepped_back = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        held, self._held, self._has_stepped_back = self._held, b"", False
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.data_received(held)
+        if self.transport is not None and not (self._has_stepped_back or self._reading_paused):
+            self.transport.resume_reading()
 
     def _hold(self, beginning: bytes) -> None:
         """Wait for the rest of a head, where this may become one."""

@@ -5,7 +5,7 @@ import contextlib
 import inspect
 import json
 import re
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -253,6 +253,37 @@ async def test_a_client_that_has_said_all_gets_its_answers(
         answers = _told(await client.rest())
 
     assert len(answers) == count
+
+
+async def test_who_asks_a_thousand_times_at_once_lets_others_go_first(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Now and then, and has all its answers nevertheless, half-closed too."""
+    count = 1000
+    await both.warm(get(PAGE))
+    rounds, given = [0], Counter[int]()
+    answer = ReadyAnswers.answer
+
+    def noting(*asked: object) -> object:
+        given[rounds[0]] += 1
+        return answer(*asked)  # type: ignore[arg-type]
+
+    async def go_round() -> None:
+        while True:
+            rounds[0] += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(ReadyAnswers, "answer", noting)
+    going = asyncio.ensure_future(go_round())
+    async with connection(both.hot) as client:
+        client.writer.write(get(PAGE) * count + get(PAGE)[:10])
+        client.writer.write(get(PAGE)[10:])
+        client.writer.write_eof()
+        answers = _told(await client.rest())
+    going.cancel()
+
+    assert len(answers) == both.counted.given == count + 1
+    assert max(given.values()) <= 2 * 64
 
 
 async def test_a_client_that_says_nothing_and_leaves(both: Both) -> None:
