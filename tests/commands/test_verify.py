@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
@@ -50,6 +51,8 @@ async def kept(make_proxy: MakeProxy, upstream: FakeUpstream, **settings: str) -
 
     upstream.add("demo", "demo-1.0-py3-none-any.whl", wheel("demo", "1.0"))
     upstream.handlers["/pypi/demo/json"] = document
+    # Its log would stand in what a command says, where the last line of it comes late.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     proxy = await make_proxy(**settings)
     page = await (await proxy.get("/simple/demo/", headers={"Accept": JSON})).json()
     url = page["files"][0]["url"]
