@@ -64,8 +64,8 @@ def _weigh_failure(problem: Problem, events: Sequence[Event]) -> Weight:
     if problem.seen_at is None:
         return Weight.UPSTREAM
     if problem.kind == PAGE and not problem.is_same_connection:
-        if abs(problem.ended - problem.seen_at) < _CROSSED_SECONDS:
-            return Weight.UPSTREAM  # the good answer was just on its way from another worker
+        if problem.begun <= problem.seen_at and problem.ended - problem.seen_at < _CROSSED_SECONDS:
+            return Weight.UPSTREAM  # another worker had its answer while this one gave up
         # Files are on disk. Pages are in Redis, and in the memory of the workers that had them.
         for away, back, was_emptied in redis_absences(events):
             noticed = back + _REDIS_NOTICED_SECONDS

@@ -132,7 +132,8 @@ async def test_a_failure_after_a_good_answer_is_noticed(met: Met) -> None:
     problems = await met(lie)
     assert problems
     assert all(problem.what is What.FAILED for problem in problems)
-    assert all(weigh(problem, []) is Weight.BROKEN for problem in problems)
+    weights = {weigh(problem, []) for problem in problems}
+    assert Weight.BROKEN in weights <= {Weight.BROKEN, Weight.UPSTREAM}, "some answers may cross"
 
 
 async def test_an_answer_that_is_cut_is_noticed(met: Met) -> None:

@@ -39,10 +39,11 @@ def test_a_page_that_redis_had_is_not_at_hand_while_redis_is_away() -> None:
 
 def test_answers_of_two_workers_may_cross() -> None:
     """What one has just been told, the other does not know yet."""
-    crossed = replace(FAILED, seen_at=FAILED.ended - 0.1)
+    crossed = replace(FAILED, begun=AT - 5, ended=AT, seen_at=AT - 0.1)
     assert weigh(crossed, []) is Weight.UPSTREAM
     assert weigh(replace(crossed, is_same_connection=True), []) is Weight.BROKEN
-    assert weigh(replace(crossed, seen_at=FAILED.ended - 1), []) is Weight.BROKEN
+    assert weigh(replace(crossed, seen_at=AT - 1), []) is Weight.BROKEN
+    assert weigh(replace(crossed, begun=AT - 0.05), []) is Weight.BROKEN
 
 
 def test_what_redis_has_forgotten_is_not_at_hand_until_it_was_seen_again() -> None:
