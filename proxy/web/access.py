@@ -5,6 +5,8 @@ request in its `Note`; the middleware says it in the log, in the metrics and in
 `Cache-Status`.
 """
 
+import asyncio
+import gc
 import os
 import re
 import secrets
@@ -218,6 +220,9 @@ async def _answer(
             cut(request)
         sorry = ProxyError(f"Something went wrong here; the log has it under {note.request_id}.")
         response = _refusal(note, sorry)
+        if isinstance(problem, MemoryError):
+            # The failure and the frames that it passed hold each other, and all that was too much.
+            asyncio.get_running_loop().call_soon(gc.collect)
     if not response.prepared:
         response.headers.setdefault("Cache-Status", note.journey.cache_status)
         response.headers.setdefault("X-Request-Id", note.request_id)
