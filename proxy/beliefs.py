@@ -123,35 +123,32 @@ class Beliefs:
         if newer is not None and newer is not belief and newer.holds(time.monotonic()):
             return newer.record
         gone = None if belief is None or record is not None else belief.record or belief.lost
-        # Believed before that is looked up: meanwhile something newer may come in.
-        believed = self._believe(key, record, is_unchanged)
-        believed.lost = await self._lost(key, gone)
+        self._believe(key, record, is_unchanged).lost = gone
+        if gone is not None:
+            await self.recall_lost(key)
         return record
 
     async def recall_lost(self, key: Key) -> PageRecord | None:
         """A record that the store has lost, for want of anything better.
 
-        One that was purged is none. Only a purge that the store has lost as well, before it was
-        looked at again, is not known of.
+        One that was purged is none, nor is an absence. Only a purge that the store has lost as
+        well, before it was looked at again, is not known of.
         """
         belief = self._held.get(key)
-        return await self._lost(key, belief.lost) if belief is not None else None
+        lost = belief.lost if belief is not None else None
+        if belief is None or lost is None:
+            return None
+        try:
+            if lost.etag is None or await was_forgotten(self._store, *key, lost.stamp.fetched_at):
+                belief.lost = None
+        except StoreUnavailable as problem:  # memory is all there is
+            self._telemetry.store_failed("pages", problem)
+        return belief.lost
 
     def is_lost(self, key: Key, record: PageRecord) -> bool:
         """Whether it is that record which the store has lost."""
         belief = self._held.get(key)
         return belief is not None and belief.lost == record
-
-    async def _lost(self, key: Key, gone: PageRecord | None) -> PageRecord | None:
-        """What is gone from the store, unless it was purged. An absence is no loss."""
-        if gone is None or gone.etag is None:
-            return None
-        try:
-            if await was_forgotten(self._store, *key, gone.stamp.fetched_at):
-                return None
-        except StoreUnavailable as problem:  # memory is all there is
-            self._telemetry.store_failed("pages", problem)
-        return gone
 
     def put(self, key: Key, record: PageRecord) -> Belief:
         """Believe a record that is about to be written to the store.
