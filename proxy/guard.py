@@ -29,7 +29,7 @@ from proxy.traces import Span
 from proxy.transport import worth_another_try
 from proxy.upstream import NewPage, Unchanged
 
-ATTEMPTS = 3
+_ATTEMPTS = 3
 _REMEMBERED_BREAKERS = 64
 
 Ask = Callable[[], Awaitable[Unchanged | NewPage]]
@@ -94,7 +94,7 @@ class Guard:
     async def _retrying(deadline: float, ask: Ask, span: Span) -> Unchanged | NewPage:
         async for attempt in stamina.retry_context(
             on=partial(worth_another_try, longest_wait=deadline),
-            attempts=ATTEMPTS,
+            attempts=_ATTEMPTS,
             timeout=deadline,
             wait_initial=0.1,
             wait_max=1.0,

@@ -7,6 +7,7 @@ and receive from the public one.
 import asyncio
 import hashlib
 import json
+import sqlite3
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -61,6 +62,18 @@ class Clock:
 
     def advance(self, **by: float) -> None:
         self.time += timedelta(**by)
+
+
+def connections_made(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """All connections that are made to databases from now on."""
+    connect, made = sqlite3.connect, list[sqlite3.Connection]()
+
+    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        made.append(connect(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    return made
 
 
 class FakeUpstream:

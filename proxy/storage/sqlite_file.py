@@ -140,7 +140,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def is_damage(problem: BaseException | None) -> bool:
+def _is_damage(problem: BaseException | None) -> bool:
     """Whether SQLite found the file to be no database, or no longer."""
     return _code_of(problem) in _DAMAGED
 
@@ -209,7 +209,7 @@ class _Connection:
             try:
                 return work(connection)
             except sqlite3.Error as problem:
-                if is_damage(problem):
+                if _is_damage(problem):
                     self._drop()
                     self._set_aside(self._number, problem)
                 raise
@@ -291,7 +291,7 @@ class _OtherVersion(sqlite3.DatabaseError):
 def _is_not_ours(problem: Exception) -> bool:
     """Whether the file is another thing than what belongs there."""
     is_other = isinstance(problem, _OtherVersion | IsADirectoryError)
-    return is_other or is_damage(problem) or "no such column" in str(problem)
+    return is_other or _is_damage(problem) or "no such column" in str(problem)
 
 
 def _code_of(problem: BaseException | None) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -199,17 +199,27 @@ class FileHandlers:
         sha256: str | None,
         filename: str,
         index: str | None,
-        **again: Any,
+        *,
+        look_again: bool = False,
+        gone: str | None = None,
     ) -> tuple[Listed, str]:
         """The listed file, and what is asked for beside it: "", ".metadata" or ".asc".
 
-        `again` is what `Catalog.file` should ask upstream for once more.
+        See `Catalog.file` for when upstream is asked once more.
         """
+        find = partial(
+            self._catalog.file,
+            project,
+            sha256=sha256,
+            index=index,
+            look_again=look_again,
+            gone=gone,
+        )
         for beside in (SUFFIX, _SIGNATURE):
             stem = filename.removesuffix(beside)
             if stem == filename:
                 continue
-            listed = await self._catalog.file(project, stem, sha256, index, **again)
+            listed = await find(stem)
             file = listed.file
             # What a page has claimed is never "not found", also where it could not be made.
             is_claimed = file.core_metadata is not None or file.made_metadata is not None
@@ -217,8 +227,7 @@ class FileHandlers:
             if not offered:
                 raise FileNotListed(project, filename)
             return listed, beside
-        listed = await self._catalog.file(project, filename, sha256, index, **again)
-        return listed, ""
+        return await find(filename), ""
 
     async def _kept(
         self, project: ProjectName, sha256: str | None, filename: str, problem: ProxyError

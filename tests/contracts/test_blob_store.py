@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from proxy.simple.model import ProjectName
 from proxy.storage.blobs import BlobKey, DiskBlobs
 from proxy.storage.eviction import Eviction
 from proxy.storage.ledger import Ledger, Row
+from tests.fakes import connections_made
 
 SIX = ProjectName("six")
 NAME = "six-1.0.tar.gz"
@@ -129,13 +129,7 @@ def test_no_row_is_lost_whose_blob_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is on the disk when it counts as written (SQLite's `synchronous`: 2 is FULL)."""
-    connect, made = sqlite3.connect, []
-
-    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        made.append(connect(*arguments, **options))
-        return made[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", noted)
+    made = connections_made(monkeypatch)
     keep(opened(tmp_path, ROOM), b"content")
 
     assert [one.execute("PRAGMA synchronous").fetchone() for one in made] == [(2,)]

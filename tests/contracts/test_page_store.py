@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import fakeredis
 import pytest
@@ -20,7 +19,7 @@ from proxy.storage.pages import ROOT_LIST, FoundNames, PageRecord, PageStore
 from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.storage.redis_client import RedisClient
-from tests.fakes import eventually
+from tests.fakes import connections_made, eventually
 from tests.servers import RedisServer
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
@@ -218,13 +217,7 @@ async def test_sqlite_is_not_damaged_by_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its log of writes is synced before it goes into the file (`synchronous`: 1 is NORMAL)."""
-    connect, made = sqlite3.connect, []
-
-    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        made.append(connect(*arguments, **options))
-        return made[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", noted)
+    made = connections_made(monkeypatch)
     store = await SqlitePages.open(tmp_path / "pages.sqlite", KEEP)
     await store.write("pypi", SIX, record("e1"), b"body")
 

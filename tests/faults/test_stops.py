@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -33,18 +33,31 @@ ENDS_WITHIN = 30.0
 """Seconds, on a slow machine; the grace and what it takes to close."""
 
 
+def large_file(index: FakeUpstream, gate: asyncio.Event) -> str:
+    """The path of a file whose end waits for the gate."""
+    sha256 = index.add("large", NAME, CONTENT)
+    index.handlers[index.path_of(NAME)] = gated(CONTENT, 1_000_000, gate)
+    return f"/files/large/{sha256}/{NAME}"
+
+
+@asynccontextmanager
+async def sending(
+    index: FakeUpstream, cache: Path, workers: str, gate: asyncio.Event
+) -> AsyncIterator[tuple[Wheelkeep, "asyncio.Future[tuple[int, bytes]]"]]:
+    """A server, and somebody who has a file from it until the gate opens."""
+    path = large_file(index, gate)
+    async with wheelkeep(cache, "--index-url", index.url, "--workers", workers) as server:
+        had = asyncio.ensure_future(get(server.url + path))
+        await index.until_asked(index.path_of(NAME))
+        yield server, had
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_under_load(index: FakeUpstream, tmp_path: Path, workers: str) -> None:
     """Hot, cold and slow: nobody who was let in gets half of anything; then it ends with 0."""
-    kept = Kept.of(index, 30, 20_000)
-    sha256 = index.add("large", NAME, CONTENT)
-    gate = asyncio.Event()
-    index.handlers[index.path_of(NAME)] = gated(CONTENT, 1_000_000, gate)
-    flags = ("--index-url", index.url, "--workers", workers)
-    async with wheelkeep(tmp_path / "cache", *flags) as server:
+    kept, gate = Kept.of(index, 30, 20_000), asyncio.Event()
+    async with sending(index, tmp_path / "cache", workers, gate) as (server, slow):
         await kept.are_had(server, "project0")
-        slow = asyncio.ensure_future(get(f"{server.url}/files/large/{sha256}/{NAME}"))
-        await index.until_asked(index.path_of(NAME))
         refused = 0
 
         async def load(projects: list[str]) -> None:
@@ -72,15 +85,9 @@ async def test_under_load(index: FakeUpstream, tmp_path: Path, workers: str) -> 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_who_comes_late(index: FakeUpstream, tmp_path: Path, workers: str) -> None:
     """While the last ones finish, who comes is answered or refused, and never let in and lost."""
-    kept = Kept.of(index, 1, 20_000)
-    sha256 = index.add("large", NAME, CONTENT)
-    gate = asyncio.Event()
-    index.handlers[index.path_of(NAME)] = gated(CONTENT, 1_000_000, gate)
-    flags = ("--index-url", index.url, "--workers", workers)
-    async with wheelkeep(tmp_path / "cache", *flags) as server:
+    kept, gate = Kept.of(index, 1, 20_000), asyncio.Event()
+    async with sending(index, tmp_path / "cache", workers, gate) as (server, last):
         await kept.are_had(server, "project0")
-        last = asyncio.ensure_future(get(f"{server.url}/files/large/{sha256}/{NAME}"))
-        await index.until_asked(index.path_of(NAME))
 
         async def come() -> list[bytes]:
             # With bare sockets: what is built upon them may try again by itself.
@@ -107,8 +114,7 @@ async def test_who_comes_late(index: FakeUpstream, tmp_path: Path, workers: str)
 
 async def test_what_is_under_way_ends_with_it(index: FakeUpstream, tmp_path: Path) -> None:
     """A question and a fill whose clients are gone end before what they stand on is closed."""
-    sha256 = index.add("large", NAME, CONTENT)
-    index.handlers[index.path_of(NAME)] = gated(CONTENT, 1_000_000, asyncio.Event())
+    path = large_file(index, asyncio.Event())
     indexes = [{"name": "pypi", "url": index.url}]
     settings = load(flags={"cache": {"dir": str(tmp_path / "cache")}, "index": indexes})
 
@@ -118,7 +124,7 @@ async def test_what_is_under_way_ends_with_it(index: FakeUpstream, tmp_path: Pat
 
     async with application(settings) as app:
         async with TestClient(TestServer(app)) as client:
-            file = asyncio.ensure_future(client.get(f"/files/large/{sha256}/{NAME}"))
+            file = asyncio.ensure_future(client.get(path))
             await index.until_asked(index.path_of(NAME))
             index.gate = asyncio.Event()
             page = asyncio.ensure_future(client.get("/simple/other/"))
