@@ -28,7 +28,8 @@ class Scoreboard:
     def __init__(self, slots: int) -> None:
         self._count = slots * _PLACES_FOR_EACH_SLOT
         self._deaths_at = self._count * _CELL_BYTES
-        self._memory = mmap.mmap(-1, self._deaths_at + _NUMBER.size)
+        self._beats_at = self._deaths_at + _NUMBER.size
+        self._memory = mmap.mmap(-1, self._beats_at + self._count * _NUMBER.size)
         self.started_at = datetime.now(UTC)
 
     def __repr__(self) -> str:
@@ -48,6 +49,18 @@ class Scoreboard:
     def note_death(self) -> None:
         """A worker has died. For the supervisor alone."""
         _NUMBER.pack_into(self._memory, self._deaths_at, self.deaths + 1)
+
+    def beat(self, at: int) -> None:
+        """The worker of the cell moves."""
+        _NUMBER.pack_into(self._memory, self._beat_at(at), self.beats(at) + 1)
+
+    def beats(self, at: int) -> int:
+        """How many times the workers that had the cell have told that they move."""
+        (beats,) = _NUMBER.unpack_from(self._memory, self._beat_at(at))
+        return int(beats)
+
+    def _beat_at(self, at: int) -> int:
+        return self._beats_at + at * _NUMBER.size
 
     def write(self, at: int, data: bytes) -> None:
         """Put it in place of what the cell holds. Raises `ValueError` where it is too large."""
@@ -97,6 +110,14 @@ class Cell:
     def read(self) -> bytes:
         """What stands here, from whoever had the place before."""
         return self._board.read(self._at)
+
+    def beat(self) -> None:
+        """The worker that has this place moves."""
+        self._board.beat(self._at)
+
+    def beats(self) -> int:
+        """How many times it was told that; also by whoever had the place before."""
+        return self._board.beats(self._at)
 
     @property
     def is_first(self) -> bool:

@@ -22,6 +22,7 @@ from proxy.access_log import AccessLog
 from proxy.app import READY_ANSWERS, application
 from proxy.draining import Draining
 from proxy.errors import ConfigError, PortTaken
+from proxy.pulse import beating
 from proxy.scoreboard import Cell
 from proxy.settings import Policy, Server, Settings
 from proxy.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Certificate
@@ -85,7 +86,10 @@ async def serve(
         loop.add_reader(parent, stop.set)
     certificate = Certificate.of(settings.server)
     addresses = [one.getsockname()[:2] for one in sockets]
-    async with application(settings, listening=addresses, access_log=access_log, cell=cell) as app:
+    async with (
+        _beating(cell),
+        application(settings, listening=addresses, access_log=access_log, cell=cell) as app,
+    ):
         answers = app[READY_ANSWERS]
         draining = Draining(answers)
         app.on_response_prepare.append(draining.on_prepare)
@@ -143,6 +147,19 @@ def runner_of(app: web.Application, server: Server, **options: Any) -> web.AppRu
     if not server.hot_path:
         return ConnectionRunner(app, **options)
     return HotRunner(app, app[READY_ANSWERS], **options)
+
+
+@asynccontextmanager
+async def _beating(cell: Cell | None) -> AsyncIterator[None]:
+    """Tell the supervisor, where there is one, that this process moves."""
+    if cell is None:
+        yield
+        return
+    telling = asyncio.create_task(beating(cell.beat))
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Several processes on one port: started, replaced when they die, renewed on SIGHUP.
+"""Several processes on one port: started, replaced when they die or hang, renewed on SIGHUP.
 
 Each worker has a listening socket of its own on the shared address, and the supervisor holds
 all of them open. So a connection that waits in the queue of a worker that died is answered by
@@ -24,7 +24,8 @@ import structlog
 from proxy.access_log import AccessLog
 from proxy.app import prepare_cache
 from proxy.errors import ConfigError
-from proxy.scoreboard import Scoreboard
+from proxy.pulse import LOOK_SECONDS, SILENT_LOOKS, Pulse
+from proxy.scoreboard import Cell, Scoreboard
 from proxy.server import GRACE_SECONDS, listen, run, serve
 from proxy.settings import Settings
 
@@ -92,6 +93,9 @@ class Supervisor:
         self._renewal: _Renewal | None = None
         self._alive: set[int] = set()
         """All processes that were started and have not ended, also those asked to finish."""
+        self._pulses: dict[int, Pulse] = {}
+        """Of all of these."""
+        self._look_at = 0.0
         self._due: dict[int, float] = {}
         self._failures: dict[int, int] = {}
         # A worker whose supervisor is gone reads the end of this pipe.
@@ -119,35 +123,38 @@ class Supervisor:
                 if status > 0 and pid in first:
                     self._stop()
                     return status  # it could not even begin, and has said why
+            self._kill_those_that_hang()
             self._replace()
             self._go_on_with_renewal()
 
     def _wait(self, wake_up: int) -> None:
         """Until a signal arrives, a new worker answers or dies, or something is due."""
-        watched, moments = [wake_up], list(self._due.values())
+        watched, moments = [wake_up], [self._look_at, *self._due.values()]
         if self._renewal is not None:
             watched += [one.ready for one in self._renewal.workers.values() if not one.is_settled]
             moments.append(self._renewal.deadline)
-        due = min(moments, default=None)
-        select.select(watched, [], [], due and max(0.0, due - time.monotonic()))
+        select.select(watched, [], [], max(0.0, min(moments) - time.monotonic()))
 
     # --- workers --------------------------------------------------------------------------
 
     def _fork(self, slot: int, settings: Settings) -> _Worker:
         readable, writable = os.pipe()
+        cell = self._scoreboard.cell(slot, self._generation)
+        pulse = Pulse(cell.beats)
         # A signal must not meet the new process while it still has our handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
             os.close(readable)
             os.close(self._held_open)
-            os._exit(self._work(slot, settings, writable))
+            os._exit(self._work(slot, settings, cell, writable))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(writable)
         self._alive.add(pid)
+        self._pulses[pid] = pulse
         return _Worker(pid, readable)
 
-    def _work(self, slot: int, settings: Settings, ready: int) -> int:
+    def _work(self, slot: int, settings: Settings, cell: Cell, ready: int) -> int:
         """In the worker: serve, and give back the exit status."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -165,7 +172,6 @@ class Supervisor:
 
         try:
             sockets = self._sockets[slot]
-            cell = self._scoreboard.cell(slot, self._generation)
             serving = serve(
                 settings, sockets, self._access_log, cell=cell, ready=tell, parent=self._watched
             )
@@ -188,6 +194,7 @@ class Supervisor:
         slots = {worker.pid: slot for slot, worker in self._workers.items()}
         for pid, status in _ended():
             self._alive.discard(pid)
+            del self._pulses[pid]
             slot = slots.get(pid)
             if slot is None:
                 continue  # it was asked to finish, or belongs to a renewal
@@ -205,6 +212,17 @@ class Supervisor:
                 pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2 ** min(failures, 10))
                 self._due[slot] = time.monotonic() + pause
                 yield pid, status
+
+    def _kill_those_that_hang(self) -> None:
+        """They end as any that dies: whoever is in their queue is answered by the next."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        for pid, pulse in self._pulses.items():
+            if pulse.is_lost():
+                seconds = round(SILENT_LOOKS * LOOK_SECONDS)
+                self._log.error("worker hangs, and is killed", pid=pid, silent_seconds=seconds)
+                _tell(pid, signal.SIGKILL)
 
     def _replace(self) -> None:
         for slot, moment in list(self._due.items()):

@@ -200,13 +200,15 @@ class Wheelkeep:
 _IN_A_HURRY = """
 import proxy.cli
 import proxy.commands.serve
+import proxy.supervisor
 
 proxy.tls.LOOK_SECONDS = 0.1
+proxy.supervisor.LOOK_SECONDS = 1.0
 proxy.server.HANDSHAKE_SECONDS = 1
 proxy.cli.main()
 """
 QUICK = ("-c", _IN_A_HURRY)
-"""wheelkeep that looks at its certificate all the time, and has little patience."""
+"""wheelkeep that looks at its certificate and its workers all the time, and has little patience."""
 
 
 @asynccontextmanager

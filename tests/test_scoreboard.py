@@ -35,6 +35,18 @@ def test_a_renewed_worker_has_a_place_of_its_own() -> None:
     assert (new.read(), new.others()) == (b"", [b"old"])
 
 
+def test_beats_are_of_one_place() -> None:
+    board = Scoreboard(slots=2)
+    one, other = (board.cell(slot, generation=0) for slot in range(2))
+    one.write(b"counted")
+    one.beat()
+    one.beat()
+    other.beat()
+
+    assert (one.beats(), other.beats()) == (2, 1)
+    assert (one.read(), board.deaths) == (b"counted", 0)
+
+
 def test_what_another_process_writes_is_seen() -> None:
     board = Scoreboard(slots=2)
     child = os.fork()

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.fakes import FakeUpstream, a_moment, cut_after, eventually, gated, serving_ranges
-from tests.servers import Wheelkeep, children_of, free_port, wheelkeep
+from tests.servers import QUICK, Wheelkeep, children_of, free_port, wheelkeep
 
 CONTENT = os.urandom(3_000_000)
 NAME = "six-1.0.tar.gz"
@@ -195,6 +195,31 @@ async def test_a_dead_worker_is_replaced(upstream: FakeUpstream, tmp_path: Path)
                 return len(now) == 2 and before[0] not in now
 
             await eventually(is_replaced)
+
+
+async def test_a_worker_that_hangs_is_replaced(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Whoever waits in its queue is answered by the next; who only paused is left alone."""
+    upstream.add("six", NAME)
+    async with wheelkeep(
+        tmp_path / "cache", "--index-url", upstream.url, "--workers", "2", program=QUICK
+    ) as server:
+        hanging, moving = workers_of(server)
+        os.kill(moving, signal.SIGSTOP)
+        await a_moment(2)
+        os.kill(moving, signal.SIGCONT)
+        os.kill(hanging, signal.SIGSTOP)
+        waiting = [asyncio.ensure_future(get(f"{server.index_url}six/")) for _ in range(40)]
+
+        async def is_replaced() -> bool:
+            now = workers_of(server)
+            return len(now) == 2 and hanging not in now
+
+        await eventually(is_replaced)
+        answers = await asyncio.wait_for(asyncio.gather(*waiting), 20)
+
+        assert {status for status, _ in answers} == {200}
+        assert moving in workers_of(server)
+        assert "worker hangs" in server.log.read_text()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
