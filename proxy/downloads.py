@@ -34,6 +34,7 @@ from proxy.errors import (
     StoreUnavailable,
     UpstreamError,
     UpstreamFileMissing,
+    forget_frames,
 )
 from proxy.fill import Download, Fill, PastDisk, Wanted
 from proxy.fleet import Fleet, Search
@@ -267,6 +268,7 @@ class Downloads:
         if self._fills.get(name) is fill:
             del self._fills[name]
         if failure is not None and not fill.is_over:
+            forget_frames(failure)
             fill.fail(failure)
 
     async def _write_or_follow(self, name: str, fill: Fill, upstream: Upstream | None) -> None:

@@ -29,6 +29,22 @@ def without_secrets(text: str) -> str:
     return _QUERY.sub(r"\1", _USER.sub("", text))
 
 
+def forget_frames(problem: BaseException) -> None:
+    """Let go of the frames that it has passed, and of all that these hold; its causes' too.
+
+    What keeps a failure (a task, a retry) often is in a variable of one of these frames. Such a
+    ring, with a page of megabytes in it, stays until the collector comes by, who counts objects and
+    not their sizes.
+    """
+    left, seen = [problem], set()
+    while left:
+        one = left.pop()
+        seen.add(id(one))
+        one.__traceback__ = None
+        reasons = (one.__cause__, one.__context__)
+        left += [reason for reason in reasons if reason is not None and id(reason) not in seen]
+
+
 class ProxyError(Exception):
     """Something went wrong that a client is told about in one sentence."""
 

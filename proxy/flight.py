@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from proxy.errors import ProxyError, forget_frames
 from proxy.traces import NO_TRACES, Place, Traces
 
 Result = TypeVar("Result")
@@ -36,7 +37,11 @@ class Flight(Generic[Result]):
             return running
 
         async def run() -> Result:
-            return await work()
+            try:
+                return await work()
+            except ProxyError as problem:
+                forget_frames(problem)
+                raise
 
         task = asyncio.get_running_loop().create_task(run(), name=f"flight {key!r}")
         self._tasks[key], self._begun[key] = task, self._traces.here()

@@ -21,6 +21,7 @@ from proxy.errors import (
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
+    forget_frames,
 )
 from proxy.settings import Index
 from proxy.simple.model import ProjectName
@@ -75,8 +76,10 @@ class Guard:
         except UpstreamUnavailable as problem:
             self._failed(problem, project, breaker)
             raise
-        except AnswerOfAnother as problem:
+        except (AnswerOfAnother, ProjectNotFound) as problem:
             breaker.succeeded()
+            # The retries keep that one until the collector comes by, and it the frames above.
+            forget_frames(problem)
             raise ProjectNotFound(project) from problem
         except ProxyError as problem:
             breaker.succeeded()

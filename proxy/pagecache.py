@@ -219,10 +219,12 @@ class PageCache(Generic[Content]):
         fresh, and of which there is a sign that upstream has a newer one.
         """
         collapsed = (upstream.name, project) in self._flight
-        task = self.start(upstream, project, refresh, useless, doubted)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if impatient else None):
-                answer = await asyncio.shield(task)
+                # Not by way of a variable: this frame, the task and its failure would form a ring.
+                answer = await asyncio.shield(
+                    self.start(upstream, project, refresh, useless, doubted)
+                )
         except TimeoutError as problem:
             raise UpstreamError(upstream.name, upstream.index.url, "it is slow") from problem
         return replace(answer, journey=replace(answer.journey, collapsed=collapsed))

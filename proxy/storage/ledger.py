@@ -19,8 +19,14 @@ from pathlib import Path
 import stamina
 
 from proxy.errors import StoreUnavailable
-from proxy.storage.locks import FileLock
-from proxy.storage.sqlite_file import is_worth_another_try, number_of, set_aside
+from proxy.storage.sqlite_file import (
+    OtherVersion,
+    is_damage,
+    is_worth_another_try,
+    number_of,
+    remove,
+    set_aside,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blobs (
@@ -202,9 +208,9 @@ class Ledger:
                     self._connection = self._connect()
                 yield self._connection
             except (sqlite3.Error, OSError) as problem:
-                if _is_damage(problem):
+                if _is_not_ours(problem):
                     with suppress(OSError):
-                        self._begin_anew(self._file_id)
+                        self._begin_anew(self._file_id, problem)
                 self._drop()
                 raise StoreUnavailable("blob ledger", f"{self._path}: {problem}") from problem
 
@@ -216,25 +222,16 @@ class Ledger:
         try:
             connection = self._new_connection()
         except sqlite3.Error as problem:
-            if not _is_damage(problem):
+            if not _is_not_ours(problem):
                 raise
-            self._begin_anew(there)
+            self._begin_anew(there, problem)
             connection = self._new_connection()
         self._file_id = number_of(self._path)
         return connection
 
-    def _begin_anew(self, damaged: int | None) -> None:
+    def _begin_anew(self, damaged: int | None, problem: Exception) -> None:
         """Remove that file: what the table said is on the disk too."""
-        held = FileLock.take(self._path.with_name(f"{self._path.name}.lock"))
-        if held is None:
-            return  # another process is at it
-        try:
-            # Or another was: then what is there is the new one.
-            if number_of(self._path) == damaged:
-                for suffix in ("-wal", "-shm", ""):
-                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        finally:
-            held.release()
+        remove(self._path, damaged, f"the blob ledger cannot be used ({problem})")
 
     # Processes that start together are in each other's way for a moment.
     @stamina.retry(on=is_worth_another_try, attempts=50, timeout=_BUSY_SECONDS, wait_max=0.2)
@@ -250,7 +247,7 @@ class Ledger:
             is_new = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if not is_new and version != _VERSION:
-                raise sqlite3.DatabaseError(f"the table has version {version}")
+                raise OtherVersion(f"the table has version {version}")
             # As one transaction: each waits for the disk.
             connection.executescript(
                 f"BEGIN IMMEDIATE; PRAGMA user_version = {_VERSION}; {_SCHEMA} COMMIT;"
@@ -271,6 +268,6 @@ def _values(row: Row) -> tuple[str, int, float, float]:
     return row.path, row.size_bytes, row.used_at, row.used_at
 
 
-def _is_damage(problem: Exception) -> bool:
-    """Whether the file is no database, or no longer: what else goes wrong has its own class."""
-    return type(problem) is sqlite3.DatabaseError
+def _is_not_ours(problem: Exception) -> bool:
+    """Whether the file is another thing than what belongs there."""
+    return isinstance(problem, OtherVersion) or is_damage(problem)

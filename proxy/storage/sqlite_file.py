@@ -29,6 +29,8 @@ _BUSY_SECONDS = 1.0
 """How long something waits to be written while another process holds the file, at the most."""
 _MOST_BEGINNINGS = 20
 _LOOK_SECONDS = 0.05
+_SUFFIXES = ("-wal", "-shm", "")
+"""Of the files of a database: first the log of writes, which another one must not find there."""
 _PRIMARY = 0xFF
 """Of SQLite's result codes: what the error is, without what it was in particular."""
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -41,6 +43,10 @@ _log = logging.getLogger("wheelkeep")
 
 Result = TypeVar("Result")
 _Begin = Callable[[Path, str], sqlite3.Connection]
+
+
+class OtherVersion(sqlite3.DatabaseError):
+    """The tables are of a wheelkeep whose tables are others."""
 
 
 class SqliteFile:
@@ -140,7 +146,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _is_damage(problem: BaseException | None) -> bool:
+def is_damage(problem: BaseException | None) -> bool:
     """Whether SQLite found the file to be no database, or no longer."""
     return _code_of(problem) in _DAMAGED
 
@@ -169,19 +175,35 @@ def set_aside(path: Path, number: int | None, what: str) -> None:
     `what` it is, and why it cannot be used. Other processes may be about to do the same. Raises
     `OSError`.
     """
+    with _as_the_first(path, number) as is_first:
+        if is_first:
+            aside = f"{path.name}.damaged-{int(time.time())}"
+            for suffix in _SUFFIXES:
+                with suppress(FileNotFoundError):
+                    path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+            _log.warning("%s: begun anew, and what was there is called %s", what, aside)
+
+
+def remove(path: Path, number: int | None, what: str) -> None:
+    """Likewise, for a file of which nothing is lost: it is removed."""
+    with _as_the_first(path, number) as is_first:
+        if is_first:
+            for suffix in _SUFFIXES:
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            _log.warning("%s: begun anew", what)
+
+
+@contextmanager
+def _as_the_first(path: Path, number: int | None) -> Iterator[bool]:
+    """Whether the file at that path is still the one with that number, and stays so meanwhile."""
     held = FileLock.take(path.with_name(f"{path.name}.lock"))
     if held is None:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # another process is at it
+        yield False
         return
     try:
-        if number is None or number_of(path) != number:
-            return  # another was first: what is there is the new one
-        aside = f"{path.name}.damaged-{int(time.time())}"
-        # First the log of writes, which another database must not find there.
-        for suffix in ("-wal", "-shm", ""):
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
-        _log.warning("%s: begun anew, and what was there is called %s", what, aside)
+        # Or another was: then what is there is the new one.
+        yield number is not None and number_of(path) == number
     finally:
         held.release()
 
@@ -209,7 +231,7 @@ class _Connection:
             try:
                 return work(connection)
             except sqlite3.Error as problem:
-                if _is_damage(problem):
+                if is_damage(problem):
                     self._drop()
                     self._set_aside(self._number, problem)
                 raise
@@ -270,7 +292,7 @@ def _with_tables(path: Path, schema: str) -> sqlite3.Connection:
         # A version that does not fit this one counts its tables.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version:
-            raise _OtherVersion(f"its tables have version {version}")
+            raise OtherVersion(f"its tables have version {version}")
         connection.executescript(schema)
     except BaseException:
         connection.close()
@@ -284,14 +306,10 @@ _with_tables_at_start = stamina.retry(
 )(_with_tables)
 
 
-class _OtherVersion(sqlite3.DatabaseError):
-    """The tables are of a wheelkeep whose tables are others."""
-
-
 def _is_not_ours(problem: Exception) -> bool:
     """Whether the file is another thing than what belongs there."""
-    is_other = isinstance(problem, _OtherVersion | IsADirectoryError)
-    return is_other or _is_damage(problem) or "no such column" in str(problem)
+    is_other = isinstance(problem, OtherVersion | IsADirectoryError)
+    return is_other or is_damage(problem) or "no such column" in str(problem)
 
 
 def _code_of(problem: BaseException | None) -> int | None:

@@ -5,8 +5,6 @@ request in its `Note`; the middleware says it in the log, in the metrics and in
 `Cache-Status`.
 """
 
-import asyncio
-import gc
 import os
 import re
 import secrets
@@ -29,6 +27,7 @@ from proxy.errors import (
     StoreUnavailable,
     Unauthorized,
     UpstreamError,
+    forget_frames,
 )
 from proxy.journey import CACHE_NAME, Journey, Outcome
 from proxy.request_metrics import CACHED_ROUTES
@@ -202,11 +201,13 @@ async def _answer(
         if note.is_begun:
             cut(request)
         response = _refusal(note, problem)
+        forget_frames(problem)
     except web.HTTPException as problem:
         # aiohttp's own: no such route, wrong method, a redirect.
         response = web.Response(
             status=problem.status, text=f"{problem.reason}\n", headers=_own_headers(problem)
         )
+        forget_frames(problem)
     except ConnectionError:
         cut(request)
         return web.Response(status=CLIENT_GONE)
@@ -220,9 +221,7 @@ async def _answer(
             cut(request)
         sorry = ProxyError(f"Something went wrong here; the log has it under {note.request_id}.")
         response = _refusal(note, sorry)
-        if isinstance(problem, MemoryError):
-            # The failure and the frames that it passed hold each other, and all that was too much.
-            asyncio.get_running_loop().call_soon(gc.collect)
+        forget_frames(problem)
     if not response.prepared:
         response.headers.setdefault("Cache-Status", note.journey.cache_status)
         response.headers.setdefault("X-Request-Id", note.request_id)

@@ -297,7 +297,11 @@ async def test_who_is_being_sent_a_list_gets_the_whole_of_it_when_another_replac
     assert await being_sent == before
     assert len(open_meanwhile) == 8
     assert await names(proxy) == ["six", "attrs"]
-    assert len(open_lists(tmp_path)) == 4
+
+    async def are_closed() -> bool:
+        return len(open_lists(tmp_path)) == 4
+
+    await eventually(are_closed)
 
 
 async def test_an_unchanged_list_keeps_its_files_open(
