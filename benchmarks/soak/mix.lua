@@ -23,7 +23,8 @@ local function fresh()
   return string.format("%d-%d", seed, count)
 end
 
--- wheelkeep remembers 50,000 projects: of as many, memory would still fill at the end.
+-- wheelkeep remembers 50,000 projects: of as many, memory would still fill at the end. Of so few, each
+-- worker has met all before the last third begins.
 local function some(kind, most)
   return string.format("/simple/%s-soak-%d/", kind, math.random(most))
 end
@@ -42,6 +43,6 @@ function request()
     local none = string.format("/files/settled-001/%064d/none-%s.tar.gz", math.random(1e9), fresh())
     return wrk.format("GET", none, json)
   end
-  if draw <= 990 then return wrk.format("GET", some("absent", 3000), json) end
-  return wrk.format("GET", some("cold", 1500), json)
+  if draw <= 990 then return wrk.format("GET", some("absent", 600), json) end
+  return wrk.format("GET", some("cold", 300), json)
 end

@@ -11,6 +11,14 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.journey import CACHE_NAME
+
+_ABOVE_REFUSALS = {
+    "Server": CACHE_NAME,
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
 
 class Connection(RequestHandler):
     """One connection of a client."""
@@ -42,6 +50,12 @@ class Connection(RequestHandler):
         has_work = self._answered_count < self._request_count
         self._is_half_closed = has_work
         return has_work
+
+    def handle_error(self, *refused: Any, **why: Any) -> web.StreamResponse:
+        """The answer to what cannot be read: it comes to none of our handlers."""
+        response = super().handle_error(*refused, **why)
+        response.headers.update(_ABOVE_REFUSALS)
+        return response
 
     def log_access(self, *answered: Any) -> None:
         """What was asked is answered: after the last one, a half-closed connection ends."""

@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeProxy
 from tests.fakes import FakeUpstream
+from tests.raw import connection
 
 
 async def test_healthz(proxy: TestClient) -> None:
@@ -111,6 +112,16 @@ async def test_what_the_framework_refuses_by_itself(proxy: TestClient) -> None:
 
     assert answer.status == 417
     assert answer.headers["Server"] == "wheelkeep"
+
+
+async def test_what_cannot_be_read_is_refused_by_wheelkeep(proxy: TestClient) -> None:
+    """Not by a library that tells its version, nor for a cache to remember."""
+    async with connection(proxy) as client:
+        answer = await client.ask(b"GET /simple/six/ HTTP/1.1\r\nNo colon\r\n\r\n")
+
+    assert (answer.status, answer.headers["server"]) == (400, "wheelkeep")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
