@@ -7,7 +7,6 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ import uvloop
 from aiohttp import web
 from isal import isal_zlib
 
-from proxy import __version__
+from proxy import __version__, threads
 from proxy.access_log import AccessLog
 from proxy.app import READY_ANSWERS, application
 from proxy.draining import Draining
@@ -39,8 +38,6 @@ _UNREAD_SECONDS = 120
 """How long a client may take nothing of an answer that it asked for."""
 _PAUSE_SECONDS = 1.0
 """How long nobody is accepted after descriptors have run out."""
-_THREADS = 64
-"""They wait for disks and for name servers: a few that hang must not take all of them."""
 
 
 def run(work: Coroutine[Any, Any, _Result]) -> _Result:
@@ -68,7 +65,7 @@ async def serve(
     _allow_many_descriptors()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "wheelkeep"))
+    await threads.begin()
 
     def interrupted() -> None:
         # Whoever presses Ctrl-C once more does not want to wait. A terminal sends it to all

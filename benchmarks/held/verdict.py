@@ -129,9 +129,9 @@ def _claim(words: str, broken: int) -> Claim:
     return Claim(words=words, is_kept=broken == 0, figures=f"{broken:,} times")
 
 
-def memory_claim(words: str, points: Sequence[Point]) -> Claim:
-    """Whether memory stays: grown by no more than a tenth, once what is remembered is full."""
-    found = trend(points, _SHARE, _MEMORY_FLOOR, _FULL_SINCE)
+def memory_claim(words: str, points: Sequence[Point], share: float = _SHARE) -> Claim:
+    """Whether memory stays: grown by no more than that share once what is remembered is full."""
+    found = trend(points, share, _MEMORY_FLOOR, _FULL_SINCE)
     if found is None:
         return Claim(words=words, is_kept=True, figures="too few samples to tell")
     grown, median = found.grown / _MEGABYTE, found.median / _MEGABYTE

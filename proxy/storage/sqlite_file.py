@@ -9,6 +9,7 @@ the other processes see by its number that it is another, and open it again.
 """
 
 import asyncio
+import errno
 import logging
 import sqlite3
 import time
@@ -239,11 +240,16 @@ class _Connection:
         return await self._in_thread(job)
 
     async def close(self) -> None:
-        await self._in_thread(self._drop)
+        with suppress(OSError):  # it never had a thread, nor a connection
+            await self._in_thread(self._drop)
         self._thread.shutdown(wait=False)
 
     async def _in_thread(self, job: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        try:
+            begun = asyncio.get_running_loop().run_in_executor(self._thread, job)
+        except RuntimeError as problem:  # its thread cannot be started
+            raise OSError(errno.EAGAIN, str(problem)) from problem
+        return await begun
 
     def _opened(self, begin: _Begin) -> sqlite3.Connection:
         # Another process may have begun the file anew, or somebody emptied the cache.
