@@ -13,14 +13,18 @@ from proxy.threads import Threads
 ROOT = Path(__file__).parents[1]
 NO_MORE_THREADS = """
 import threading
-start, left = threading._start_new_thread, {left}
-def _start_new_thread(*arguments):
-    global left
-    left -= 1
-    if left < 0:
-        raise RuntimeError("can't start new thread")
-    return start(*arguments)
-threading._start_new_thread = _start_new_thread
+left = {left}
+def limited(start):
+    def begin(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            raise RuntimeError("can't start new thread")
+        return start(*arguments, **options)
+    return begin
+for name in ("_start_new_thread", "_start_joinable_thread"):  # before Python 3.13, and since
+    if hasattr(threading, name):
+        setattr(threading, name, limited(getattr(threading, name)))
 """
 BEGIN = """
 import asyncio, ctypes, os, uvloop

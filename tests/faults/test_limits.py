@@ -12,6 +12,25 @@ from tests.fakes import FakeUpstream, eventually, in_pieces
 from tests.faults.processes import Kept, descriptors_of, get, is_looked_at
 from tests.servers import children_of, wheelkeep
 
+_SOMETIMES_NO_THREADS = """
+import os
+import threading
+
+import proxy.cli
+
+def limited(start):
+    def begin(*arguments, **options):
+        if os.path.exists(os.environ["NO_THREADS"]):
+            raise RuntimeError("can't start new thread")
+        return start(*arguments, **options)
+    return begin
+
+for name in ("_start_new_thread", "_start_joinable_thread"):  # before Python 3.13, and since
+    if hasattr(threading, name):
+        setattr(threading, name, limited(getattr(threading, name)))
+proxy.cli.main()
+"""
+
 
 def limit(pid: int, kind: int, count: int) -> None:
     _, most = resource.prlimit(pid, kind)
@@ -107,6 +126,25 @@ async def test_memory_that_runs_out(index: FakeUpstream, tmp_path: Path) -> None
         await kept.are_had(server)
         limit(pid, resource.RLIMIT_AS, -1)
         assert (await get(f"{server.index_url}huge/"))[0] == 200
+
+
+async def test_threads_that_cannot_be_started(index: FakeUpstream, tmp_path: Path) -> None:
+    """Those that there are do the work; what has none of its own is unavailable that long."""
+    kept = Kept.of(index, 12, 300_000)
+    limited = tmp_path / "limited"
+    program = ("-c", _SOMETIMES_NO_THREADS)
+    flags = ("--index-url", index.url)
+    cache = tmp_path / "cache"
+    async with wheelkeep(cache, *flags, program=program, NO_THREADS=str(limited)) as server:
+        limited.touch()
+        await asyncio.gather(*(kept.are_had(server, project) for project in kept.contents))
+        await is_looked_at(server)
+        limited.unlink()
+        await is_looked_at(server)
+        index.down_with = 503
+        await kept.are_had(server)
+    assert server.process.returncode == 0
+    assert "Traceback" not in server.log.read_text()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
