@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.steady import Point
 
 _WIDTH_INCHES, _PANEL_INCHES = 10.0, 1.9
-_MOST_POINTS = 300
+_MOST_POINTS = 200
 """A curve says no more with more of them, and the file grows."""
 
 
@@ -65,8 +65,17 @@ def draw(path: Path, title: str, panels: Sequence[Panel], unit: str = "seconds")
             axes.set_title(panel.title, loc="left")
             axes.grid(visible=True, lw=0.3)
             if len(panel.curves) > 1:
-                axes.legend(loc="upper left", fontsize=6, ncols=4)
+                # Above the panel, where no curve is.
+                axes.legend(
+                    loc="lower right",
+                    bbox_to_anchor=(1, 1),
+                    borderaxespad=0,
+                    frameon=False,
+                    fontsize=6,
+                    ncols=4,
+                )
         every.flat[-1].set_xlabel(unit)
+        every.flat[-1].xaxis.set_major_formatter("{x:,.0f}")
         figure.suptitle(title)
         figure.savefig(path, format="svg", metadata={"Date": None})
 

@@ -150,6 +150,13 @@ class Beliefs:
         belief = self._held.get(key)
         return belief is not None and belief.lost == record
 
+    def lose(self, key: Key, record: PageRecord) -> None:
+        """The store has lost the body of that record, and so does not take it."""
+        belief = self._held.get(key)
+        if belief is not None:
+            belief.lost = record
+            self.doubt(key)
+
     def put(self, key: Key, record: PageRecord) -> Belief:
         """Believe a record that is about to be written to the store.
 

@@ -172,6 +172,7 @@ class Catalog:
         # leaves no doubt which file is meant. A bare name does leave one.
         refusal: Hidden | None = None
         is_known = False
+        in_doubt: UpstreamError | None = None
         candidates = self._candidates(project, index)
         for at, upstream in enumerate(candidates, 1):
             try:
@@ -187,8 +188,9 @@ class Catalog:
             file, hidden = part.find(filename, sha256)
             is_nowhere = look_again and file is None and hidden is None
             if is_nowhere or (file is not None and file.url == gone):
-                part = await self._newer_part(upstream, project, part)
+                part, problem = await self._newer_part(upstream, project, part)
                 file, hidden = part.find(filename, sha256)
+                in_doubt = in_doubt or problem
             await part.kept()
             if file is not None:
                 standing = self._standing(project, candidates[:at], [part])
@@ -199,30 +201,33 @@ class Catalog:
         if refusal is not None:
             raise refusal.refusal(filename)
         if is_known:
-            raise FileNotListed(project, filename, sha256)
+            raise in_doubt or FileNotListed(project, filename, sha256)
         raise ProjectNotFound(project, self.policy.reserved_for(project))
 
-    async def _newer_part(self, upstream: Upstream, project: ProjectName, part: Part) -> Part:
+    async def _newer_part(
+        self, upstream: Upstream, project: ProjectName, part: Part
+    ) -> tuple[Part, UpstreamError | None]:
         """The page as upstream has it now, where a link says more than the one that is kept.
 
         Somebody has seen a newer page: another worker while Redis is away, another machine, or
-        whoever made a lock file. A page that upstream has just confirmed is right.
+        whoever made a lock file. A page that upstream has just confirmed is right. Where upstream
+        cannot tell, it is the page that is kept, and why.
         """
         age = part.record.stamp.age(self._now())
         if upstream.is_offline or upstream.index.folder is not None or age < _CONFIRMED:
-            return part
+            return part, None
         refresh = partial(self._refresh, upstream, project)
         try:
             answer = await self._cache.ask(
                 upstream, project, refresh, impatient=True, doubted=part.record
             )
-        except UpstreamError:
-            return part
+        except UpstreamError as problem:
+            return part, problem
         content = answer.content or await self._load(answer.record)
         if content is None:
-            return part
+            return part, None
         judged = await self._judged(upstream, project, answer.record, content, answer.journey)
-        return replace(judged, kept=answer.kept)
+        return replace(judged, kept=answer.kept), None
 
     @staticmethod
     def _by_name(page: Page, filename: str) -> Listed:

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 
 from proxy.beliefs import Belief, Beliefs, Key
 from proxy.errors import StoreUnavailable
-from proxy.storage.pages import PageRecord, PageStore, was_forgotten
+from proxy.storage.pages import BodyLost, PageRecord, PageStore, was_forgotten
 from proxy.telemetry import Telemetry
 
 _OWED_BYTES = 32 << 20
@@ -127,6 +127,8 @@ class Keeping:
                 if is_newer and not is_forgotten and self._owed.get(key) is debt:
                     try:
                         await self._store.write(*key, *debt)
+                    except BodyLost:
+                        self._beliefs.lose(key, debt[0])
                     except StoreUnavailable:
                         self._is_full = True
                         break
@@ -145,6 +147,8 @@ class Keeping:
             belief.is_unchanged = is_unchanged or belief.is_unchanged
             self._is_full = False
             self._owed.pop(key, None)
+        except BodyLost:
+            self._beliefs.lose(key, record)
         except StoreUnavailable as problem:
             self._telemetry.store_failed("pages", problem)
             self.owe(key, record, body)

@@ -117,8 +117,9 @@ class PageCache(Generic[Content]):
             writing = self._keeping.under_way((upstream.name, project))
             return Answer(record=record, journey=journey, writing=writing)
         stands_in = record is not None and record.etag is not None and verdict is Verdict.STALE
+        impatient = stands_in or await self._recall_lost(upstream, project) is not None
         try:
-            return await self.ask(upstream, project, refresh, impatient=stands_in)
+            return await self.ask(upstream, project, refresh, impatient=impatient)
         except Offline:
             # A remembered absence stands too: there is no outage to mistake for it.
             record = record or await self._found_meanwhile(upstream, project)
@@ -136,13 +137,21 @@ class PageCache(Generic[Content]):
 
     async def _found_meanwhile(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
         """A page that the store has by now, should have, or had, and that may stand in."""
+        self._beliefs.doubt_unless_watched((upstream.name, project))
+        record = await self.recall(upstream, project)
+        if record is None:
+            return await self._recall_lost(upstream, project)
+        return record if self._may_stand_in(upstream, record) else None
+
+    async def _recall_lost(self, upstream: Upstream, project: ProjectName) -> PageRecord | None:
+        """A page that the store should have, or had, and that may stand in."""
         key = (upstream.name, project)
-        self._beliefs.doubt_unless_watched(key)
-        record = await self.recall(upstream, project) or self._keeping.owed(key, in_need=True)
-        record = record or await self._beliefs.recall_lost(key)
-        if record is None or record.etag is None or record.source != upstream.index.url:
-            return None
-        return record if self.judge(record) in (Verdict.FRESH, Verdict.STALE) else None
+        record = self._keeping.owed(key, in_need=True) or await self._beliefs.recall_lost(key)
+        return record if record is not None and self._may_stand_in(upstream, record) else None
+
+    def _may_stand_in(self, upstream: Upstream, record: PageRecord) -> bool:
+        is_page = record.etag is not None and record.source == upstream.index.url
+        return is_page and self.judge(record) in (Verdict.FRESH, Verdict.STALE)
 
     def _standing_in(self, upstream: Upstream, record: PageRecord) -> Answer[Content]:
         now = self._now()

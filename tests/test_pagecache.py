@@ -443,6 +443,27 @@ async def test_what_the_store_has_lost_stands_in(
         await cache.answer(upstream, SIX, fail)
 
 
+async def test_nobody_waits_long_while_what_was_lost_can_stand_in(
+    cache: PageCache[str],
+    shelf: Shelf,
+    upstream: Upstream,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proxy.pagecache.PATIENCE_SECONDS", 0.05)
+    shelf.kept = record(clock, "seen", 10)
+    await cache.recall(upstream, SIX)
+    shelf.kept = None
+
+    async def hang(_: PageRecord | None) -> Answer[str]:
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits for so long")
+
+    answer = await asyncio.wait_for(cache.answer(upstream, SIX, hang), 5)
+    assert answer.record.etag == "seen"
+    await cache.close()
+
+
 @pytest.mark.parametrize("project", [SIX, None])
 @pytest.mark.parametrize("noted", [True, False])
 async def test_what_was_purged_elsewhere_does_not(

@@ -189,7 +189,9 @@ class Client:
         except aiohttp.ClientConnectorError as problem:
             what, detail = What.REFUSED, repr(problem)
         except TimeoutError as problem:
-            what, detail = What.LATE, repr(problem)
+            # Else a timer of the question before, of a client that is late itself.
+            if time.time() - begun > PATIENCE_SECONDS - 1:
+                what, detail = What.LATE, repr(problem)
         except (aiohttp.ClientError, OSError) as problem:
             what, detail = What.CUT, repr(problem)
         if what is not None:

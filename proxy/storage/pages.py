@@ -115,6 +115,10 @@ def kept_seconds(record: PageRecord, keep: timedelta) -> float:
     return (keep if record.etag is not None else min(keep, _ABSENCE_KEPT)).total_seconds()
 
 
+class BodyLost(Exception):
+    """A record names a body that the store does not have any more."""
+
+
 class PageStore(Protocol):
     """Keeps pages. Every method raises `StoreUnavailable` where the store cannot be reached."""
 
@@ -138,6 +142,7 @@ class PageStore(Protocol):
     ) -> Callable[[], bool] | None:
         """Keep the record, and its body where that is new.
 
+        A record whose body is neither given nor there is not kept: raises `BodyLost`.
         Says, whenever what it returns is called, whether the page is still as it was written here;
         None where only a look at the record can tell.
         """

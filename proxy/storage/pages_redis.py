@@ -12,6 +12,7 @@ from typing import cast
 from proxy.simple.model import ProjectName
 from proxy.storage.pages import (
     SEARCH_SECONDS,
+    BodyLost,
     FoundNames,
     PageRecord,
     body_key,
@@ -67,22 +68,28 @@ class RedisPages:
         self, index: str, project: ProjectName, record: PageRecord, body: bytes | None = None
     ) -> None:
         """See `PageStore`."""
+        if record.etag is not None and body is None and not await self._has_body(record.etag):
+            raise BodyLost(record.etag)
 
         async def send() -> None:
             # A transaction: a record whose body did not fit would be a promise not kept.
             async with self._redis.pipeline(transaction=True) as pipe:
-                if record.etag is not None:
-                    if body is not None:
-                        # Also where there is one, which is the same: unless it was damaged.
-                        pipe.set(body_key(record.etag), body, ex=self._expiry)
-                    elif self._expiry is not None:
-                        pipe.expire(body_key(record.etag), self._expiry)
+                if record.etag is not None and body is not None:
+                    # Also where there is one, which is the same: unless it was damaged.
+                    pipe.set(body_key(record.etag), body, ex=self._expiry)
                 seconds = math.ceil(kept_seconds(record, self._keep))
                 expiry = None if self._is_offline else seconds
                 pipe.set(page_key(index, project), encode_record(record), ex=expiry)
                 await pipe.execute()
 
         await self._client.ask(send)
+
+    async def _has_body(self, etag: str) -> bool:
+        """Whether it is there, and from now on kept for as long as a new one."""
+        key, expiry = body_key(etag), self._expiry
+        if expiry is None:
+            return bool(await self._client.ask(lambda: self._redis.exists(key)))
+        return bool(await self._client.ask(lambda: self._redis.expire(key, expiry)))
 
     async def delete(self, index: str, project: ProjectName) -> bool:
         """See `PageStore`. The body is left to expire: another record may name it."""

@@ -18,6 +18,7 @@ from proxy.simple.model import ProjectName
 from proxy.storage.changes import Changes
 from proxy.storage.pages import (
     SEARCH_SECONDS,
+    BodyLost,
     FoundNames,
     PageRecord,
     body_key,
@@ -119,6 +120,8 @@ class SqlitePages:
                 connection.execute(
                     "INSERT OR IGNORE INTO bodies VALUES (?, ?)", (body_key(record.etag), body)
                 )
+            elif record.etag is not None and not _has_body(connection, record.etag):
+                raise BodyLost(record.etag)
             connection.execute(
                 "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)",
                 (key, record.etag, stored, expires_at),
@@ -256,6 +259,11 @@ class SqlitePages:
         for key in changed:
             self._changes.note(key)
         return result
+
+
+def _has_body(connection: sqlite3.Connection, etag: str) -> bool:
+    query = "SELECT 1 FROM bodies WHERE key = ?"
+    return connection.execute(query, (body_key(etag),)).fetchone() is not None
 
 
 def names_beginning(path: Path, beginning: str, count: int, wait_seconds: float) -> list[str]:

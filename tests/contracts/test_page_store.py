@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from proxy.errors import StoreUnavailable
 from proxy.freshness import Stamp
 from proxy.simple.model import ProjectName
-from proxy.storage.pages import ROOT_LIST, FoundNames, PageRecord, PageStore
+from proxy.storage.pages import ROOT_LIST, BodyLost, FoundNames, PageRecord, PageStore
 from proxy.storage.pages_redis import RedisPages
 from proxy.storage.pages_sqlite import SqlitePages
 from proxy.storage.redis_client import RedisClient
@@ -85,6 +85,16 @@ async def test_a_new_stamp_leaves_the_body(store: PageStore) -> None:
     await store.write("pypi", SIX, record("e1", serial="8"))
 
     assert (await store.record("pypi", SIX)) == record("e1", serial="8")
+    assert await store.body("e1") == b"body"
+
+
+async def test_a_record_is_not_kept_without_its_body(store: PageStore) -> None:
+    """A store that came back empty: whoever read it would look for the body in vain."""
+    with pytest.raises(BodyLost):
+        await store.write("pypi", SIX, record("e1"))
+
+    assert await store.record("pypi", SIX) is None
+    await store.write("pypi", SIX, record("e1"), b"body")
     assert await store.body("e1") == b"body"
 
 

@@ -399,6 +399,31 @@ async def test_it_loses_what_it_had_while_the_index_is_down(
                 assert status == (502 if purged in ("", project) else 200), project
 
 
+async def test_it_comes_back_empty_while_the_index_says_that_nothing_is_new(
+    index: FakeUpstream, kept: Kept, redis: RedisServer, tmp_path: Path
+) -> None:
+    """What is written then are whole pages: one that has nothing in memory has them from there."""
+    flags = ("--index-url", index.url, "--redis", redis.url)
+    index.page_headers["Cache-Control"] = "max-age=0"
+    async with wheelkeep(tmp_path / "one", *flags) as one:
+        await kept.are_had(one)
+        redis.stop()
+        await kept.are_had(one)  # as the index has confirmed them, which is owed to Redis
+        await redis.start()
+
+        async def are_there() -> bool:
+            await kept.are_had(one)
+            async with told(redis) as client:
+                keys = await client.keys("page:pypi:*"), await client.keys("body:*")
+                return [len(found) for found in keys] == [len(kept.contents)] * 2
+
+        await eventually(are_there)
+        index.down_with = 503
+        async with wheelkeep(tmp_path / "two", *flags) as two:
+            for project in kept.contents:
+                assert (await get(f"{two.index_url}{project}/"))[0] == 200
+
+
 async def test_a_port_where_no_redis_is(index: FakeUpstream, kept: Kept, tmp_path: Path) -> None:
     """It speaks another protocol, or not at all."""
     port = int(index.url.split(":")[2].split("/")[0])
