@@ -194,10 +194,12 @@ class Supervisor:
         slots = {worker.pid: slot for slot, worker in self._workers.items()}
         for pid, status in _ended():
             self._alive.discard(pid)
-            del self._pulses[pid]
+            self._pulses.pop(pid, None)
             slot = slots.get(pid)
             if slot is None:
-                continue  # it was asked to finish, or belongs to a renewal
+                # It was asked to finish, or belongs to a renewal; or it is none of ours: the first
+                # process of a container inherits whatever others leave behind.
+                continue
             worker = self._workers.pop(slot)
             self._log.error("worker died", pid=pid, status=status)
             self._scoreboard.note_death()

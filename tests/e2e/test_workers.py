@@ -222,6 +222,40 @@ async def test_a_worker_that_hangs_is_replaced(upstream: FakeUpstream, tmp_path:
         assert "worker hangs" in server.log.read_text()
 
 
+_WITH_ANOTHER = """
+import os
+import time
+
+if not os.fork():
+    while not os.path.exists(os.environ["MAY_END"]):
+        time.sleep(0.05)
+    os._exit(7)
+
+import proxy.cli
+
+proxy.cli.main()
+"""
+
+
+async def test_a_process_that_nobody_knows_ends(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """As the first process of a container has some, which were left behind by others."""
+    upstream.add("six", NAME)
+    may_end = tmp_path / "may-end"
+    flags = ("--index-url", upstream.url, "--workers", "2")
+    async with wheelkeep(
+        tmp_path / "cache", *flags, program=("-c", _WITH_ANOTHER), MAY_END=str(may_end)
+    ) as server:
+        assert len(workers_of(server)) == 3
+        may_end.touch()
+
+        async def has_ended() -> bool:
+            return len(workers_of(server)) == 2
+
+        await eventually(has_ended)
+        assert (await get(f"{server.index_url}six/"))[0] == 200
+        assert server.process.returncode is None
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_no_request_is_lost_when_workers_are_renewed(
     upstream: FakeUpstream, tmp_path: Path, workers: str
