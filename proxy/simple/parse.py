@@ -53,6 +53,9 @@ _HTML_START = re.compile(rb"<html[\s>]", re.IGNORECASE)
 _ANCHOR_START = re.compile(rb"<a[\s>]", re.IGNORECASE)
 _ENDS_BYTES = 1 << 16
 """How much of a page is looked at to see where it begins and where it ends."""
+_LARGE_BYTES = 1 << 20
+_DECODED_TIMES = 6
+"""How many times the memory of its bytes JSON takes when it is decoded, at the most."""
 # Decimal keeps a number that we only pass on as it was written; a float would round it.
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -103,6 +106,10 @@ def decode_json(body: bytes) -> Any:
     # What stands in texts counts as well: to look closer would cost as much as to decode it.
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise MalformedPage(f"its JSON has more than {MOST_VALUES} values")
+    if len(body) > _LARGE_BYTES:
+        # The decoder is not always up to an allocation that fails, and ends the process: let this
+        # one fail first. What is never touched costs nothing.
+        bytes(_DECODED_TIMES * len(body))
     try:
         return _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation) as problem:

@@ -1,12 +1,14 @@
 """Limits of the system: descriptors, threads and memory that run out, and are there again."""
 
 import asyncio
+import json
 import os
 import resource
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.fakes import FakeUpstream, eventually, in_pieces
 from tests.faults.processes import Kept, descriptors_of, get, is_looked_at
@@ -102,7 +104,7 @@ async def test_descriptors_that_run_out(index: FakeUpstream, tmp_path: Path) -> 
 
 async def test_memory_that_runs_out(index: FakeUpstream, tmp_path: Path) -> None:
     """A page that is too much for it fails; the process goes on, and has the page later."""
-    index.pages["huge"] = {
+    page = {
         "meta": {"api-version": "1.1"},
         "name": "huge",
         "versions": [],
@@ -115,6 +117,12 @@ async def test_memory_that_runs_out(index: FakeUpstream, tmp_path: Path) -> None
             for number in range(100_000)
         ],
     }
+    body = json.dumps(page).encode()
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/vnd.pypi.simple.v1+json")
+
+    index.handlers["/simple/huge/"] = answer
     kept = Kept.of(index, 2, 100_000)
     async with wheelkeep(tmp_path / "cache", "--index-url", index.url) as server:
         pid = server.process.pid
@@ -125,7 +133,11 @@ async def test_memory_that_runs_out(index: FakeUpstream, tmp_path: Path) -> None
         await asyncio.gather(*map(get, urls), return_exceptions=True)
         await kept.are_had(server)
         limit(pid, resource.RLIMIT_AS, -1)
-        assert (await get(f"{server.index_url}huge/"))[0] == 200
+
+        async def is_had() -> bool:
+            return (await get(f"{server.index_url}huge/"))[0] == 200
+
+        await eventually(is_had)
 
 
 async def test_threads_that_cannot_be_started(index: FakeUpstream, tmp_path: Path) -> None:
