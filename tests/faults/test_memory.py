@@ -77,15 +77,6 @@ async def test_failures_keep_no_frames(
     wrong = index.add("six", "six-2.0.tar.gz", b"a" * 1000)
     index.files[index.path_of("six-2.0.tar.gz")] = b"b" * 1000
     client = await make_proxy(index=[{"name": "pypi", "url": index.url}])
-    paths = {
-        f"/files/six/{sha256}/six-1.0.tar.gz": 200,
-        f"/files/six/{wrong}/six-2.0.tar.gz": 502,
-        f"/files/six/{wrong}/six-3.0.tar.gz": 404,
-        "/simple/nobody-knows/": 502 if is_down else 404,
-        "/pypi/nobody-knows/json": 502 if is_down else 404,
-        "/nothing": 404,
-        "/simple/six/?format=none": 406,
-    }
 
     async def ask(path: str) -> int:
         async with client.get(path, headers={"Connection": "close"}) as answer:
@@ -94,10 +85,20 @@ async def test_failures_keep_no_frames(
 
     await ask("/simple/six/")
     index.down_with = 503 if is_down else None
-    with uncollected() as frames:
-        for path, status in paths.items():
-            found = await ask(path)
-            assert found == status or is_down, path
-        await a_moment(0.2)
+    # In the first round ends what the start and other tests have left.
+    for number in range(2):
+        with uncollected() as frames:
+            for path, status in {
+                f"/files/six/{sha256}/six-1.0.tar.gz": 200,
+                f"/files/six/{wrong}/six-2.0.tar.gz": 502,
+                f"/files/six/{wrong}/six-3.0.tar.gz": 404,
+                f"/simple/nobody-knows-{number}/": 404,
+                f"/pypi/nobody-knows-{number}/json": 404,
+                "/nothing": 404,
+                "/simple/six/?format=none": 406,
+            }.items():
+                found = await ask(path)
+                assert found == status or is_down, path
+            await a_moment(0.2)
 
     assert not frames
