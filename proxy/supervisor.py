@@ -91,10 +91,8 @@ class Supervisor:
         self._sockets: list[list[socket.socket]] = []
         self._workers: dict[int, _Worker] = {}
         self._renewal: _Renewal | None = None
-        self._alive: set[int] = set()
+        self._alive: dict[int, Pulse] = {}
         """All processes that were started and have not ended, also those asked to finish."""
-        self._pulses: dict[int, Pulse] = {}
-        """Of all of these."""
         self._look_at = 0.0
         self._due: dict[int, float] = {}
         self._failures: dict[int, int] = {}
@@ -150,8 +148,7 @@ class Supervisor:
             os._exit(self._work(slot, settings, cell, writable))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(writable)
-        self._alive.add(pid)
-        self._pulses[pid] = pulse
+        self._alive[pid] = pulse
         return _Worker(pid, readable)
 
     def _work(self, slot: int, settings: Settings, cell: Cell, ready: int) -> int:
@@ -193,8 +190,7 @@ class Supervisor:
         """
         slots = {worker.pid: slot for slot, worker in self._workers.items()}
         for pid, status in _ended():
-            self._alive.discard(pid)
-            self._pulses.pop(pid, None)
+            self._alive.pop(pid, None)
             slot = slots.get(pid)
             if slot is None:
                 # It was asked to finish, or belongs to a renewal; or it is none of ours: the first
@@ -220,7 +216,7 @@ class Supervisor:
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
-        for pid, pulse in self._pulses.items():
+        for pid, pulse in self._alive.items():
             if pulse.is_lost():
                 seconds = round(SILENT_LOOKS * LOOK_SECONDS)
                 self._log.error("worker hangs, and is killed", pid=pid, silent_seconds=seconds)
@@ -256,7 +252,7 @@ class Supervisor:
         new = self._renewal.workers
         for worker in new.values():
             worker.look()
-        are_alive = self._alive.issuperset(worker.pid for worker in new.values())
+        are_alive = all(worker.pid in self._alive for worker in new.values())
         if not are_alive or time.monotonic() > self._renewal.deadline:
             self._log.error("a new worker did not start; the old ones go on")
             self._abandon_renewal()
@@ -291,7 +287,8 @@ class Supervisor:
             _tell(pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS + _MARGIN_SECONDS
         while self._alive:
-            self._alive -= {pid for pid, _ in _ended()}
+            for pid, _ in _ended():
+                self._alive.pop(pid, None)
             if time.monotonic() > deadline:
                 for pid in self._alive:
                     _tell(pid, signal.SIGKILL)

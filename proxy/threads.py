@@ -26,9 +26,10 @@ async def begin() -> None:
     _try_to_start(_LEAST)
     # libuv starts its threads when a name is looked up for the first time, and aborts the process
     # where it gets none: not in the middle of an answer.
+    loop = asyncio.get_running_loop()
     with suppress(OSError):
-        await asyncio.get_running_loop().getaddrinfo("localhost", None)
-    asyncio.get_running_loop().set_default_executor(Threads(_MOST, "wheelkeep"))
+        await loop.getaddrinfo("localhost", None)
+    loop.set_default_executor(Threads(_MOST, "wheelkeep"))
 
 
 class Threads(ThreadPoolExecutor):

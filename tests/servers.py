@@ -211,6 +211,23 @@ QUICK = ("-c", _IN_A_HURRY)
 """wheelkeep that looks at its certificate and its workers all the time, and has little patience."""
 
 
+LIMITED_THREADS = """
+import threading
+
+def limited(start):
+    def begin(*arguments, **options):
+        if is_over():
+            raise RuntimeError("can't start new thread")
+        return start(*arguments, **options)
+    return begin
+
+for name in ("_start_new_thread", "_start_joinable_thread"):  # before Python 3.13, and since
+    if hasattr(threading, name):
+        setattr(threading, name, limited(getattr(threading, name)))
+"""
+"""Stands in a program that says, by `is_over`, whether no further thread can be started."""
+
+
 @asynccontextmanager
 async def wheelkeep(
     folder: Path,

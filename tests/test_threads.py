@@ -9,23 +9,15 @@ from threading import Barrier
 import pytest
 
 from proxy.threads import Threads
+from tests.servers import LIMITED_THREADS
 
 ROOT = Path(__file__).parents[1]
-NO_MORE_THREADS = """
-import threading
-left = {left}
-def limited(start):
-    def begin(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            raise RuntimeError("can't start new thread")
-        return start(*arguments, **options)
-    return begin
-for name in ("_start_new_thread", "_start_joinable_thread"):  # before Python 3.13, and since
-    if hasattr(threading, name):
-        setattr(threading, name, limited(getattr(threading, name)))
-"""
+ONLY_THREE = f"""
+left = iter(range(3))
+
+def is_over():
+    return next(left, None) is None
+{LIMITED_THREADS}"""
 BEGIN = """
 import asyncio, ctypes, os, uvloop
 from proxy import threads
@@ -50,18 +42,19 @@ def test_those_of_libuv_are_there_before_anybody_is_answered() -> None:
 
 
 def test_too_few_to_begin_with() -> None:
-    done = run(NO_MORE_THREADS.format(left=3) + BEGIN.format(after="print('begun')"))
+    done = run(ONLY_THREE + BEGIN.format(after="print('begun')"))
 
     assert done.stdout == ""
     assert "ConfigError: only 3 of 8 threads can be started: see `ulimit -u`" in done.stderr
 
 
+def no_more(_: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_those_that_there_are_do_the_work_of_those_that_cannot_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def no_more(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     with Threads(8) as pool:
         both = Barrier(2)
         for waiting in [pool.submit(both.wait, 5) for _ in range(2)]:
@@ -72,9 +65,6 @@ def test_those_that_there_are_do_the_work_of_those_that_cannot_start(
 
 
 def test_without_any_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_more(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     monkeypatch.setattr(ThreadPoolExecutor, "_adjust_thread_count", no_more)
 
     with pytest.raises(RuntimeError, match="new thread"):

@@ -12,24 +12,16 @@ from aiohttp import web
 
 from tests.fakes import FakeUpstream, eventually, in_pieces
 from tests.faults.processes import Kept, descriptors_of, get, is_looked_at
-from tests.servers import children_of, wheelkeep
+from tests.servers import LIMITED_THREADS, children_of, wheelkeep
 
-_SOMETIMES_NO_THREADS = """
+_SOMETIMES_NO_THREADS = f"""
 import os
-import threading
 
 import proxy.cli
 
-def limited(start):
-    def begin(*arguments, **options):
-        if os.path.exists(os.environ["NO_THREADS"]):
-            raise RuntimeError("can't start new thread")
-        return start(*arguments, **options)
-    return begin
-
-for name in ("_start_new_thread", "_start_joinable_thread"):  # before Python 3.13, and since
-    if hasattr(threading, name):
-        setattr(threading, name, limited(getattr(threading, name)))
+def is_over():
+    return os.path.exists(os.environ["NO_THREADS"])
+{LIMITED_THREADS}
 proxy.cli.main()
 """
 
