@@ -34,6 +34,7 @@ from proxy.request_metrics import CACHED_ROUTES
 from proxy.telemetry import Telemetry
 from proxy.traces import RequestSpan
 from proxy.transport import LOOP_HEADER
+from proxy.web.replies import NOT_CACHED
 from proxy.web.tokens import Gate
 
 _LONGEST_REASON = 200
@@ -243,7 +244,7 @@ def _refusal(note: Note, problem: ProxyError) -> web.Response:
         body=f"{problem}\n".encode(errors="replace"),
         content_type="text/plain",
         charset="utf-8",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        headers=NOT_CACHED,
     )
     if isinstance(problem, Unauthorized):
         for challenge in _CHALLENGES:

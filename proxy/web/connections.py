@@ -12,12 +12,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.journey import CACHE_NAME
-
-_ABOVE_REFUSALS = {
-    "Server": CACHE_NAME,
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-}
+from proxy.web.replies import NOT_CACHED
 
 
 class Connection(RequestHandler):
@@ -54,7 +49,7 @@ class Connection(RequestHandler):
     def handle_error(self, *refused: Any, **why: Any) -> web.StreamResponse:
         """The answer to what cannot be read: it comes to none of our handlers."""
         response = super().handle_error(*refused, **why)
-        response.headers.update(_ABOVE_REFUSALS)
+        response.headers.update(NOT_CACHED, Server=CACHE_NAME)
         return response
 
     def log_access(self, *answered: Any) -> None:
